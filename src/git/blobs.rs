@@ -1,0 +1,118 @@
+//! Reads objects, and blobs as text under a size limit. Damage is a reason to skip, never an error or a panic.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use gix::{
+    ObjectId,
+    objs::{Find as _, Kind},
+};
+
+use super::repository::Objects;
+use crate::{
+    classify::text::{NotText, decode, is_lfs_pointer},
+    verdict::Skip,
+};
+
+/// Recently decoded blobs kept per thread: a file's new contents are the old contents of its next version.
+const RECENT_BLOBS_MAX: usize = 16;
+
+/// Why an object could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// It is not in the repository.
+    Missing,
+    /// It is there and can't be decoded, or is of another kind.
+    Corrupt,
+}
+
+impl ReadError {
+    /// The reason as the funnel counts it.
+    pub fn skip(self) -> Skip {
+        match self {
+            ReadError::Missing => Skip::MissingObject,
+            ReadError::Corrupt => Skip::CorruptObject,
+        }
+    }
+}
+
+/// Decodes the object `id`, which must be a `kind`, into `buffer`.
+///
+/// # Errors
+/// The object is missing or damaged. A panic of the decoder on hostile bytes counts as damage.
+pub fn read<'b>(objects: &Objects, id: ObjectId, kind: Kind, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
+    let found = catch_unwind(AssertUnwindSafe(|| objects.try_find(&id, buffer).map(|o| o.map(|o| o.kind))));
+    match found {
+        Ok(Ok(Some(found))) if found == kind => Ok(buffer),
+        Ok(Ok(None)) => Err(ReadError::Missing),
+        Ok(Ok(Some(_)) | Err(_)) | Err(_) => Err(ReadError::Corrupt),
+    }
+}
+
+/// A blob that is text.
+#[derive(Debug)]
+pub struct Text {
+    /// The contents; for UTF-8 the blob's bytes, exactly.
+    pub text: String,
+    /// The WHATWG name of the encoding that the blob is in, in lower case.
+    pub encoding: &'static str,
+}
+
+/// Reads blobs as text, for one thread.
+pub struct Blobs {
+    objects: Objects,
+    bytes_max: u64,
+    buffer: Vec<u8>,
+    recent: VecDeque<(ObjectId, Result<Arc<Text>, Skip>)>,
+}
+
+impl Blobs {
+    /// Blobs of more than `bytes_max` bytes are skipped without being decoded.
+    pub fn new(objects: Objects, bytes_max: u64) -> Self {
+        Blobs { objects, bytes_max, buffer: Vec::new(), recent: VecDeque::new() }
+    }
+
+    /// The objects that the blobs come from.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// The blob `id` as text.
+    ///
+    /// # Errors
+    /// The reason why it can't be: missing, corrupt, too large, an LFS pointer, binary or undecodable.
+    pub fn text(&mut self, id: ObjectId) -> Result<Arc<Text>, Skip> {
+        if let Some((_, known)) = self.recent.iter().find(|(recent, _)| *recent == id) {
+            return known.clone();
+        }
+        let text = self.decode(id);
+        if self.recent.len() == RECENT_BLOBS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((id, text.clone()));
+        text
+    }
+
+    fn decode(&mut self, id: ObjectId) -> Result<Arc<Text>, Skip> {
+        let header = catch_unwind(AssertUnwindSafe(|| gix::odb::Header::try_header(&*self.objects, &id)));
+        match header {
+            Ok(Ok(Some(header))) if header.kind() != Kind::Blob => return Err(Skip::CorruptObject),
+            Ok(Ok(Some(header))) if header.size() > self.bytes_max => return Err(Skip::TooLarge),
+            Ok(Ok(Some(_))) => {}
+            Ok(Ok(None)) => return Err(Skip::MissingObject),
+            Ok(Err(_)) | Err(_) => return Err(Skip::CorruptObject),
+        }
+        let bytes = read(&self.objects, id, Kind::Blob, &mut self.buffer).map_err(ReadError::skip)?;
+        if is_lfs_pointer(bytes) {
+            return Err(Skip::LfsPointer);
+        }
+        match decode(bytes) {
+            Ok(decoded) => Ok(Arc::new(Text { encoding: decoded.encoding, text: decoded.text.into_owned() })),
+            Err(NotText::Binary) => Err(Skip::Binary),
+            Err(NotText::Undecodable) => Err(Skip::UndecodableText),
+        }
+    }
+}

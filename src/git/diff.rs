@@ -1,0 +1,202 @@
+//! The unified diff of two texts, as `git diff --full-index` prints it: Myers with git's slider, three lines of context.
+
+use std::fmt::Write as _;
+
+use gix::diff::blob::{Algorithm, Diff, InternedInput};
+
+use super::change::Change;
+
+/// Lines of context, git's default.
+const CONTEXT: u32 = 3;
+
+/// Most bytes of the enclosing function's line that stand behind a hunk header, git's `struct func_line` buffer.
+const FUNCTION_BYTES_MAX: usize = 80;
+
+/// A diff and its size.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unified {
+    /// Headers, hunks and no-newline marks; `git apply` turns old into new with it.
+    pub text: String,
+    /// Lines added.
+    pub additions: u32,
+    /// Lines removed.
+    pub deletions: u32,
+}
+
+/// The diff that turns `old` into `new` (`None`: the file does not exist) at the paths of `change`.
+pub fn unified(change: &Change, old: Option<&str>, new: Option<&str>) -> Unified {
+    let mut unified = Unified::default();
+    write_header(&mut unified.text, change);
+    let (before, after) = (old.unwrap_or(""), new.unwrap_or(""));
+    if before == after {
+        return unified;
+    }
+    let input = InternedInput::new(before.as_bytes(), after.as_bytes());
+    let mut diff = Diff::compute(Algorithm::Myers, &input);
+    diff.postprocess_lines(&input);
+    unified.additions = diff.count_additions();
+    unified.deletions = diff.count_removals();
+    write_names(&mut unified.text, change);
+    let lines = Lines { before: split(before), after: split(after) };
+    let hunks: Vec<Hunk> = diff
+        .hunks()
+        .map(|hunk| Hunk { before: (hunk.before.start, hunk.before.end), after: (hunk.after.start, hunk.after.end) })
+        .collect();
+    let mut from = 0;
+    while from < hunks.len() {
+        let mut to = from + 1;
+        // Two changes share a hunk where their contexts touch, as in xdl_get_hunk.
+        while to < hunks.len() && hunks[to].before.0 - hunks[to - 1].before.1 <= 2 * CONTEXT {
+            to += 1;
+        }
+        lines.write_hunk(&mut unified.text, &hunks[from..to]);
+        from = to;
+    }
+    unified
+}
+
+#[derive(Clone, Copy)]
+struct Hunk {
+    before: (u32, u32),
+    after: (u32, u32),
+}
+
+struct Lines<'a> {
+    before: Vec<&'a str>,
+    after: Vec<&'a str>,
+}
+
+impl Lines<'_> {
+    fn write_hunk(&self, out: &mut String, hunks: &[Hunk]) {
+        let (first, last) = (hunks[0], hunks[hunks.len() - 1]);
+        let lead = first.before.0.min(CONTEXT);
+        let trail = (self.before.len() as u32 - last.before.1).min(CONTEXT);
+        let (start, end) = (first.before.0 - lead, last.before.1 + trail);
+        let (new_start, new_end) = (first.after.0 - lead, last.after.1 + trail);
+        out.push_str("@@ -");
+        write_range(out, start, end - start);
+        out.push_str(" +");
+        write_range(out, new_start, new_end - new_start);
+        out.push_str(" @@");
+        if let Some(function) = self.before[..start as usize].iter().rev().find_map(|line| function_line(line)) {
+            out.push(' ');
+            out.push_str(function);
+        }
+        out.push('\n');
+        let mut at = start;
+        for hunk in hunks {
+            write_lines(out, ' ', &self.before[at as usize..hunk.before.0 as usize]);
+            write_lines(out, '-', &self.before[hunk.before.0 as usize..hunk.before.1 as usize]);
+            write_lines(out, '+', &self.after[hunk.after.0 as usize..hunk.after.1 as usize]);
+            at = hunk.before.1;
+        }
+        write_lines(out, ' ', &self.before[at as usize..end as usize]);
+    }
+}
+
+fn split(text: &str) -> Vec<&str> {
+    text.split_inclusive('\n').collect()
+}
+
+/// An empty range names the line before it, and a length of one is left out, as POSIX has it.
+fn write_range(out: &mut String, start: u32, len: u32) {
+    let first = if len == 0 { start } else { start + 1 };
+    let _infallible = if len == 1 { write!(out, "{first}") } else { write!(out, "{first},{len}") };
+}
+
+fn write_lines(out: &mut String, sign: char, lines: &[&str]) {
+    for line in lines {
+        out.push(sign);
+        out.push_str(line);
+        if !line.ends_with('\n') {
+            out.push_str("\n\\ No newline at end of file\n");
+        }
+    }
+}
+
+/// git's default idea of a function line (def_ff in xdiff/xemit.c): it starts with a letter, `_` or `$`.
+fn function_line(line: &str) -> Option<&str> {
+    let first = *line.as_bytes().first()?;
+    if !(first.is_ascii_alphabetic() || first == b'_' || first == b'$') {
+        return None;
+    }
+    let mut end = line.len().min(FUNCTION_BYTES_MAX);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    Some(line[..end].trim_end_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']))
+}
+
+fn write_header(out: &mut String, change: &Change) {
+    let old_path = change.old_path.as_deref().unwrap_or(&change.path);
+    let mode = |executable: bool| if executable { "100755" } else { "100644" };
+    let _infallible = writeln!(out, "diff --git {} {}", quoted("a/", old_path), quoted("b/", &change.path));
+    let null = |change: &Change| change.old.or(change.new).map(|file| file.id.kind().null());
+    let (old_id, new_id) = (change.old.map(|f| f.id).or(null(change)), change.new.map(|f| f.id).or(null(change)));
+    let modes = (change.old.map(|f| mode(f.executable)), change.new.map(|f| mode(f.executable)));
+    let mut index_mode = "";
+    let _infallible = match modes {
+        (None, Some(new)) => writeln!(out, "new file mode {new}"),
+        (Some(old), None) => writeln!(out, "deleted file mode {old}"),
+        (Some(old), Some(new)) if old != new => writeln!(out, "old mode {old}\nnew mode {new}"),
+        (Some(old), _) => {
+            index_mode = old;
+            Ok(())
+        }
+        (None, None) => Ok(()),
+    };
+    if change.old_path.is_some() {
+        let _infallible = writeln!(out, "rename from {}\nrename to {}", quoted("", old_path), quoted("", &change.path));
+    }
+    if let (Some(old_id), Some(new_id)) = (old_id, new_id)
+        && old_id != new_id
+    {
+        let _infallible = match index_mode {
+            "" => writeln!(out, "index {old_id}..{new_id}"),
+            mode => writeln!(out, "index {old_id}..{new_id} {mode}"),
+        };
+    }
+}
+
+fn write_names(out: &mut String, change: &Change) {
+    let side = |prefix: &str, path: &[u8], exists: bool| {
+        if !exists {
+            return "/dev/null".to_owned();
+        }
+        let mut name = quoted(prefix, path);
+        // A name with a space gets a tab behind it, so that a patch reader finds its end.
+        if path.contains(&b' ') {
+            name.push('\t');
+        }
+        name
+    };
+    let old = side("a/", change.old_path.as_deref().unwrap_or(&change.path), change.old.is_some());
+    let new = side("b/", &change.path, change.new.is_some());
+    let _infallible = writeln!(out, "--- {old}\n+++ {new}");
+}
+
+/// A path as git quotes it by default (core.quotePath): C escapes, octal for every byte outside of ASCII.
+fn quoted(prefix: &str, path: &[u8]) -> String {
+    let plain = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';
+    if path.iter().all(plain) {
+        return format!("{prefix}{}", String::from_utf8_lossy(path));
+    }
+    let mut out = format!("\"{prefix}");
+    for byte in path {
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\x07' => out.push_str("\\a"),
+            b'\x08' => out.push_str("\\b"),
+            b'\t' => out.push_str("\\t"),
+            b'\n' => out.push_str("\\n"),
+            b'\x0b' => out.push_str("\\v"),
+            b'\x0c' => out.push_str("\\f"),
+            b'\r' => out.push_str("\\r"),
+            byte if plain(byte) => out.push(char::from(*byte)),
+            byte => out.push_str(&format!("\\{byte:03o}")),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,224 @@
+//! Opens repositories and resolves what to mine. Reads HEAD, refs, the shallow file and the object format; no other setting.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use gix::{
+    ObjectId,
+    bstr::ByteSlice,
+    hash::Kind as HashKind,
+    objs::Find as _,
+    odb::Store,
+    refs::{Target, file::Store as Refs},
+};
+
+use super::Error;
+
+/// Largest single allocation that a pack may ask for, in bytes. Blobs over `--blob-bytes-max` are never decoded, but
+/// the delta base of a small blob can be larger than it.
+const ALLOC_BYTES_MAX: usize = 256 << 20;
+
+/// Delta bases kept per thread, in bytes.
+const PACK_CACHE_BYTES: usize = 48 << 20;
+
+/// Longest chain of symbolic refs that is followed, git's own limit (SYMREF_MAXDEPTH).
+const SYMREF_DEPTH_MAX: usize = 5;
+
+/// A per-thread view of the objects, with its own delta-base cache.
+pub type Objects = gix::odb::Cache<gix::odb::store::Handle<Arc<Store>>>;
+
+/// An opened repository. Cheap to share between threads; see [`Repository::objects`].
+pub struct Repository {
+    path: PathBuf,
+    store: Arc<Store>,
+    refs: Refs,
+    hash: HashKind,
+    shallow: HashSet<ObjectId>,
+}
+
+/// Where mining starts.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Revision {
+    /// The branch that HEAD names.
+    Head,
+    /// Every branch.
+    AllBranches,
+    /// One branch, tag, full ref name or commit id.
+    Named(String),
+}
+
+impl Repository {
+    /// Opens the repository at `path`: bare, with a work tree, or a linked work tree.
+    ///
+    /// # Errors
+    /// Not a repository, an unreadable or unsupported format, or objects borrowed from outside.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let git_dir = git_dir(path).ok_or_else(|| Error::NotARepository { path: path.to_owned() })?;
+        let common_dir = common_dir(&git_dir);
+        let hash = object_format(path, &common_dir)?;
+        let objects_dir = common_dir.join("objects");
+        refuse_alternates(path, &objects_dir)?;
+        let open = |reason: String| Error::Open { path: path.to_owned(), reason };
+        let options = gix::odb::store::init::Options { alloc_limit_bytes: Some(ALLOC_BYTES_MAX), ..Default::default() };
+        let store =
+            Store::at_opts(objects_dir, hash, &mut std::iter::empty(), options).map_err(|e| open(e.to_string()))?;
+        let refs = if common_dir == git_dir {
+            Refs::at(git_dir, hash)
+        } else {
+            Refs::for_linked_worktree(git_dir, common_dir.clone(), hash)
+        };
+        let shallow = shallow(&common_dir.join("shallow")).map_err(|e| open(format!("its shallow file: {e}")))?;
+        Ok(Repository { path: path.to_owned(), store: Arc::new(store), refs, hash, shallow })
+    }
+
+    /// A view of the objects for one thread.
+    pub fn objects(&self) -> Objects {
+        // An object that is not found is looked for again among the packs that are there by now: somebody may repack
+        // the repository while it is mined.
+        let mut objects = gix::odb::Cache::from(self.store.to_handle_arc());
+        objects.set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
+        objects
+    }
+
+    /// The repository's hash function.
+    pub fn hash(&self) -> HashKind {
+        self.hash
+    }
+
+    /// Commits whose parents were cut away by a shallow clone.
+    pub fn shallow(&self) -> &HashSet<ObjectId> {
+        &self.shallow
+    }
+
+    /// The commit ids that `revision` stands for, sorted, without repetition; empty for a repository without commits.
+    ///
+    /// # Errors
+    /// A named revision that does not exist, or a HEAD that is damaged or goes in circles.
+    pub fn tips(&self, revision: &Revision) -> Result<Vec<ObjectId>, Error> {
+        let objects = self.objects();
+        let mut tips = match revision {
+            Revision::Head => self.resolve(&objects, "HEAD", 0)?.into_iter().collect(),
+            Revision::AllBranches => self.branch_tips(&objects),
+            Revision::Named(rev) => vec![self.named(&objects, rev)?],
+        };
+        tips.sort();
+        tips.dedup();
+        Ok(tips)
+    }
+
+    /// A branch that can't be read is passed over: what a repository contains is no error.
+    fn branch_tips(&self, objects: &Objects) -> Vec<ObjectId> {
+        let Ok(platform) = self.refs.iter() else { return Vec::new() };
+        let Ok(branches) = platform.prefixed(b"refs/heads/".try_into().expect("a valid prefix")) else {
+            return Vec::new();
+        };
+        branches
+            .filter_map(Result::ok)
+            .filter_map(|branch| self.resolve(objects, &branch.name.as_bstr().to_str_lossy(), 0).ok().flatten())
+            .collect()
+    }
+
+    fn named(&self, objects: &Objects, rev: &str) -> Result<ObjectId, Error> {
+        let missing = || Error::NoSuchRevision { path: self.path.clone(), rev: rev.to_owned() };
+        if let Ok(id) = ObjectId::from_hex(rev.as_bytes()) {
+            return self.peel(objects, id).ok_or_else(missing);
+        }
+        self.resolve(objects, rev, 0)?.ok_or_else(missing)
+    }
+
+    /// `None` when the ref, or the one it points to, does not exist: an unborn branch.
+    fn resolve(&self, objects: &Objects, name: &str, depth: usize) -> Result<Option<ObjectId>, Error> {
+        let bad = |reason: String| Error::BadReference { path: self.path.clone(), name: name.to_owned(), reason };
+        if depth > SYMREF_DEPTH_MAX {
+            return Err(bad("it goes through more than 5 symbolic refs, or in circles".into()));
+        }
+        let Some(reference) = self.refs.try_find(name).map_err(|e| bad(e.to_string()))? else { return Ok(None) };
+        match reference.target {
+            Target::Symbolic(next) => self.resolve(objects, &next.as_bstr().to_str_lossy(), depth + 1),
+            // A tip that can't be read stays as it is: the walk counts it as a missing commit.
+            Target::Object(id) => Ok(Some(self.peel(objects, id).unwrap_or(id))),
+        }
+    }
+
+    /// Follows annotated tags to a commit.
+    fn peel(&self, objects: &Objects, mut id: ObjectId) -> Option<ObjectId> {
+        let mut buffer = Vec::new();
+        for _ in 0..SYMREF_DEPTH_MAX {
+            let object = objects.try_find(&id, &mut buffer).ok()??;
+            match object.kind {
+                gix::objs::Kind::Commit => return Some(id),
+                gix::objs::Kind::Tag => {
+                    id = gix::objs::TagRefIter::from_bytes(object.data, self.hash).target_id().ok()?
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+}
+
+/// The git directory of the repository at `path`, if it is one.
+fn git_dir(path: &Path) -> Option<PathBuf> {
+    let dot_git = path.join(".git");
+    if dot_git.is_file() {
+        let link = fs::read_to_string(&dot_git).ok()?;
+        return Some(path.join(link.strip_prefix("gitdir:")?.trim())).filter(|dir| dir.join("HEAD").is_file());
+    }
+    [dot_git, path.to_owned()].into_iter().find(|dir| dir.join("HEAD").is_file() && dir.join("objects").is_dir())
+}
+
+fn common_dir(git_dir: &Path) -> PathBuf {
+    match fs::read_to_string(git_dir.join("commondir")) {
+        Ok(relative) => {
+            let joined = git_dir.join(relative.trim_end());
+            joined.canonicalize().unwrap_or(joined)
+        }
+        Err(_) => git_dir.to_owned(),
+    }
+}
+
+/// Reads the only settings that are obeyed: `extensions.objectFormat`, and `extensions.refStorage` in order to refuse it.
+fn object_format(path: &Path, common_dir: &Path) -> Result<HashKind, Error> {
+    let file = common_dir.join("config");
+    if !file.is_file() {
+        return Ok(HashKind::Sha1);
+    }
+    let config = gix::config::File::from_path_no_includes(file, gix::config::Source::Local)
+        .map_err(|e| Error::Open { path: path.to_owned(), reason: format!("its configuration: {e}") })?;
+    let unsupported = |feature: String| Error::Unsupported { path: path.to_owned(), feature };
+    if let Some(storage) = config.string("extensions.refStorage")
+        && !storage.eq_ignore_ascii_case(b"files")
+    {
+        return Err(unsupported(format!("the ref storage `{storage}`")));
+    }
+    match config.string("extensions.objectFormat") {
+        None => Ok(HashKind::Sha1),
+        Some(name) if name.eq_ignore_ascii_case(b"sha1") => Ok(HashKind::Sha1),
+        Some(name) if name.eq_ignore_ascii_case(b"sha256") => Ok(HashKind::Sha256),
+        Some(name) => Err(unsupported(format!("the object format `{name}`"))),
+    }
+}
+
+/// One commit id a line. A line that is none names nothing that could be met.
+fn shallow(file: &Path) -> std::io::Result<HashSet<ObjectId>> {
+    match fs::read(file) {
+        Ok(text) => Ok(text.lines().filter_map(|line| ObjectId::from_hex(line.trim()).ok()).collect()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
+        Err(e) => Err(e),
+    }
+}
+
+fn refuse_alternates(path: &Path, objects_dir: &Path) -> Result<(), Error> {
+    let Ok(list) = fs::read(objects_dir.join("info/alternates")) else { return Ok(()) };
+    match list.lines().map(ByteSlice::trim).find(|line| !line.is_empty() && !line.starts_with(b"#")) {
+        None => Ok(()),
+        Some(line) => {
+            Err(Error::Alternate { path: path.to_owned(), alternate: PathBuf::from(line.to_str_lossy().as_ref()) })
+        }
+    }
+}

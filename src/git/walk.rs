@@ -1,0 +1,158 @@
+//! Lists the commits to mine. Every commit is decoded once; one that is missing or damaged is counted, and the walk goes on.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use gix::{ObjectId, objs::CommitRefIter};
+
+use super::{
+    Error,
+    blobs::{ReadError, read},
+    repository::{Objects, Repository},
+};
+use crate::verdict::{Counts, Skip};
+
+/// A commit to compare with its first parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Commit time in seconds since 1970: with the id, the order of versions of a file.
+    pub time: i64,
+    /// The commit.
+    pub id: ObjectId,
+    /// Its tree.
+    pub tree: ObjectId,
+    /// The first parent, none for a root commit.
+    pub parent: Option<ObjectId>,
+}
+
+/// Only commits whose commit time lies in the window are mined. Bounds are inclusive, in seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Window {
+    /// Nothing older.
+    pub since: Option<i64>,
+    /// Nothing newer.
+    pub until: Option<i64>,
+}
+
+impl Window {
+    fn contains(&self, time: i64) -> bool {
+        self.since.is_none_or(|since| since <= time) && self.until.is_none_or(|until| time <= until)
+    }
+}
+
+/// What a walk found.
+pub struct Walked {
+    /// Commits to compare with their parents, oldest first.
+    pub commits: Vec<Commit>,
+    /// The tree of every commit that was read.
+    pub trees: HashMap<ObjectId, ObjectId>,
+    /// The account of the commits that are not compared.
+    pub skipped: Counts,
+    /// Whether every hidden tip is still reachable: if not, history was rewritten since it was mined.
+    pub continues: bool,
+}
+
+/// Lists what is reachable from `tips` and not from `hidden`.
+///
+/// # Errors
+/// Only an interruption.
+pub fn walk(
+    repository: &Repository,
+    tips: &[ObjectId],
+    hidden: &[ObjectId],
+    window: Window,
+    interrupt: &AtomicBool,
+) -> Result<Walked, Error> {
+    let objects = repository.objects();
+    let mut seen = ancestors(repository, &objects, hidden, interrupt)?;
+    let mut unmet: HashSet<ObjectId> = hidden.iter().filter(|id| !tips.contains(id)).copied().collect();
+    let mut skipped = Counts::default();
+    let mut commits = Vec::new();
+    let mut trees = HashMap::new();
+    let mut queue: Vec<ObjectId> = tips.iter().copied().filter(|tip| seen.insert(*tip)).collect();
+    let mut buffer = Vec::new();
+    while let Some(id) = queue.pop() {
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let parsed = match parse(repository, &objects, id, &mut buffer) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                skipped.skip(error.skip());
+                continue;
+            }
+        };
+        trees.insert(id, parsed.tree);
+        let cut = repository.shallow().contains(&id);
+        for parent in parsed.parents.iter().filter(|_| !cut) {
+            unmet.remove(parent);
+            if seen.insert(*parent) {
+                queue.push(*parent);
+            }
+        }
+        if parsed.parents.len() > 1 {
+            skipped.skip(Skip::Merge);
+        } else if cut && !parsed.parents.is_empty() {
+            skipped.skip(Skip::ShallowBoundary);
+        } else if !window.contains(parsed.time) {
+            skipped.skip(Skip::OutsideWindow);
+        } else {
+            commits.push(Commit { time: parsed.time, id, tree: parsed.tree, parent: parsed.parents.first().copied() });
+        }
+    }
+    commits.sort_by_key(|commit| (commit.time, commit.id));
+    if !unmet.is_empty() {
+        // One old tip may hide behind another, so only the whole ancestry tells.
+        let reachable = ancestors(repository, &objects, tips, interrupt)?;
+        unmet.retain(|tip| !reachable.contains(tip));
+    }
+    Ok(Walked { commits, trees, skipped, continues: unmet.is_empty() })
+}
+
+/// All of them, not a frontier by date: clocks lie, and a commit mined twice or never would break the account.
+fn ancestors(
+    repository: &Repository,
+    objects: &Objects,
+    tips: &[ObjectId],
+    interrupt: &AtomicBool,
+) -> Result<HashSet<ObjectId>, Error> {
+    let mut seen: HashSet<ObjectId> = tips.iter().copied().collect();
+    let mut queue: Vec<ObjectId> = seen.iter().copied().collect();
+    let mut buffer = Vec::new();
+    while let Some(id) = queue.pop() {
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let Ok(parsed) = parse(repository, objects, id, &mut buffer) else { continue };
+        if !repository.shallow().contains(&id) {
+            queue.extend(parsed.parents.into_iter().filter(|parent| seen.insert(*parent)));
+        }
+    }
+    Ok(seen)
+}
+
+struct Parsed {
+    tree: ObjectId,
+    parents: Vec<ObjectId>,
+    time: i64,
+}
+
+/// The tree of the commit `id`.
+///
+/// # Errors
+/// The commit is missing or damaged.
+pub fn tree_of(repository: &Repository, objects: &Objects, id: ObjectId) -> Result<ObjectId, ReadError> {
+    parse(repository, objects, id, &mut Vec::new()).map(|parsed| parsed.tree)
+}
+
+fn parse(repository: &Repository, objects: &Objects, id: ObjectId, buffer: &mut Vec<u8>) -> Result<Parsed, ReadError> {
+    let bytes = read(objects, id, gix::objs::Kind::Commit, buffer)?;
+    let tree = CommitRefIter::from_bytes(bytes, repository.hash()).tree_id().map_err(|_| ReadError::Corrupt)?;
+    let iter = CommitRefIter::from_bytes(bytes, repository.hash());
+    let parents = CommitRefIter::from_bytes(bytes, repository.hash()).parent_ids().collect();
+    // A committer line that can't be read makes the time 0, as git does.
+    let time = iter.committer().ok().map_or(0, |committer| committer.seconds());
+    Ok(Parsed { tree, parents, time })
+}
