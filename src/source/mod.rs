@@ -1,0 +1,265 @@
+//! Which repositories to mine: paths, directories of many, and lists. Reads directories and lists; opens no repository.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// How deep a directory is searched for repositories.
+const SEARCH_DEPTH_MAX: usize = 6;
+
+/// Columns of a list that may hold the source, the first present one wins.
+const SOURCE_COLUMNS: [&str; 9] =
+    ["url", "source", "clone_url", "repository", "repo", "full_name", "repo_name", "path", "name"];
+
+/// What can be wrong with the arguments as a whole.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error("can't read the list {name}: {reason}")]
+    List { name: String, reason: String },
+    #[error("{name}:{line}: {reason}")]
+    Line { name: String, line: usize, reason: String },
+}
+
+/// One repository to mine, as the user named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepoSpec {
+    /// What tells repositories apart: the canonical path or the URL.
+    pub identity: String,
+    /// The name in the `repos` column.
+    pub name: String,
+    /// Where it is.
+    pub location: Location,
+    /// Further columns of the list that named it.
+    pub columns: BTreeMap<String, String>,
+}
+
+/// Where a repository is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// On this machine.
+    Path(PathBuf),
+    /// Elsewhere.
+    Url(String),
+}
+
+/// A source that is none; the others are mined all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadSource {
+    /// What the user wrote.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+type Found = Vec<Result<RepoSpec, BadSource>>;
+
+/// Turns arguments into repositories: in the order of their first mention, each identity once.
+///
+/// # Errors
+/// A list that can't be read or parsed.
+pub fn parse(args: &[String], stdin: &mut dyn Read) -> Result<Found, Error> {
+    let mut found = Vec::new();
+    for arg in args {
+        if arg == "-" {
+            found.extend(list("standard input", &read(stdin)?)?);
+        } else if let Some(file) = arg.strip_prefix('@') {
+            let text =
+                fs::read_to_string(file).map_err(|e| Error::List { name: file.to_owned(), reason: e.to_string() })?;
+            found.extend(list(file, &text)?);
+        } else {
+            found.extend(one(arg, &BTreeMap::new()));
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    found.retain(|source| source.as_ref().map_or(true, |spec| seen.insert(spec.identity.clone())));
+    Ok(found)
+}
+
+fn read(stdin: &mut dyn Read) -> Result<String, Error> {
+    let mut text = String::new();
+    match stdin.read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(e) => Err(Error::List { name: "standard input".into(), reason: e.to_string() }),
+    }
+}
+
+fn list(name: &str, text: &str) -> Result<Found, Error> {
+    let text = text.trim_start_matches('\u{feff}');
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let is_header = first.split(',').any(|column| SOURCE_COLUMNS.contains(&column.trim()));
+    if first.starts_with('{') {
+        json_lines(name, text)
+    } else if is_header && (first.contains(',') || name.ends_with(".csv")) {
+        csv_rows(name, text)
+    } else {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Ok(lines.flat_map(|line| one(line, &BTreeMap::new())).collect())
+    }
+}
+
+fn json_lines(name: &str, text: &str) -> Result<Found, Error> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let bad = |reason: String| Error::Line { name: name.to_owned(), line: number + 1, reason };
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(line).map_err(|e| bad(e.to_string()))?;
+        let columns = object.into_iter().filter_map(|(key, value)| match value {
+            serde_json::Value::Null => None,
+            serde_json::Value::String(text) => Some((key, text)),
+            other => Some((key, other.to_string())),
+        });
+        found.extend(row(columns.collect()).ok_or_else(|| bad(no_source_column()))?);
+    }
+    Ok(found)
+}
+
+fn csv_rows(name: &str, text: &str) -> Result<Found, Error> {
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let bad = |line: usize, reason: String| Error::Line { name: name.to_owned(), line, reason };
+    let header = reader.headers().map_err(|e| bad(1, e.to_string()))?.clone();
+    let mut found = Vec::new();
+    for (number, record) in reader.records().enumerate() {
+        let record = record.map_err(|e| bad(number + 2, e.to_string()))?;
+        let columns = header.iter().zip(record.iter()).filter(|(_, value)| !value.is_empty());
+        let columns = columns.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        found.extend(row(columns).ok_or_else(|| bad(number + 2, no_source_column()))?);
+    }
+    Ok(found)
+}
+
+fn no_source_column() -> String {
+    format!("no repository: one of the columns {} must name it", SOURCE_COLUMNS.join(", "))
+}
+
+fn row(mut columns: BTreeMap<String, String>) -> Option<Found> {
+    let source = SOURCE_COLUMNS.iter().find_map(|column| columns.remove(*column))?;
+    let name = columns.remove("name");
+    let mut found = one(&source, &columns);
+    if let (Some(name), [Ok(spec)]) = (name, found.as_mut_slice()) {
+        spec.name = name;
+    }
+    Some(found)
+}
+
+fn one(text: &str, columns: &BTreeMap<String, String>) -> Found {
+    let path = Path::new(text);
+    if path.exists() {
+        return at_path(text, path, columns);
+    }
+    let url = if text.contains("://") {
+        Some(text.to_owned())
+    } else if is_owner_and_name(text) {
+        Some(format!("https://github.com/{text}"))
+    } else {
+        None
+    };
+    vec![match url {
+        Some(url) => {
+            let short = url
+                .split_once("://")
+                .map_or(url.as_str(), |(_, rest)| rest)
+                .trim_end_matches('/')
+                .trim_end_matches(".git");
+            let name = short.strip_prefix("github.com/").unwrap_or(short).to_owned();
+            Ok(RepoSpec { identity: url.clone(), name, location: Location::Url(url), columns: columns.clone() })
+        }
+        None => Err(BadSource {
+            text: text.to_owned(),
+            reason: "no such file or directory, and no URL".into(),
+            hint: Some("give the path of a repository, of a directory that holds some, or @FILE for a list".into()),
+        }),
+    }]
+}
+
+fn is_owner_and_name(text: &str) -> bool {
+    let word = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    text.split_once('/').is_some_and(|(owner, name)| word(owner) && word(name))
+}
+
+fn at_path(text: &str, path: &Path, columns: &BTreeMap<String, String>) -> Found {
+    let mut paths = Vec::new();
+    search(path, 0, &mut paths);
+    paths.sort();
+    if paths.is_empty() {
+        return vec![Err(BadSource {
+            text: text.to_owned(),
+            reason: "neither a git repository nor a directory that holds one".into(),
+            hint: Some("the search goes six directories deep and follows no symbolic links".into()),
+        })];
+    }
+    paths.into_iter().map(|path| spec(&path, columns)).collect()
+}
+
+fn spec(path: &Path, columns: &BTreeMap<String, String>) -> Result<RepoSpec, BadSource> {
+    let bad = |reason: String| BadSource { text: path.display().to_string(), reason, hint: None };
+    let canonical = path.canonicalize().map_err(|e| bad(e.to_string()))?;
+    let identity = canonical.to_str().ok_or_else(|| bad("its path is not UTF-8".into()))?.to_owned();
+    let name = canonical.file_name().and_then(|name| name.to_str()).unwrap_or("repository");
+    let name = match name.strip_suffix(".git") {
+        Some("") => canonical.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or("repository"),
+        Some(name) => name,
+        None => name,
+    };
+    Ok(RepoSpec { identity, name: name.to_owned(), location: Location::Path(canonical), columns: columns.clone() })
+}
+
+/// Whether `path` looks like a repository: a work tree with `.git`, or a git directory.
+pub fn is_repository(path: &Path) -> bool {
+    path.join(".git").exists() || (path.join("HEAD").is_file() && path.join("objects").is_dir())
+}
+
+fn search(path: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    if is_repository(path) {
+        found.push(path.to_owned());
+    } else if depth < SEARCH_DEPTH_MAX {
+        let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            search(&entry.path(), depth + 1, found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_list(text: &str) -> Result<Vec<(String, String, String)>, String> {
+        let specs = parse(&["-".to_owned()], &mut text.as_bytes()).map_err(|e| e.to_string())?;
+        Ok(specs
+            .into_iter()
+            .map(|source| match source {
+                Ok(spec) => (spec.identity, spec.name, format!("{:?}", spec.columns)),
+                Err(bad) => (bad.text, "bad".to_owned(), bad.reason),
+            })
+            .collect())
+    }
+
+    #[test]
+    fn lists_come_as_lines_csv_and_json() {
+        let url = "https://github.com/a/b";
+        let same = |text: &str| parse_list(text).map(|found| found.into_iter().map(|f| f.0).collect::<Vec<_>>());
+        assert_eq!(same("# mine\n\na/b\nhttps://github.com/a/b\n"), Ok(vec![url.to_owned()]));
+        assert_eq!(same("no where\n"), Ok(vec!["no where".to_owned()]));
+        let csv = parse_list("full_name,license,stars\na/b,MIT,5\n");
+        assert_eq!(csv, Ok(vec![(url.to_owned(), "a/b".to_owned(), r#"{"license": "MIT", "stars": "5"}"#.to_owned())]));
+        let json = parse_list("{\"url\":\"https://h/x.git\",\"name\":\"x\",\"stars\":5,\"gone\":null}\n");
+        assert_eq!(json, Ok(vec![("https://h/x.git".to_owned(), "x".to_owned(), r#"{"stars": "5"}"#.to_owned())]));
+    }
+
+    #[test]
+    fn malformed_lists_name_the_line() {
+        assert!(parse_list("{\"url\":\"a/b\"}\n{oops\n").is_err_and(|e| e.starts_with("standard input:2: ")));
+        assert!(parse_list("{\"stars\":1}\n").is_err_and(|e| e.contains("must name it")));
+        assert!(parse_list("url,stars\na/b,1,2\n").is_err_and(|e| e.starts_with("standard input:2: ")));
+    }
+}
