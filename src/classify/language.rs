@@ -1,0 +1,102 @@
+//! CommitPack's language of a path, by its frozen table in `languages/commitpack.toml`. Looks at the name alone.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+/// The compiled-in table.
+pub const TABLE: &str = include_str!("../../languages/commitpack.toml");
+
+/// What CommitPack calls a path that no extension matches.
+const UNKNOWN: &str = "unknown";
+
+/// CommitPack's table, ready to be asked.
+pub struct CommitPackLanguages {
+    /// Endings that begin with a dot.
+    extensions: HashMap<String, String>,
+    /// Endings without a dot, as the table has them for Dockerfile and Makefile.
+    names: Vec<(String, String)>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    language: Vec<Language>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "name and published are for readers of the table and for its tests"))]
+struct Language {
+    name: String,
+    directory: String,
+    published: bool,
+    extensions: Vec<String>,
+}
+
+impl CommitPackLanguages {
+    /// The compiled-in table.
+    pub fn builtin() -> Self {
+        let table: Table = toml::from_str(TABLE).expect("a test reads the compiled-in table");
+        let mut languages = CommitPackLanguages { extensions: HashMap::new(), names: Vec::new() };
+        for language in table.language {
+            for extension in language.extensions {
+                // A later language takes an extension away from an earlier one, as in the original.
+                if extension.starts_with('.') {
+                    languages.extensions.insert(extension, language.directory.clone());
+                } else {
+                    languages.names.push((extension, language.directory.clone()));
+                }
+            }
+        }
+        languages
+    }
+
+    /// The published directory name of the language with the longest extension that ends `path`, else `unknown`.
+    pub fn lang(&self, path: &str) -> &str {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let dotted =
+            name.match_indices('.').find_map(|(at, _)| Some((name.len() - at, self.extensions.get(&name[at..])?)));
+        let plain = self
+            .names
+            .iter()
+            .rev()
+            .filter(|(end, _)| name.ends_with(end.as_str()))
+            .map(|(end, lang)| (end.len(), lang));
+        plain.chain(dotted).max_by_key(|(len, _)| *len).map_or(UNKNOWN, |(_, lang)| lang)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let languages = CommitPackLanguages::builtin();
+        let cases = [
+            ("src/main.rs", "rust"),
+            ("a/b.py", "python"),
+            ("x.c", "c"),
+            ("Makefile", "makefile"),
+            ("docker/Dockerfile", "dockerfile"),
+            ("web.Dockerfile", "dockerfile"),
+            ("README", "unknown"),
+            ("a.b/README", "unknown"),
+            ("x.unheard-of", "unknown"),
+            ("x.html.erb", "html+erb"),
+            ("graph.dot", "graphviz-dot"),
+        ];
+        for (path, lang) in cases {
+            assert_eq!(languages.lang(path), lang, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_table_is_whole() {
+        let table: Table = toml::from_str(TABLE).expect("the table is valid");
+        assert_eq!(table.language.len(), 358);
+        assert_eq!(table.language.iter().filter(|language| language.published).count(), 349);
+        assert!(table.language.iter().all(|language| !language.extensions.is_empty() && !language.name.is_empty()));
+    }
+}

@@ -1,0 +1,6 @@
+//! Labels: what contents, messages and authors are. Pure functions over bytes and text: no I/O, no clock, no dice.
+
+pub mod author;
+pub mod language;
+pub mod message;
+pub mod text;
