@@ -1,0 +1,239 @@
+//! Rows as Arrow: the schema, building record batches from samples, and reading samples back.
+//!
+//! A segment of an older schema version may lack nullable columns; they read as null. Nothing else is guessed.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, LargeStringArray, ListArray, RecordBatch, StringArray,
+    UInt32Array,
+    builder::{
+        BooleanBuilder, Int32Builder, Int64Builder, LargeStringBuilder, ListBuilder, StringBuilder, UInt32Builder,
+    },
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+
+use crate::sample::Sample;
+
+/// Defines the columns once: schema, builder and reader follow from it.
+macro_rules! columns {
+    ($($name:ident: $kind:ident),+ $(,)?) => {
+        /// The schema of a segment, in column order.
+        pub fn schema() -> SchemaRef {
+            Arc::new(Schema::new(vec![$($kind::field(stringify!($name))),+]))
+        }
+
+        /// Names of all columns, in order.
+        pub const COLUMNS: &[&str] = &[$(stringify!($name)),+];
+
+        /// Collects samples into a record batch.
+        #[derive(Default)]
+        pub struct RowsBuilder {
+            $($name: <$kind as Column>::Builder,)+
+            len: usize,
+            bytes: usize,
+        }
+
+        impl RowsBuilder {
+            /// Adds a row.
+            pub fn push(&mut self, sample: &Sample<'_>) {
+                $($kind::append(&mut self.$name, &sample.$name);)+
+                self.len += 1;
+                self.bytes += sample.diff.len() + sample.message.len()
+                    + sample.old_contents.map_or(0, str::len) + sample.new_contents.map_or(0, str::len);
+            }
+
+            /// Takes the rows so far as a batch.
+            ///
+            /// # Errors
+            /// None that rows can cause: lengths and types follow from the schema.
+            pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+                self.len = 0;
+                self.bytes = 0;
+                RecordBatch::try_new(schema(), vec![$(Arc::new(self.$name.finish()) as ArrayRef),+])
+            }
+        }
+
+        /// Rows of one batch, to be read in any order.
+        pub struct Rows {
+            $($name: Option<<$kind as Column>::Array>,)+
+            len: usize,
+        }
+
+        impl Rows {
+            /// Looks at `batch` as rows.
+            ///
+            /// # Errors
+            /// A column is missing that may not be null, or has another type.
+            pub fn new(batch: &RecordBatch) -> Result<Self, ArrowError> {
+                Ok(Rows { $($name: column::<$kind>(batch, stringify!($name))?,)+ len: batch.num_rows() })
+            }
+
+            /// Row `at`, counted from 0; `at` must be below [`Rows::len`].
+            pub fn get(&self, at: usize) -> Sample<'_> {
+                Sample { $($name: self.$name.as_ref().map_or_else(Default::default, |column| $kind::value(column, at)),)+ }
+            }
+        }
+    };
+}
+
+impl RowsBuilder {
+    /// Number of rows so far.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no rows yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of contents, diffs and messages so far.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Rows {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+columns! {
+    id: Text, commit: Text, old_file: MaybeText, new_file: MaybeText, old_contents: MaybeLong, new_contents: MaybeLong,
+    subject: Text, message: Text, lang: Text, license: MaybeText, repos: Text, diff: Long, parent: MaybeText, kind: Text,
+    files_changed: Count, additions: Count, deletions: Count, old_blob: MaybeText, new_blob: MaybeText,
+    old_encoding: MaybeText, new_encoding: MaybeText, message_encoding: Text, author_time: Seconds, author_zone: Minutes,
+    commit_time: Seconds, commit_zone: Minutes, author_kind: Text, author_label: MaybeText, reverts: Texts,
+    reverts_subject: MaybeText, author_name: MaybeText, author_email: MaybeText, committer_name: MaybeText,
+    committer_email: MaybeText, language: MaybeText, license_spdx: MaybeText, message_language: MaybeText,
+    vendored: MaybeFlag, generated: MaybeFlag,
+}
+
+/// How a kind of column is stored. `Value` is what a [`Sample`] holds.
+trait Column {
+    type Builder: Default;
+    type Array: Array + Clone + 'static;
+    type Value<'a>;
+    fn field(name: &str) -> Field;
+    fn append(builder: &mut Self::Builder, value: &Self::Value<'_>);
+    fn value(array: &Self::Array, at: usize) -> Self::Value<'_>;
+}
+
+fn column<C: Column>(batch: &RecordBatch, name: &str) -> Result<Option<C::Array>, ArrowError> {
+    let Some(array) = batch.column_by_name(name) else {
+        let nullable = C::field(name).is_nullable();
+        return if nullable { Ok(None) } else { Err(ArrowError::SchemaError(format!("column {name} is missing"))) };
+    };
+    match array.as_any().downcast_ref::<C::Array>() {
+        Some(array) => Ok(Some(array.clone())),
+        None => Err(ArrowError::SchemaError(format!("column {name} is {}", array.data_type()))),
+    }
+}
+
+macro_rules! plain_column {
+    ($kind:ident, $value:ty, $array:ty, $builder:ty, $data:expr) => {
+        struct $kind;
+        impl Column for $kind {
+            type Builder = $builder;
+            type Array = $array;
+            type Value<'a> = $value;
+            fn field(name: &str) -> Field {
+                Field::new(name, $data, false)
+            }
+            fn append(builder: &mut Self::Builder, value: &$value) {
+                builder.append_value(*value);
+            }
+            fn value(array: &Self::Array, at: usize) -> $value {
+                array.value(at)
+            }
+        }
+    };
+}
+
+macro_rules! text_column {
+    ($kind:ident, $maybe:ident, $array:ty, $builder:ty, $data:expr) => {
+        struct $kind;
+        impl Column for $kind {
+            type Builder = $builder;
+            type Array = $array;
+            type Value<'a> = &'a str;
+            fn field(name: &str) -> Field {
+                Field::new(name, $data, false)
+            }
+            fn append(builder: &mut Self::Builder, value: &Self::Value<'_>) {
+                builder.append_value(value);
+            }
+            fn value(array: &Self::Array, at: usize) -> Self::Value<'_> {
+                array.value(at)
+            }
+        }
+
+        struct $maybe;
+        impl Column for $maybe {
+            type Builder = $builder;
+            type Array = $array;
+            type Value<'a> = Option<&'a str>;
+            fn field(name: &str) -> Field {
+                Field::new(name, $data, true)
+            }
+            fn append(builder: &mut Self::Builder, value: &Self::Value<'_>) {
+                builder.append_option(*value);
+            }
+            fn value(array: &Self::Array, at: usize) -> Self::Value<'_> {
+                array.is_valid(at).then(|| array.value(at))
+            }
+        }
+    };
+}
+
+text_column!(Text, MaybeText, StringArray, StringBuilder, DataType::Utf8);
+// Contents of one batch may add up to more than the 2 GiB that 32-bit offsets reach.
+text_column!(Long, MaybeLong, LargeStringArray, LargeStringBuilder, DataType::LargeUtf8);
+plain_column!(Count, u32, UInt32Array, UInt32Builder, DataType::UInt32);
+plain_column!(Seconds, i64, Int64Array, Int64Builder, DataType::Int64);
+plain_column!(Minutes, i32, Int32Array, Int32Builder, DataType::Int32);
+
+struct MaybeFlag;
+impl Column for MaybeFlag {
+    type Builder = BooleanBuilder;
+    type Array = BooleanArray;
+    type Value<'a> = Option<bool>;
+    fn field(name: &str) -> Field {
+        Field::new(name, DataType::Boolean, true)
+    }
+    fn append(builder: &mut Self::Builder, value: &Option<bool>) {
+        builder.append_option(*value);
+    }
+    fn value(array: &Self::Array, at: usize) -> Option<bool> {
+        array.is_valid(at).then(|| array.value(at))
+    }
+}
+
+struct Texts;
+impl Column for Texts {
+    type Builder = ListBuilder<StringBuilder>;
+    type Array = ListArray;
+    type Value<'a> = Vec<&'a str>;
+    fn field(name: &str) -> Field {
+        Field::new(name, DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))), false)
+    }
+    fn append(builder: &mut Self::Builder, value: &Vec<&str>) {
+        for text in value {
+            builder.values().append_value(text);
+        }
+        builder.append(true);
+    }
+    fn value(array: &Self::Array, at: usize) -> Vec<&str> {
+        let (from, to) = (array.value_offsets()[at] as usize, array.value_offsets()[at + 1] as usize);
+        let texts = array.values().as_any().downcast_ref::<StringArray>();
+        texts.map_or_else(Vec::new, |texts| (from..to).map(|i| texts.value(i)).collect())
+    }
+}

@@ -1,0 +1,185 @@
+//! Segments: writing record batches as an Arrow IPC stream, sealing the file with a manifest, reading and checking it.
+
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::{
+    CompressionType,
+    reader::StreamReader,
+    writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message},
+};
+use arrow_schema::ArrowError;
+use serde::{Deserialize, Serialize};
+
+use super::{Error, io_error, rows, seal, write_json};
+use crate::verdict::Counts;
+
+/// The record of a sealed segment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentManifest {
+    /// File name of the Arrow stream, beside the manifest.
+    pub file: String,
+    /// The repository's identity.
+    pub repository: String,
+    /// Digest of tips, hidden tips and recipe: what batch the segment belongs to.
+    pub batch_digest: String,
+    /// [`crate::sample::SCHEMA_VERSION`] of the rows.
+    pub schema: u32,
+    /// First block of candidates in the segment.
+    pub block_from: u64,
+    /// The block behind its last one.
+    pub block_to: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the file, hexadecimal.
+    pub blake3: String,
+    /// The account of the changes in its blocks.
+    pub changes: Counts,
+}
+
+fn options() -> Result<IpcWriteOptions, ArrowError> {
+    IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))
+}
+
+/// Encodes `batch` as one compressed IPC message, ready to be appended to a segment.
+///
+/// # Errors
+/// The encoder's own; rows can't cause any.
+pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+    let options = options()?;
+    let mut context = Default::default();
+    let mut tracker = DictionaryTracker::new(false);
+    let (_, encoded) = IpcDataGenerator::default().encode(batch, &mut tracker, &options, &mut context)?;
+    let mut bytes = Vec::new();
+    write_message(&mut bytes, encoded, &options)?;
+    Ok(bytes)
+}
+
+/// A segment being written, under a temporary name.
+pub struct SegmentWriter {
+    path: PathBuf,
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+    rows: u64,
+}
+
+impl SegmentWriter {
+    /// Starts the segment that will be `directory/stem.arrow`.
+    ///
+    /// # Errors
+    /// The file can't be made.
+    pub fn new(directory: &Path, stem: &str) -> Result<Self, Error> {
+        fs::create_dir_all(directory).map_err(io_error(directory))?;
+        let path = directory.join(format!("{stem}.arrow"));
+        let temporary = path.with_added_extension("tmp");
+        let file = BufWriter::new(File::create(&temporary).map_err(io_error(&temporary))?);
+        let mut writer = SegmentWriter { path, file, hasher: blake3::Hasher::new(), bytes: 0, rows: 0 };
+        let options = options()?;
+        let mut tracker = DictionaryTracker::new(false);
+        let schema = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
+            &rows::schema(),
+            &mut tracker,
+            &options,
+        );
+        let mut message = Vec::new();
+        write_message(&mut message, schema, &options)?;
+        writer.write(&message)?;
+        Ok(writer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(io_error(&self.path))?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Appends a batch that [`encode`] made of `rows` rows.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn append(&mut self, message: &[u8], rows: u64) -> Result<(), Error> {
+        self.rows += rows;
+        self.write(message)
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Ends the stream and renames it and its manifest into place; `manifest` comes with what the writer can't know.
+    ///
+    /// # Errors
+    /// The file can't be written; nothing is visible then.
+    pub fn seal(mut self, mut manifest: SegmentManifest) -> Result<SegmentManifest, Error> {
+        // The end-of-stream mark of the IPC format: a continuation and a length of zero.
+        self.write(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
+        let temporary = self.path.with_added_extension("tmp");
+        let file = self.file.into_inner().map_err(|e| Error::Io { path: temporary.clone(), source: e.into_error() })?;
+        file.sync_all().map_err(io_error(&temporary))?;
+        seal(&temporary, &self.path).map_err(io_error(&self.path))?;
+        manifest.file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        manifest.rows = self.rows;
+        manifest.bytes = self.bytes;
+        manifest.blake3 = self.hasher.finalize().to_hex().to_string();
+        write_json(&self.path.with_extension("json"), &manifest)?;
+        Ok(manifest)
+    }
+}
+
+/// Reads the batches of the segment at `path` one by one.
+///
+/// # Errors
+/// The file can't be opened or does not begin as an Arrow stream.
+pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
+    let damaged = |path: &Path, e: &ArrowError| Error::Damaged { path: path.to_owned(), reason: e.to_string() };
+    let file = File::open(path).map_err(io_error(path))?;
+    let reader = StreamReader::try_new(BufReader::new(file), None).map_err(|e| damaged(path, &e))?;
+    let path = path.to_owned();
+    Ok(reader.map(move |batch| batch.map_err(|e| damaged(&path, &e))))
+}
+
+/// Checks size, checksum and number of rows of the segment that `manifest` describes.
+///
+/// # Errors
+/// Whatever does not agree.
+pub fn verify(directory: &Path, manifest: &SegmentManifest) -> Result<(), Error> {
+    let path = directory.join(&manifest.file);
+    let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
+    let mut file = File::open(&path).map_err(io_error(&path))?;
+    let size = file.metadata().map_err(io_error(&path))?.len();
+    if size != manifest.bytes {
+        return Err(damaged(format!("wanted {} bytes, found {size}", manifest.bytes)));
+    }
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let n = file.read(&mut buffer).map_err(io_error(&path))?;
+        if n == 0 {
+            break;
+        }
+        hasher.update(&buffer[..n]);
+    }
+    if hasher.finalize().to_hex().as_str() != manifest.blake3 {
+        return Err(damaged("its checksum is wrong".into()));
+    }
+    let mut rows = 0;
+    for batch in read(&path)? {
+        rows += batch?.num_rows() as u64;
+    }
+    if rows != manifest.rows || rows != manifest.changes.kept {
+        return Err(damaged(format!("its manifest says {} rows, it has {rows}", manifest.rows)));
+    }
+    if !manifest.changes.adds_up() {
+        return Err(damaged("its counts do not add up".into()));
+    }
+    Ok(())
+}
