@@ -1,0 +1,285 @@
+//! Exports the rows of a store: one deterministic order, a directory of shards and a manifest, whatever the format.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BinaryHeap},
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    sample::Sample,
+    store::{self, Checkpoint, Store, io_error, rows::Rows, segment},
+};
+
+/// CommitPack's ten columns, in its order.
+pub const COMMITPACK_COLUMNS: [&str; 10] = [
+    "commit",
+    "old_file",
+    "new_file",
+    "old_contents",
+    "new_contents",
+    "subject",
+    "message",
+    "lang",
+    "license",
+    "repos",
+];
+
+/// Rows of one segment, in order, with the position that the next one has.
+pub struct SegmentRows {
+    path: PathBuf,
+    batches: Box<dyn Iterator<Item = Result<arrow_array::RecordBatch, store::Error>>>,
+    rows: Option<Rows>,
+    at: usize,
+}
+
+impl SegmentRows {
+    /// Opens the segment at `path`.
+    ///
+    /// # Errors
+    /// As [`segment::read`].
+    pub fn open(path: PathBuf) -> Result<Self, store::Error> {
+        let batches = Box::new(segment::read(&path)?);
+        Ok(SegmentRows { path, batches, rows: None, at: 0 })
+    }
+
+    /// Moves to the next row; whether there is one.
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn advance(&mut self) -> Result<bool, store::Error> {
+        self.at += 1;
+        while self.rows.as_ref().is_none_or(|rows| self.at >= rows.len()) {
+            let Some(batch) = self.batches.next() else { return Ok(false) };
+            let damaged =
+                |e: arrow_schema::ArrowError| store::Error::Damaged { path: self.path.clone(), reason: e.to_string() };
+            self.rows = Some(Rows::new(&batch?).map_err(damaged)?);
+            self.at = 0;
+        }
+        Ok(true)
+    }
+
+    /// The row that [`SegmentRows::advance`] moved to.
+    pub fn sample(&self) -> Sample<'_> {
+        self.rows.as_ref().map_or_else(Sample::default, |rows| rows.get(self.at))
+    }
+}
+
+/// What orders rows within a repository: path, then commit time and ids. It is the order of every segment as well.
+fn key(sample: &Sample<'_>) -> (String, i64, String, String) {
+    let path = sample.new_file.or(sample.old_file).unwrap_or_default();
+    (path.to_owned(), sample.commit_time, sample.commit.to_owned(), sample.id.to_owned())
+}
+
+struct Head {
+    key: (String, i64, String, String),
+    segment: usize,
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Head {}
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Head {
+    /// Reversed, since the heap gives its largest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (&other.key, other.segment).cmp(&(&self.key, self.segment))
+    }
+}
+
+/// Calls `each` with every visible row of `store`, sorted by repository name, path, commit time and ids. A row that
+/// several repositories have (forks) comes once, with the first, and `repos` names all of them.
+///
+/// # Errors
+/// A segment is damaged, or what `each` returns.
+pub fn for_each(
+    store: &Store,
+    mut each: impl FnMut(&Sample<'_>) -> Result<(), store::Error>,
+) -> Result<Vec<Checkpoint>, store::Error> {
+    let batches = store.batches()?;
+    let shared = shared_rows(&batches)?;
+    let mut groups: BTreeMap<(&str, &str), Vec<PathBuf>> = BTreeMap::new();
+    for (directory, checkpoint) in &batches {
+        let group = groups.entry((&checkpoint.repository.name, &checkpoint.repository.identity)).or_default();
+        group.extend(checkpoint.segments.iter().map(|segment| directory.join(&segment.file)));
+    }
+    let mut done = std::collections::HashSet::new();
+    for paths in groups.into_values() {
+        let mut heap = BinaryHeap::new();
+        let mut segments = Vec::new();
+        for (segment, path) in paths.into_iter().enumerate() {
+            let mut rows = SegmentRows::open(path)?;
+            if rows.advance()? {
+                heap.push(Head { key: key(&rows.sample()), segment });
+            }
+            segments.push(rows);
+        }
+        while let Some(Head { segment, .. }) = heap.pop() {
+            let rows = &mut segments[segment];
+            let mut sample = rows.sample();
+            match shared.get(sample.id) {
+                None => each(&sample)?,
+                Some(repos) if done.insert(sample.id.to_owned()) => {
+                    sample.repos = repos;
+                    each(&sample)?;
+                }
+                Some(_) => {}
+            }
+            if rows.advance()? {
+                heap.push(Head { key: key(&rows.sample()), segment });
+            }
+        }
+    }
+    Ok(batches.into_iter().map(|(_, checkpoint)| checkpoint).collect())
+}
+
+/// Ids of the rows that more than one repository has, with the names of those.
+fn shared_rows(batches: &[(PathBuf, Checkpoint)]) -> Result<BTreeMap<String, String>, store::Error> {
+    let mut owners: BTreeMap<String, std::collections::BTreeSet<String>> = BTreeMap::new();
+    let identities: std::collections::HashSet<_> = batches.iter().map(|(_, c)| &c.repository.identity).collect();
+    if identities.len() < 2 {
+        return Ok(BTreeMap::new());
+    }
+    let mut first: std::collections::HashMap<u128, &str> = std::collections::HashMap::new();
+    for (directory, checkpoint) in batches {
+        let (name, identity) = (&checkpoint.repository.name, checkpoint.repository.identity.as_str());
+        for manifest in &checkpoint.segments {
+            let mut rows = SegmentRows::open(directory.join(&manifest.file))?;
+            while rows.advance()? {
+                let id = rows.sample().id;
+                let number = u128::from_str_radix(id, 16).unwrap_or_default();
+                let owner = *first.entry(number).or_insert(identity);
+                if owner != identity {
+                    let known = batches
+                        .iter()
+                        .find(|(_, c)| c.repository.identity == owner)
+                        .map(|(_, c)| c.repository.name.clone());
+                    let names = owners.entry(id.to_owned()).or_default();
+                    names.extend(known);
+                    names.insert(name.clone());
+                }
+            }
+        }
+    }
+    Ok(owners.into_iter().map(|(id, names)| (id, names.into_iter().collect::<Vec<_>>().join(","))).collect())
+}
+
+/// What an export wrote.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Exported {
+    /// Rows in all shards.
+    pub rows: u64,
+    /// Shard files, relative to the export.
+    pub shards: Vec<String>,
+}
+
+/// Writes the rows of `store` as JSON lines to the directory `out`: `data/train-00000-of-0000N.jsonl`, each of about
+/// `shard_bytes_max` bytes, and `manifest.json`. `columns` are the fields of a row, in order.
+///
+/// # Errors
+/// `out` exists, can't be written, or the store is damaged; `out` then does not exist.
+pub fn export_jsonl(
+    store: &Store,
+    out: &Path,
+    columns: &[&str],
+    shard_bytes_max: u64,
+) -> Result<Exported, store::Error> {
+    if out.exists() {
+        let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+        return Err(store::Error::Io { path: out.to_owned(), source });
+    }
+    let temporary = out.with_added_extension("tmp");
+    if temporary.exists() {
+        fs::remove_dir_all(&temporary).map_err(io_error(&temporary))?;
+    }
+    let result = write_export(store, &temporary, columns, shard_bytes_max)
+        .and_then(|exported| fs::rename(&temporary, out).map_err(io_error(out)).map(|()| exported));
+    if result.is_err() {
+        // The first error is the one to report.
+        let _second_error = fs::remove_dir_all(&temporary);
+    }
+    result
+}
+
+fn write_export(
+    store: &Store,
+    directory: &Path,
+    columns: &[&str],
+    shard_bytes_max: u64,
+) -> Result<Exported, store::Error> {
+    let data = directory.join("data");
+    fs::create_dir_all(&data).map_err(io_error(&data))?;
+    let mut shards: Vec<Value> = Vec::new();
+    let mut shard = Shard::new(data.join("part-00000"))?;
+    let mut rows = 0;
+    let checkpoints = for_each(store, |sample| {
+        if shard.bytes >= shard_bytes_max {
+            let next = Shard::new(data.join(format!("part-{:05}", shards.len() + 1)))?;
+            shards.push(std::mem::replace(&mut shard, next).finish()?);
+        }
+        rows += 1;
+        shard.write(&line(sample, columns))
+    })?;
+    shards.push(shard.finish()?);
+    let count = shards.len();
+    let mut exported = Exported { rows, shards: Vec::new() };
+    for (number, shard) in shards.iter_mut().enumerate() {
+        let name = format!("data/train-{number:05}-of-{count:05}.jsonl");
+        let from = data.join(format!("part-{number:05}"));
+        fs::rename(&from, directory.join(&name)).map_err(io_error(&from))?;
+        shard["file"] = json!(name);
+        exported.shards.push(name);
+    }
+    let inputs: Vec<Value> = checkpoints
+        .iter()
+        .map(|c| json!({"repository": c.repository.name, "identity": c.repository.identity, "tips": c.tips, "hidden": c.hidden, "recipe": c.recipe, "rows": c.funnel.changes.kept}))
+        .collect();
+    let manifest = json!({"gitlode_export": 1, "format": "jsonl", "columns": columns, "rows": rows, "shards": shards, "inputs": inputs});
+    store::write_json(&directory.join("manifest.json"), &manifest)?;
+    Ok(exported)
+}
+
+fn line(sample: &Sample<'_>, columns: &[&str]) -> Vec<u8> {
+    let all = serde_json::to_value(sample).unwrap_or_default();
+    let row: Vec<String> = columns.iter().map(|name| format!("{}:{}", json!(name), all[*name])).collect();
+    format!("{{{}}}\n", row.join(",")).into_bytes()
+}
+
+struct Shard {
+    path: PathBuf,
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+    rows: u64,
+}
+
+impl Shard {
+    fn new(path: PathBuf) -> Result<Self, store::Error> {
+        let file = BufWriter::new(File::create(&path).map_err(io_error(&path))?);
+        Ok(Shard { path, file, hasher: blake3::Hasher::new(), bytes: 0, rows: 0 })
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<(), store::Error> {
+        self.file.write_all(line).map_err(io_error(&self.path))?;
+        self.hasher.update(line);
+        self.bytes += line.len() as u64;
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Value, store::Error> {
+        self.file.flush().map_err(io_error(&self.path))?;
+        Ok(json!({"rows": self.rows, "bytes": self.bytes, "blake3": self.hasher.finalize().to_hex().to_string()}))
+    }
+}

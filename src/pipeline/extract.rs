@@ -1,0 +1,367 @@
+//! From commits to rows: compares trees, sorts the changes by path so that versions of a file are neighbours, and
+//! turns blocks of changes into encoded record batches.
+
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use gix::{
+    ObjectId,
+    objs::{CommitRef, Kind},
+};
+
+use super::{ordered::ordered, recipe::Recipe};
+use crate::{
+    classify::{author::Authors, language::CommitPackLanguages, message, text},
+    git::{
+        self,
+        blobs::{Blobs, read},
+        change::{Change, Changes, TreeDiff},
+        diff,
+        repository::{Objects, Repository},
+        walk::{self, Commit, Walked},
+    },
+    sample::{ChangeKind, Sample, SampleId},
+    store::{self, rows::RowsBuilder, segment},
+    verdict::{Counts, Skip},
+};
+
+/// Commits that a thread compares in one go.
+const COMMITS_PER_BLOCK: usize = 64;
+
+/// Changes in a block, the unit of resuming.
+pub const CHANGES_PER_BLOCK: usize = 128;
+
+/// Contents in a record batch, in bytes, after which a new one begins.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// A change that may become a row.
+pub struct Candidate {
+    /// Index into [`Plan::commits`].
+    pub commit: u32,
+    /// The change.
+    pub change: Change,
+}
+
+/// Everything that is known before a blob is read.
+pub struct Plan {
+    /// The compared commits, oldest first.
+    pub commits: Vec<Commit>,
+    /// Number of paths that each of them changes.
+    pub files_changed: Vec<u32>,
+    /// Candidates in the order of rows: by path, then by commit time and id.
+    pub candidates: Vec<Candidate>,
+    /// The account of changes that were decided without reading a blob.
+    pub early: Counts,
+    /// The account of commits that gave nothing to compare.
+    pub commits_skipped: Counts,
+    /// Compared commits that were counted in `commits_skipped`.
+    pub commits_decided: HashSet<u32>,
+}
+
+impl Plan {
+    /// Number of blocks.
+    pub fn blocks(&self) -> u64 {
+        self.candidates.len().div_ceil(CHANGES_PER_BLOCK) as u64
+    }
+}
+
+/// Compares every commit of `walked` with its first parent.
+///
+/// # Errors
+/// Only an interruption.
+pub fn plan(
+    repository: &Repository,
+    walked: Walked,
+    recipe: &Recipe,
+    threads: usize,
+    interrupt: &AtomicBool,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Plan, git::Error> {
+    let Walked { commits, trees, skipped, .. } = walked;
+    let total = commits.len();
+    let mut plan = Plan {
+        files_changed: vec![0; total],
+        candidates: Vec::new(),
+        early: Counts::default(),
+        commits_skipped: skipped,
+        commits_decided: HashSet::new(),
+        commits: Vec::new(),
+    };
+    let compare = |objects: &mut Objects, block: u64| -> Result<Vec<Result<Changes, Skip>>, git::Error> {
+        let from = block as usize * COMMITS_PER_BLOCK;
+        let mut differ = TreeDiff::new(objects, repository.hash(), recipe.commit_changes_max);
+        let mut compared = Vec::new();
+        for commit in &commits[from..total.min(from + COMMITS_PER_BLOCK)] {
+            if interrupt.load(Ordering::Relaxed) {
+                return Err(git::Error::Interrupted);
+            }
+            let parent_tree = match commit.parent {
+                None => Ok(None),
+                Some(parent) => match trees.get(&parent) {
+                    Some(tree) => Ok(Some(*tree)),
+                    None => walk::tree_of(repository, objects, parent).map(Some),
+                },
+            };
+            compared.push(match parent_tree {
+                Ok(tree) => differ.compare(tree, commit.tree),
+                Err(error) => Err(error.skip()),
+            });
+        }
+        Ok(compared)
+    };
+    let blocks = total.div_ceil(COMMITS_PER_BLOCK) as u64;
+    ordered(
+        threads,
+        0..blocks,
+        || repository.objects(),
+        compare,
+        |block, compared| {
+            for (at, changes) in compared.into_iter().enumerate() {
+                plan.add(block as usize * COMMITS_PER_BLOCK + at, changes, recipe);
+            }
+            progress(((block + 1) * COMMITS_PER_BLOCK as u64).min(total as u64), total as u64);
+            Ok(())
+        },
+    )?;
+    plan.candidates.sort_by(|a, b| {
+        let key = |c: &Candidate| (c.commit, c.change.kind);
+        a.change.path.cmp(&b.change.path).then_with(|| key(a).cmp(&key(b)))
+    });
+    plan.commits = commits;
+    Ok(plan)
+}
+
+impl Plan {
+    fn add(&mut self, commit: usize, changes: Result<Changes, Skip>, recipe: &Recipe) {
+        let number = u32::try_from(commit).unwrap_or(u32::MAX);
+        let changes = match changes {
+            Ok(changes) if !changes.is_empty() => changes,
+            other => {
+                self.commits_skipped.skip(other.err().unwrap_or(Skip::NoChange));
+                self.commits_decided.insert(number);
+                return;
+            }
+        };
+        self.files_changed[commit] = u32::try_from(changes.len()).unwrap_or(u32::MAX);
+        self.early.add(&changes.skipped);
+        for change in changes.regular {
+            if recipe.kinds.contains(&change.kind) {
+                self.candidates.push(Candidate { commit: number, change });
+            } else {
+                self.early.skip(match change.kind {
+                    ChangeKind::Modified => Skip::KindModified,
+                    ChangeKind::Added => Skip::KindAdded,
+                    ChangeKind::Deleted => Skip::KindDeleted,
+                    ChangeKind::Renamed => Skip::KindRenamed,
+                });
+            }
+        }
+    }
+}
+
+/// The rows of one block, encoded, with their account.
+#[derive(Default)]
+pub struct Block {
+    /// Encoded record batches and the number of rows in each.
+    pub batches: Vec<(Vec<u8>, u64)>,
+    /// The account of the block's changes.
+    pub changes: Counts,
+    /// Commits that got a row.
+    pub commits: Vec<u32>,
+}
+
+/// Turns the blocks `from..` of `plan` into rows, and hands them over in order.
+///
+/// # Errors
+/// An interruption, or what `consume` returns.
+#[allow(clippy::too_many_arguments)]
+pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
+    repository: &Repository,
+    plan: &Plan,
+    recipe: &Recipe,
+    name: &str,
+    from: u64,
+    threads: usize,
+    interrupt: &AtomicBool,
+    consume: impl FnMut(u64, Block) -> Result<(), E>,
+) -> Result<(), E> {
+    let authors = Authors::builtin();
+    let languages = CommitPackLanguages::builtin();
+    let start = || Extractor {
+        repository,
+        plan,
+        recipe,
+        name,
+        authors: &authors,
+        languages: &languages,
+        blobs: Blobs::new(repository.objects(), recipe.blob_bytes_max),
+        rows: RowsBuilder::default(),
+        buffer: Vec::new(),
+    };
+    let work = |extractor: &mut Extractor<'_>, number: u64| extractor.block(number, interrupt);
+    ordered(threads, from..plan.blocks(), start, work, consume)
+}
+
+struct Extractor<'a> {
+    repository: &'a Repository,
+    plan: &'a Plan,
+    recipe: &'a Recipe,
+    name: &'a str,
+    authors: &'a Authors,
+    languages: &'a CommitPackLanguages,
+    blobs: Blobs,
+    rows: RowsBuilder,
+    buffer: Vec<u8>,
+}
+
+impl Extractor<'_> {
+    fn block<E: From<git::Error> + From<store::Error>>(
+        &mut self,
+        number: u64,
+        interrupt: &AtomicBool,
+    ) -> Result<Block, E> {
+        let from = number as usize * CHANGES_PER_BLOCK;
+        let to = self.plan.candidates.len().min(from + CHANGES_PER_BLOCK);
+        let mut block = Block::default();
+        let plan = self.plan;
+        for candidate in &plan.candidates[from..to] {
+            if interrupt.load(Ordering::Relaxed) {
+                return Err(git::Error::Interrupted.into());
+            }
+            match self.row(candidate) {
+                Ok(()) => {
+                    block.changes.keep();
+                    block.commits.push(candidate.commit);
+                }
+                Err(skip) => block.changes.skip(skip),
+            }
+            if self.rows.bytes() > BATCH_BYTES_MAX {
+                self.flush(&mut block).map_err(E::from)?;
+            }
+        }
+        self.flush(&mut block).map_err(E::from)?;
+        Ok(block)
+    }
+
+    fn flush(&mut self, block: &mut Block) -> Result<(), store::Error> {
+        if !self.rows.is_empty() {
+            let len = self.rows.len() as u64;
+            block.batches.push((segment::encode(&self.rows.finish()?)?, len));
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, candidate: &Candidate) -> Result<(), Skip> {
+        let change = &candidate.change;
+        let commit = &self.plan.commits[candidate.commit as usize];
+        let new_path = std::str::from_utf8(&change.path).map_err(|_| Skip::PathNotUtf8)?;
+        let old_path = match &change.old_path {
+            Some(path) => std::str::from_utf8(path).map_err(|_| Skip::PathNotUtf8)?,
+            None => new_path,
+        };
+        let old = change.old.map(|file| self.blobs.text(file.id)).transpose()?;
+        let new = change.new.map(|file| self.blobs.text(file.id)).transpose()?;
+        let facts = Facts::read(self.blobs.objects(), self.repository, commit.id, &mut self.buffer)?;
+        let message = message::apply_trailers(&facts.message, self.recipe.trailers);
+        let label = self.authors.classify(
+            &facts.author.name,
+            &facts.author.email,
+            &facts.committer.name,
+            &facts.committer.email,
+            &facts.message,
+        );
+        let reverts = message::reverts(&facts.message);
+        let unified =
+            diff::unified(change, old.as_deref().map(|t| t.text.as_str()), new.as_deref().map(|t| t.text.as_str()));
+        let (old_file, new_file) = (change.old.map(|_| old_path), change.new.map(|_| new_path));
+        let id = SampleId::of(commit.id.as_bytes(), old_file.map(str::as_bytes), new_file.map(str::as_bytes)).to_hex();
+        let hex = |id: Option<ObjectId>| id.map(|id| id.to_string());
+        let (commit_hex, parent) = (commit.id.to_string(), hex(commit.parent));
+        let (old_blob, new_blob) = (hex(change.old.map(|f| f.id)), hex(change.new.map(|f| f.id)));
+        let person = |text: &'_ str| self.recipe.authors.then(|| text.to_owned());
+        let (author_name, author_email) = (person(&facts.author.name), person(&facts.author.email));
+        let (committer_name, committer_email) = (person(&facts.committer.name), person(&facts.committer.email));
+        self.rows.push(&Sample {
+            id: &id,
+            commit: &commit_hex,
+            old_file,
+            new_file,
+            old_contents: old.as_deref().map(|t| t.text.as_str()),
+            new_contents: new.as_deref().map(|t| t.text.as_str()),
+            subject: message::subject(&message),
+            message: &message,
+            lang: self.languages.lang(new_path),
+            license: self.recipe.license.as_deref(),
+            repos: self.name,
+            diff: &unified.text,
+            parent: parent.as_deref(),
+            kind: change.kind.as_str(),
+            files_changed: self.plan.files_changed[candidate.commit as usize],
+            additions: unified.additions,
+            deletions: unified.deletions,
+            old_blob: old_blob.as_deref(),
+            new_blob: new_blob.as_deref(),
+            old_encoding: old.as_deref().map(|t| t.encoding),
+            new_encoding: new.as_deref().map(|t| t.encoding),
+            message_encoding: facts.message_encoding,
+            author_time: facts.author.time,
+            author_zone: facts.author.zone,
+            commit_time: facts.committer.time,
+            commit_zone: facts.committer.zone,
+            author_kind: label.kind.as_str(),
+            author_label: label.name,
+            reverts: reverts.commits.iter().map(String::as_str).collect(),
+            reverts_subject: reverts.subject.as_deref(),
+            author_name: author_name.as_deref(),
+            author_email: author_email.as_deref(),
+            committer_name: committer_name.as_deref(),
+            committer_email: committer_email.as_deref(),
+            ..Sample::default()
+        });
+        Ok(())
+    }
+}
+
+/// What the commit object says, decoded.
+struct Facts {
+    message: String,
+    message_encoding: &'static str,
+    author: Person,
+    committer: Person,
+}
+
+#[derive(Default)]
+struct Person {
+    name: String,
+    email: String,
+    time: i64,
+    zone: i32,
+}
+
+impl Facts {
+    fn read(objects: &Objects, repository: &Repository, id: ObjectId, buffer: &mut Vec<u8>) -> Result<Facts, Skip> {
+        let bytes = read(objects, id, Kind::Commit, buffer).map_err(|e| e.skip())?;
+        let commit = CommitRef::from_bytes(bytes, repository.hash()).map_err(|_| Skip::CorruptObject)?;
+        let decoded = text::decode_message(commit.message, commit.encoding.map(|name| name.as_ref()))
+            .map_err(|_| Skip::UndecodableText)?;
+        // A line that names nobody readable gives an empty name and the time 0, as git shows it.
+        let person = |signature: Option<gix::actor::SignatureRef<'_>>| {
+            let Some(signature) = signature else { return Person::default() };
+            let time = signature.time().unwrap_or_default();
+            Person {
+                name: signature.name.to_string(),
+                email: signature.email.to_string(),
+                time: time.seconds,
+                zone: time.offset / 60,
+            }
+        };
+        Ok(Facts {
+            author: person(commit.author().ok()),
+            committer: person(commit.committer().ok()),
+            message_encoding: decoded.encoding,
+            message: decoded.text.into_owned(),
+        })
+    }
+}

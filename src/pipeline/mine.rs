@@ -1,0 +1,370 @@
+//! Mining: one repository at a time into the store, incrementally, and so that it can be killed at any moment.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
+
+use gix::ObjectId;
+use serde::Serialize;
+
+use super::{
+    extract::{self, Block, Plan},
+    recipe::Recipe,
+};
+use crate::{
+    git::{self, repository::Repository, walk},
+    sample::SCHEMA_VERSION,
+    store::{
+        self, Checkpoint, RepositoryId, SegmentManifest, Store, batch_stem, rows::Rows, segment, segment::SegmentWriter,
+    },
+    verdict::{Counts, Funnel, Skip},
+};
+
+/// How to mine, as far as it doesn't decide what the rows are.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads for one repository.
+    pub threads: usize,
+    /// Size in bytes after which a segment is sealed.
+    pub segment_bytes_max: u64,
+    /// Whether rows of other settings may be replaced.
+    pub replace: bool,
+}
+
+/// What can stop the mining of one repository.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error(transparent)]
+    Git(#[from] git::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("{name} was mined before with other settings ({})", settings.join(", "))]
+    OtherSettings { name: String, settings: Vec<String> },
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Git(error) => error.hint(),
+            Error::Store(error) => error.hint(),
+            Error::OtherSettings { .. } => {
+                Some("add --replace to mine it again and replace its rows, or use another --store".into())
+            }
+        }
+    }
+
+    /// Whether it is the user's wish to stop.
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Error::Git(git::Error::Interrupted))
+    }
+}
+
+/// How far the mining of a repository is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Progress {
+    /// Commits are being listed.
+    Walking,
+    /// Trees are being compared, in commits.
+    Comparing { done: u64, total: u64 },
+    /// Rows are being made, in changes.
+    Extracting { done: u64, total: u64, rows: u64 },
+}
+
+/// What became of a repository.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// Whether there was nothing new.
+    pub unchanged: bool,
+    /// Whether earlier rows were replaced.
+    pub replaced: bool,
+    /// New rows.
+    pub rows: u64,
+    /// Bytes of the new segments.
+    pub bytes: u64,
+    /// The account of what was mined now.
+    pub funnel: Funnel,
+}
+
+/// Mines the repository at `path` into `store`; without a store, only counts.
+///
+/// # Errors
+/// The repository can't be opened, the store can't be written, other settings without `replace`, or an interruption.
+pub fn mine_repository(
+    store: Option<&Store>,
+    id: &RepositoryId,
+    path: &Path,
+    recipe: &Recipe,
+    options: &Options,
+    interrupt: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Report, Error> {
+    progress(Progress::Walking);
+    let repository = Repository::open(path)?;
+    let tips = repository.tips(&recipe.revision)?;
+    let Some(work) = Work::find(store, id, recipe, &tips, options, &repository, interrupt)? else {
+        return Ok(Report { unchanged: true, ..Report::default() });
+    };
+    let Work { mut batch, walked } = work;
+    let on_compare = |done, total| progress(Progress::Comparing { done, total });
+    let plan = extract::plan(&repository, walked, recipe, options.threads, interrupt, &on_compare)?;
+    batch.resume(&plan)?;
+    let from = batch.segments.last().map_or(0, |segment| segment.block_to);
+    let total = plan.candidates.len() as u64;
+    let mut writing = Writing { batch: &mut batch, segment: None, options };
+    let mut rows = 0;
+    extract::extract(&repository, &plan, recipe, &id.name, from, options.threads, interrupt, |number, block| {
+        rows += block.changes.kept;
+        writing.add(number, block)?;
+        let done = ((number + 1) * extract::CHANGES_PER_BLOCK as u64).min(total);
+        progress(Progress::Extracting { done, total, rows });
+        Ok::<_, Error>(())
+    })?;
+    writing.seal()?;
+    batch.complete(&plan, id, &tips, recipe)
+}
+
+/// A batch to be mined and the commits in it.
+struct Work {
+    batch: Batch,
+    walked: walk::Walked,
+}
+
+impl Work {
+    /// `None` when the store is up to date.
+    fn find(
+        store: Option<&Store>,
+        id: &RepositoryId,
+        recipe: &Recipe,
+        tips: &[ObjectId],
+        options: &Options,
+        repository: &Repository,
+        interrupt: &AtomicBool,
+    ) -> Result<Option<Work>, Error> {
+        let directory = store.map(|store| store.directory(&id.identity));
+        let earlier = directory.as_deref().map(store::visible).transpose()?.unwrap_or_default();
+        let walk = |hidden: &[ObjectId]| walk::walk(repository, tips, hidden, recipe.window, interrupt);
+        let mut batch = Batch { directory, identity: id.identity.clone(), ..Batch::default() };
+        let mut hidden = Vec::new();
+        batch.generation = 1;
+        if let Some(last) = earlier.last() {
+            batch.generation = last.generation;
+            batch.batch = last.batch + 1;
+            let as_written = serde_json::to_value(recipe)
+                .map_err(|e| store::Error::BadManifest { path: PathBuf::new(), reason: e.to_string() })?;
+            let same = last.recipe == as_written && last.schema == SCHEMA_VERSION;
+            if same && last.tips == hex(tips) {
+                return Ok(None);
+            }
+            let settings = recipe.differences(&last.recipe);
+            if !settings.is_empty() && !options.replace {
+                return Err(Error::OtherSettings { name: id.name.clone(), settings });
+            }
+            hidden = last.tips.iter().filter_map(|tip| ObjectId::from_hex(tip.as_bytes()).ok()).collect();
+            if !same {
+                batch.restart(&mut hidden);
+            }
+        }
+        let mut walked = walk(&hidden)?;
+        if !walked.continues {
+            batch.restart(&mut hidden);
+            walked = walk(&hidden)?;
+        }
+        batch.hidden = hex(&hidden);
+        batch.set_digest(id, tips, recipe);
+        Ok(Some(Work { batch, walked }))
+    }
+}
+
+fn hex(ids: &[ObjectId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
+/// The batch that is being mined.
+#[derive(Default)]
+struct Batch {
+    /// None for a dry run.
+    directory: Option<PathBuf>,
+    generation: u32,
+    batch: u32,
+    replaced: bool,
+    hidden: Vec<String>,
+    identity: String,
+    digest: String,
+    segments: Vec<SegmentManifest>,
+    /// The account of blocks that a dry run did not write.
+    unwritten: Counts,
+    commits: HashSet<u32>,
+}
+
+impl Batch {
+    /// Begins a new generation: history was rewritten, or the settings changed.
+    fn restart(&mut self, hidden: &mut Vec<ObjectId>) {
+        if !self.replaced {
+            self.generation += 1;
+        }
+        self.replaced = true;
+        self.batch = 0;
+        hidden.clear();
+    }
+
+    fn set_digest(&mut self, id: &RepositoryId, tips: &[ObjectId], recipe: &Recipe) {
+        let what = serde_json::json!([id.identity, id.name, hex(tips), self.hidden, recipe, SCHEMA_VERSION]);
+        self.digest = blake3::hash(what.to_string().as_bytes()).to_hex().to_string();
+    }
+
+    fn stem(&self) -> String {
+        batch_stem(self.generation, self.batch)
+    }
+
+    /// Finds the segments that an interrupted run of this very batch sealed, and removes all other remains.
+    fn resume(&mut self, plan: &Plan) -> Result<(), Error> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let stem = self.stem();
+        let mut expected = 0;
+        for (path, name) in store::json_files(directory)? {
+            if !name.starts_with(&format!("{stem}-")) {
+                continue;
+            }
+            let Ok(manifest) = std::fs::read(&path)
+                .map_err(store::io_error(&path))
+                .and_then(|text| store::parse::<SegmentManifest>(&path, &text))
+            else {
+                break;
+            };
+            if manifest.batch_digest != self.digest
+                || manifest.block_from != expected
+                || segment::verify(directory, &manifest).is_err()
+            {
+                break;
+            }
+            expected = manifest.block_to;
+            self.segments.push(manifest);
+        }
+        // What was sealed for other tips or settings is of no use any more.
+        let keep: Vec<&str> = self.segments.iter().map(|segment| segment.file.trim_end_matches(".arrow")).collect();
+        store::sweep(directory, &keep)?;
+        self.recall_commits(plan)
+    }
+
+    fn recall_commits(&mut self, plan: &Plan) -> Result<(), Error> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let numbers: std::collections::HashMap<String, u32> = if self.segments.is_empty() {
+            Default::default()
+        } else {
+            (0..).zip(&plan.commits).map(|(number, commit)| (commit.id.to_string(), number)).collect()
+        };
+        for manifest in &self.segments {
+            for batch in segment::read(&directory.join(&manifest.file))? {
+                let rows = Rows::new(&batch?).map_err(store::Error::from)?;
+                self.commits.extend((0..rows.len()).filter_map(|at| numbers.get(rows.get(at).commit)));
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(self, plan: &Plan, id: &RepositoryId, tips: &[ObjectId], recipe: &Recipe) -> Result<Report, Error> {
+        let mut funnel = Funnel { commits: plan.commits_skipped.clone(), changes: plan.early.clone() };
+        for number in 0..u32::try_from(plan.commits.len()).unwrap_or(u32::MAX) {
+            if self.commits.contains(&number) {
+                funnel.commits.keep();
+            } else if !plan.commits_decided.contains(&number) {
+                funnel.commits.skip(Skip::NoChangeKept);
+            }
+        }
+        funnel.changes.add(&self.unwritten);
+        for segment in &self.segments {
+            funnel.changes.add(&segment.changes);
+        }
+        let report = Report {
+            unchanged: false,
+            replaced: self.replaced,
+            rows: funnel.changes.kept,
+            bytes: self.segments.iter().map(|segment| segment.bytes).sum(),
+            funnel: funnel.clone(),
+        };
+        let Some(directory) = &self.directory else { return Ok(report) };
+        std::fs::create_dir_all(directory).map_err(store::io_error(directory))?;
+        let path = directory.join(format!("{}.json", self.stem()));
+        let checkpoint = Checkpoint {
+            format: store::FORMAT_VERSION,
+            schema: SCHEMA_VERSION,
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            repository: id.clone(),
+            generation: self.generation,
+            batch: self.batch,
+            tips: hex(tips),
+            hidden: self.hidden,
+            recipe: serde_json::to_value(recipe)
+                .map_err(|e| store::Error::BadManifest { path: path.clone(), reason: e.to_string() })?,
+            early: plan.early.clone(),
+            segments: self.segments,
+            funnel,
+        };
+        store::write_json(&path, &checkpoint)?;
+        store::sweep(directory, &[])?;
+        Ok(report)
+    }
+}
+
+/// Cuts the stream of blocks into segments.
+struct Writing<'a> {
+    batch: &'a mut Batch,
+    segment: Option<Open>,
+    options: &'a Options,
+}
+
+struct Open {
+    writer: SegmentWriter,
+    block_from: u64,
+    block_to: u64,
+    changes: Counts,
+}
+
+impl Writing<'_> {
+    fn add(&mut self, number: u64, block: Block) -> Result<(), Error> {
+        self.batch.commits.extend(block.commits);
+        let Some(directory) = &self.batch.directory else {
+            self.batch.unwritten.add(&block.changes);
+            return Ok(());
+        };
+        if self.segment.is_none() {
+            let stem = format!("{}-{:06}", self.batch.stem(), self.batch.segments.len());
+            let writer = SegmentWriter::new(directory, &stem)?;
+            self.segment = Some(Open { writer, block_from: number, block_to: number, changes: Counts::default() });
+        }
+        if let Some(open) = &mut self.segment {
+            for (message, rows) in &block.batches {
+                open.writer.append(message, *rows)?;
+            }
+            open.changes.add(&block.changes);
+            open.block_to = number + 1;
+            if open.writer.bytes() >= self.options.segment_bytes_max {
+                self.seal()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self) -> Result<(), Error> {
+        let Some(open) = self.segment.take() else { return Ok(()) };
+        let manifest = SegmentManifest {
+            file: String::new(),
+            repository: self.batch.identity.clone(),
+            batch_digest: self.batch.digest.clone(),
+            schema: SCHEMA_VERSION,
+            block_from: open.block_from,
+            block_to: open.block_to,
+            rows: 0,
+            bytes: 0,
+            blake3: String::new(),
+            changes: open.changes,
+        };
+        self.batch.segments.push(open.writer.seal(manifest)?);
+        Ok(())
+    }
+}

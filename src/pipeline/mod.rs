@@ -1,0 +1,7 @@
+//! The only composition: introduces sources, git, classification and the store to each other.
+
+pub mod export;
+pub mod extract;
+pub mod mine;
+mod ordered;
+pub mod recipe;
