@@ -1,0 +1,47 @@
+//! `gitlode export`: writes the rows of a store for other programs.
+
+use std::path::PathBuf;
+
+use super::{Error, grouped, print};
+use crate::{
+    pipeline::export::{COMMITPACK_COLUMNS, export_jsonl},
+    store::{Store, rows::COLUMNS},
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The store.
+    store: PathBuf,
+    /// The directory to write; it must not exist.
+    out: PathBuf,
+    /// The format.
+    #[arg(long, default_value = "jsonl", value_parser = ["jsonl"])]
+    format: String,
+    /// Columns: all, commitpack (its ten), or a list.
+    #[arg(long, default_value = "all", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Size in bytes after which a new shard begins.
+    #[arg(long, default_value_t = 500_000_000, value_name = "BYTES")]
+    shard_bytes_max: u64,
+}
+
+pub fn run(args: &Args) -> Result<(), Error> {
+    let columns: Vec<&str> = match args.columns.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["all"] => COLUMNS.to_vec(),
+        ["commitpack"] => COMMITPACK_COLUMNS.to_vec(),
+        ref names => names.to_vec(),
+    };
+    if let Some(unknown) = columns.iter().find(|name| !COLUMNS.contains(name)) {
+        return Err(Error::Usage(format!("there is no column {unknown}; there are: {}", COLUMNS.join(", "))));
+    }
+    if args.out.exists() {
+        return Err(Error::Usage(format!("{} exists already; name a new directory", args.out.display())));
+    }
+    let exported = export_jsonl(&Store::open(&args.store)?, &args.out, &columns, args.shard_bytes_max)?;
+    print(&format!(
+        "{} rows in {} shards under {}\n",
+        grouped(exported.rows),
+        exported.shards.len(),
+        args.out.display()
+    ))
+}

@@ -1,0 +1,169 @@
+//! The program: one file per subcommand, errors with hints, exit codes.
+
+mod export;
+mod mine;
+mod show;
+mod stats;
+mod verify;
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::{pipeline, source, store};
+
+/// Mines Git history into instruction-tuning data: commit message, diff, file before, file after.
+#[derive(Parser)]
+#[command(name = "gitlode", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all good, 1 bug or environment, 2 usage, 3 done but some repositories failed, \
+5 store damaged, locked or not a store, 130 interrupted.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Mine repositories into a store.
+    Mine(mine::Args),
+    /// Show the account of a store: what was kept, dropped and skipped.
+    Stats(stats::Args),
+    /// Print rows with their diff.
+    Show(show::Args),
+    /// Check every checksum and every count of a store.
+    Verify(verify::Args),
+    /// Write the rows of a store for other programs.
+    Export(export::Args),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Bring one mirror up to date: the child process that `mine` watches over and can kill.
+    #[command(hide = true)]
+    MirrorChild,
+    /// Write the manual pages to a directory.
+    Man {
+        /// The directory.
+        directory: PathBuf,
+    },
+}
+
+/// What ends the program early.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Mine(#[from] pipeline::mine::Error),
+    #[error(transparent)]
+    Source(#[from] source::Error),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    /// Already reported; only the code is left.
+    #[error("")]
+    Reported(u8),
+}
+
+impl Error {
+    fn code(&self) -> u8 {
+        match self {
+            Error::Io { .. } | Error::Store(store::Error::Io { .. } | store::Error::Encode(_)) => 1,
+            Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
+            Error::Mine(_) => 3,
+            Error::Source(_) | Error::Usage(_) => 2,
+            Error::Reported(code) => *code,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Error::Store(error) => error.hint(),
+            Error::Mine(error) => error.hint(),
+            Error::Usage(_) => Some("see `gitlode help`".into()),
+            Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
+        }
+    }
+}
+
+/// Runs the program with the arguments of the process.
+pub fn run() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Mine(args) => mine::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "gitlode", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::MirrorChild => std::process::exit(crate::git::supervise::child_main()),
+        Command::Man { directory } => {
+            let made =
+                std::fs::create_dir_all(&directory).and_then(|()| clap_mangen::generate_to(Cli::command(), &directory));
+            made.map_err(|source| Error::Io { path: directory, source })
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !matches!(error, Error::Reported(_)) {
+                anstream::eprintln!("{}: {error}", style("error"));
+            }
+            if let Some(hint) = error.hint() {
+                anstream::eprintln!("{}: {hint}", style("hint"));
+            }
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn style(word: &str) -> String {
+    let colour = if word == "error" { anstyle::AnsiColor::Red } else { anstyle::AnsiColor::Cyan };
+    let style = anstyle::Style::new().bold().fg_color(Some(colour.into()));
+    format!("{style}{word}{style:#}")
+}
+
+/// A flag that Ctrl-C and SIGTERM set; the second one ends the process at once.
+fn interrupt_flag() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let second = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag));
+        let first = second.and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)));
+        first.expect("SIGINT and SIGTERM may be caught");
+    }
+    flag
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Writes to standard output; a closed pipe is the reader's wish to see no more.
+fn print(text: &str) -> Result<(), Error> {
+    use std::io::Write as _;
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Io { path: "standard output".into(), source: e })
+        }
+        Err(_) => Err(Error::Reported(0)),
+        Ok(()) => Ok(()),
+    }
+}

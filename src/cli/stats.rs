@@ -1,0 +1,96 @@
+//! `gitlode stats`: the account of a store.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use comfy_table::{CellAlignment, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
+use serde_json::json;
+
+use super::{Error, grouped, print};
+use crate::{
+    store::Store,
+    verdict::{Counts, Funnel},
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The store.
+    store: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<(), Error> {
+    let store = Store::open(&args.store)?;
+    let mut total = Funnel::default();
+    let mut repositories: BTreeMap<(String, String), (Funnel, u64, usize)> = BTreeMap::new();
+    for (_, checkpoint) in store.batches()? {
+        total.add(&checkpoint.funnel);
+        let key = (checkpoint.repository.name, checkpoint.repository.identity);
+        let (funnel, bytes, segments) = repositories.entry(key).or_default();
+        funnel.add(&checkpoint.funnel);
+        *bytes += checkpoint.segments.iter().map(|segment| segment.bytes).sum::<u64>();
+        *segments += checkpoint.segments.len();
+    }
+    if args.json {
+        let list: Vec<_> = repositories
+            .iter()
+            .map(|((name, identity), (funnel, bytes, segments))| json!({"name": name, "identity": identity, "funnel": funnel, "bytes": bytes, "segments": segments}))
+            .collect();
+        return print(&format!("{:#}\n", json!({"repositories": list, "funnel": total})));
+    }
+    let mut table = new_table(&["repository", "commits", "changes", "rows", "segments", "MB"]);
+    for ((name, _), (funnel, bytes, segments)) in &repositories {
+        table.add_row([
+            name.clone(),
+            grouped(funnel.commits.candidates),
+            grouped(funnel.changes.candidates),
+            grouped(funnel.changes.kept),
+            segments.to_string(),
+            format!("{:.1}", *bytes as f64 / 1e6),
+        ]);
+    }
+    align(&mut table, 1..6);
+    print(&format!("{table}\n\n{}", funnel_table(&total)))
+}
+
+/// The account as a table in two units.
+pub fn funnel_table(funnel: &Funnel) -> String {
+    let mut table = new_table(&["", "commits", "changes"]);
+    let mut add = |name: &str, of: &dyn Fn(&Counts) -> u64| {
+        let (commits, changes) = (of(&funnel.commits), of(&funnel.changes));
+        if commits + changes > 0 || name == "kept" {
+            table.add_row([name.to_owned(), grouped(commits), grouped(changes)]);
+        }
+    };
+    add("candidates", &|counts| counts.candidates);
+    add("kept", &|counts| counts.kept);
+    let rules: std::collections::BTreeSet<_> =
+        funnel.commits.dropped.keys().chain(funnel.changes.dropped.keys()).collect();
+    for rule in rules {
+        add(&format!("dropped: {rule}"), &|counts| counts.dropped.get(rule).copied().unwrap_or(0));
+    }
+    let reasons: std::collections::BTreeSet<_> =
+        funnel.commits.skipped.keys().chain(funnel.changes.skipped.keys()).collect();
+    for reason in reasons {
+        add(&format!("skipped: {}", reason.as_str()), &|counts| counts.skipped.get(reason).copied().unwrap_or(0));
+    }
+    align(&mut table, 1..3);
+    format!("{table}\n")
+}
+
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    let mut style = UTF8_HORIZONTAL_ONLY;
+    style.row_separator = LineStyle::none();
+    table.load_style(style).set_header(header.to_vec());
+    table
+}
+
+fn align(table: &mut Table, columns: std::ops::Range<usize>) {
+    for number in columns {
+        if let Some(column) = table.column_mut(number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
