@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Compares a mined repository with git itself, and applies diffs.
+
+usage: compare_with_git.py GITLODE REPOSITORY [--apply N] [--bytes N]
+
+Mines REPOSITORY with --filter none, then demands that
+- the set of (commit, path, old blob, new blob) equals what `git log --raw` lists as M between regular files with
+  different blobs, less the changes that the funnel counts as skipped, each of which must have its stated cause;
+- N rows (spread by id; 0: all) have contents equal to `git cat-file`, byte for byte;
+- the diff of N rows (0: all) applied with `git apply` to the old contents gives the new ones;
+- the funnel adds up, and its totals are git's.
+Needs git and Python 3.11, nothing else. Exit code 0 if all of it holds.
+"""
+
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+ENV = {**os.environ, "GIT_NO_REPLACE_OBJECTS": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+BLOB_BYTES_MAX = 1 << 20
+
+
+def git(repository, *args):
+    return subprocess.run(["git", "-C", repository, *args], check=True, capture_output=True, env=ENV).stdout
+
+
+def raw_changes(repository):
+    """Every raw line of the history, as (commit, old mode, new mode, old, new, status, path)."""
+    out = git(repository, "log", "HEAD", "--no-merges", "--root", "--raw", "--no-renames", "--no-abbrev", "-z", "--format=commit %H")
+    commit, changes, fields = None, [], iter(out.split(b"\0"))
+    for field in fields:
+        field = field.lstrip(b"\n")
+        while field.startswith(b"commit "):
+            commit, _, field = field[7:].partition(b"\n")
+            field = field.lstrip(b"\n")
+        if field.startswith(b":"):
+            old_mode, new_mode, old, new, status = field[1:].split(b" ")
+            changes.append((commit, old_mode, new_mode, old, new, status, next(fields)))
+    return changes
+
+
+def regular(mode):
+    return mode.startswith(b"100")
+
+
+class Blobs:
+    """One `git cat-file --batch` process."""
+
+    def __init__(self, repository):
+        self.process = subprocess.Popen(
+            ["git", "-C", repository, "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENV
+        )
+
+    def get(self, blob):
+        self.process.stdin.write(blob + b"\n")
+        self.process.stdin.flush()
+        header = self.process.stdout.readline().split()
+        if header[-1] == b"missing":
+            return None
+        body = self.process.stdout.read(int(header[2]))
+        self.process.stdout.read(1)
+        return body
+
+
+def skip_reason(contents):
+    """The reason for which gitlode may skip a side, decided here independently; None for plain UTF-8 text."""
+    if contents is None:
+        return "missing_object"
+    if len(contents) > BLOB_BYTES_MAX:
+        return "too_large"
+    if len(contents) <= 1024 and contents.startswith(b"version https://git-lfs.github.com/spec/v1\n"):
+        return "lfs_pointer"
+    if b"\0" in contents[:8000]:
+        return "binary"
+    try:
+        contents.decode("utf-8")
+    except UnicodeDecodeError:
+        return "undecodable_text"
+    return None
+
+
+def applies(row):
+    """Whether `git apply` of the row's diff turns old contents into new ones."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, row["old_file"])
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(row["old_contents"].encode())
+        done = subprocess.run(
+            ["git", "apply", "--whitespace=nowarn", "-"], cwd=directory, input=row["diff"].encode(), capture_output=True,
+            env={**ENV, "GIT_CEILING_DIRECTORIES": os.path.dirname(directory)},
+        )
+        if done.returncode != 0:
+            return False
+        with open(path, "rb") as file:
+            contents = file.read()
+    if row["new_encoding"] == "utf-8":
+        header = b"blob %d\0" % len(contents)
+        if len(row["new_blob"]) == 40 and hashlib.sha1(header + contents).hexdigest() != row["new_blob"]:
+            return False
+    return contents == row["new_contents"].encode()
+
+
+def rows_of(gitlode, repository, directory):
+    store, out = f"{directory}/store", f"{directory}/out"
+    summary = subprocess.run([gitlode, "mine", repository, "--store", store, "--filter", "none", "--json"], check=True, capture_output=True)
+    subprocess.run([gitlode, "verify", store], check=True, capture_output=True)
+    subprocess.run([gitlode, "export", store, out], check=True, capture_output=True)
+    return json.loads(summary.stdout)["funnel"], sorted(pathlib.Path(out, "data").iterdir())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("gitlode")
+    parser.add_argument("repository")
+    parser.add_argument("--apply", type=int, default=1000)
+    parser.add_argument("--bytes", type=int, default=1000)
+    args = parser.parse_args()
+    failures = []
+
+    def check(name, good, detail=""):
+        print(f"{'ok  ' if good else 'FAIL'} {name} {detail}")
+        if not good:
+            failures.append(name)
+
+    raw = raw_changes(args.repository)
+    listed = {
+        (c, path, old, new)
+        for c, old_mode, new_mode, old, new, status, path in raw
+        if status == b"M" and regular(old_mode) and regular(new_mode) and old != new
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        funnel, shards = rows_of(args.gitlode, args.repository, directory)
+        mined, ids = set(), []
+        for shard in shards:
+            with open(shard, "rb") as lines:
+                for line in lines:
+                    row = json.loads(line)
+                    mined.add(tuple(row[k].encode() for k in ("commit", "new_file", "old_blob", "new_blob")))
+                    ids.append(row["id"])
+        blobs = Blobs(args.repository)
+        check("no row that git does not list", not mined - listed, f"{len(mined):,} rows, {len(listed):,} listed")
+        check("no row twice", len(mined) == len(ids) == len(set(ids)))
+        wrong, reasons = [], {}
+        for change in listed - mined:
+            commit, path, old, new = change
+            reason = skip_reason(blobs.get(old)) or skip_reason(blobs.get(new))
+            reasons[reason] = reasons.get(reason, 0) + 1
+            if reason is None:
+                wrong.append(change)
+        check("every missing change has its cause", not wrong, f"{reasons} {wrong[:3]}")
+        changes, commits = funnel["changes"], funnel["commits"]
+        for unit, counts in funnel.items():
+            total = counts["kept"] + sum(counts["dropped"].values()) + sum(counts["skipped"].values())
+            check(f"{unit} add up", total == counts["candidates"], f"{total:,}")
+        check("kept changes are the rows", changes["kept"] == len(mined))
+        if "missing_object" not in changes["skipped"] and "missing_object" not in commits["skipped"]:
+            check("all changes of git are candidates", changes["candidates"] == len(raw), f"{len(raw):,}")
+        commits_of_git = len(git(args.repository, "rev-list", "HEAD").split())
+        check("all commits of git are candidates", commits["candidates"] == commits_of_git, f"{commits_of_git:,}")
+        ids.sort()
+        chosen_bytes = set(ids[: args.bytes or None])
+        chosen_apply = set(ids[: args.apply or None])
+        bad_bytes, equal, bad_apply, applied = [], 0, [], 0
+        pending = set()
+        with concurrent.futures.ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+
+            def settle(done):
+                nonlocal applied
+                for future in done:
+                    applied += 1
+                    if not future.result():
+                        bad_apply.append(future.row_id)
+
+            for shard in shards:
+                with open(shard, "rb") as lines:
+                    for line in lines:
+                        row = json.loads(line)
+                        if row["id"] in chosen_bytes:
+                            for side in ("old", "new"):
+                                if row[f"{side}_encoding"] == "utf-8":
+                                    equal += 1
+                                    if blobs.get(row[f"{side}_blob"].encode()) != row[f"{side}_contents"].encode():
+                                        bad_bytes.append(row["id"])
+                        if row["id"] in chosen_apply:
+                            future = pool.submit(applies, row)
+                            future.row_id = row["id"]
+                            pending.add(future)
+                            if len(pending) >= 64:
+                                done, pending = concurrent.futures.wait(pending, return_when="FIRST_COMPLETED")
+                                settle(done)
+            settle(concurrent.futures.wait(pending).done)
+        check("contents equal git cat-file", not bad_bytes, f"{equal:,} sides of {len(chosen_bytes):,} rows {bad_bytes[:3]}")
+        check("diffs apply and give the new blob", not bad_apply, f"{applied:,} rows {bad_apply[:3]}")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds gitlode and mines the repository it stands in: a summary and three rows. Can be run again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/setup.sh
+cargo build --release --locked
+store=$(mktemp -d)
+trap 'rm -rf "$store"' EXIT
+target/release/gitlode mine . --store "$store"
+target/release/gitlode show "$store" --sample 3

@@ -1,0 +1,435 @@
+//! Mining as a user does it, on repositories made by scripts; `git` is the reference.
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use support::{Lab, git};
+
+const KINDS: &str = include_str!("../fixtures/kinds.sh");
+
+fn text<'v>(row: &'v Value, column: &str) -> &'v str {
+    row[column].as_str().unwrap_or_default()
+}
+
+/// Commits of one file each, `n` of them, with messages that are fine.
+fn history(n: usize) -> String {
+    format!(
+        "for i in $(seq {n}); do for f in a b c; do seq $i $((i + 40)) > $f.py; done; git add -A; \
+         GIT_COMMITTER_DATE=\"$((1700000000 + i)) +0000\" git commit -q -m \"Count up to the number $i\"; done"
+    )
+}
+
+#[test]
+fn kinds_are_kept_or_skipped_with_a_reason() {
+    let lab = Lab::new();
+    lab.repository("kinds", "sha1", KINDS);
+    let funnel = lab.mine("kinds", "store", &[]);
+    let skipped = json!({"kind_added": 10, "kind_deleted": 2, "symlink": 2, "mode_only": 1, "lfs_pointer": 1, "binary": 1, "path_not_utf8": 1, "undecodable_text": 1});
+    assert_eq!(funnel["changes"]["skipped"], skipped);
+    assert_eq!(funnel["changes"]["kept"], 5);
+    assert_eq!(funnel["commits"]["skipped"], json!({"merge": 1, "no_change": 1, "no_change_kept": 2}));
+    let rows = lab.rows("store");
+    let files: Vec<&str> = rows.iter().map(|row| text(row, "new_file")).collect();
+    assert_eq!(files, ["latin.txt", "main.rs", "main.rs", "new\nline \"q\" é.txt", "plain.txt"]);
+    assert_eq!(
+        (text(&rows[0], "new_encoding"), text(&rows[0], "new_contents")),
+        ("windows-1252", "Ce fichier a été changé à la main.\n")
+    );
+    assert_eq!(
+        (&rows[1]["author_time"], &rows[1]["author_zone"], &rows[1]["commit_zone"]),
+        (&json!(1_700_000_100), &json!(90), &json!(-420))
+    );
+    assert_eq!(
+        (text(&rows[1], "lang"), text(&rows[1], "repos"), &rows[1]["files_changed"]),
+        ("rust", "kinds", &json!(6))
+    );
+    assert!(rows.iter().all(|row| row["author_name"].is_null() && row["author_email"].is_null()));
+}
+
+#[test]
+fn rows_and_diffs_equal_those_of_git() {
+    let lab = Lab::new();
+    for format in ["sha1", "sha256"] {
+        let repository = lab.repository(format, format, KINDS);
+        lab.mine(format, &format!("store-{format}"), &["--kinds", "modified,added,deleted"]);
+        let rows = lab.rows(&format!("store-{format}"));
+        assert_eq!(rows.len(), 13, "{format}");
+        for row in rows {
+            let blobs = [("old_blob", "old_contents", "old_encoding"), ("new_blob", "new_contents", "new_encoding")];
+            for (blob, contents, _) in blobs.iter().filter(|(_, _, encoding)| row[*encoding] == "utf-8") {
+                let expected = git(&repository, &["cat-file", "blob", text(&row, blob)]);
+                assert_eq!(text(&row, contents).as_bytes(), expected, "{row}");
+            }
+            if row["new_encoding"] == "windows-1252" {
+                continue;
+            }
+            let path = row["new_file"].as_str().or(row["old_file"].as_str()).expect("a path");
+            let path = format!(":(top,literal){path}");
+            // A file that became a directory matches what is in the directory, too.
+            let inside = format!(":(top,exclude,glob){}/**", &path[":(top,literal)".len()..]);
+            let parent = row["parent"].as_str();
+            let arguments = ["diff-tree", "-p", "--full-index", "--no-renames", "--root", "--no-commit-id"];
+            let sides = [parent, Some(text(&row, "commit"))].into_iter().flatten().collect();
+            let expected = git(&repository, &[arguments.to_vec(), sides, vec!["--", &path, &inside]].concat());
+            assert_eq!(text(&row, "diff"), String::from_utf8_lossy(&expected), "{row}");
+        }
+    }
+}
+
+#[test]
+fn rows_do_not_depend_on_threads_packs_or_steps() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(60));
+    lab.mine("r", "one", &["--threads", "1"]);
+    let expected = lab.export("one");
+    assert_eq!(expected.iter().filter(|byte| **byte == b'\n').count(), 177);
+    lab.mine("r", "five", &["--threads", "5", "--segment-bytes-max", "2000"]);
+    assert_eq!(lab.export("five"), expected);
+    git(&repository, &["gc", "-q"]);
+    lab.mine("r", "packed", &[]);
+    assert_eq!(lab.export("packed"), expected);
+    git(&repository, &["branch", "old", "HEAD~30"]);
+    git(&repository, &["symbolic-ref", "HEAD", "refs/heads/old"]);
+    lab.mine("r", "steps", &[]);
+    git(&repository, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+    let second = lab.mine("r", "steps", &[]);
+    assert_eq!(second["changes"]["kept"], 90);
+    assert_eq!(lab.export("steps"), expected);
+    assert_eq!(lab.mine("r", "steps", &[])["changes"]["candidates"], 0);
+    lab.ok(&["verify", "steps"]);
+}
+
+#[test]
+fn rewritten_history_replaces_the_rows() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(10));
+    lab.mine("r", "store", &[]);
+    git(&repository, &["commit", "-q", "--amend", "-m", "Say it in other words now"]);
+    let report: Value = serde_json::from_str(&lab.ok(&["mine", "r", "--store", "store", "--json"])).expect("JSON");
+    assert_eq!(report["repositories"][0]["report"]["replaced"], true);
+    lab.mine("r", "fresh", &[]);
+    assert_eq!(lab.export("store"), lab.export("fresh"));
+}
+
+#[test]
+fn other_settings_do_not_replace_rows_unasked() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", &history(5));
+    lab.mine("r", "store", &[]);
+    let before = lab.export("store");
+    let refused = lab.gitlode(&["mine", "r", "--store", "store", "--kinds", "added"]);
+    assert_eq!(refused.status.code(), Some(3));
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(message.contains("other settings (kinds)") && message.contains("--replace"), "{message}");
+    assert_eq!(lab.export("store"), before);
+    assert_eq!(lab.mine("r", "store", &["--kinds", "added", "--replace"])["changes"]["kept"], 3);
+}
+
+#[test]
+fn killed_runs_resume_without_loss() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        lab.repository(&format!("many/{name}"), "sha1", &history(150));
+    }
+    lab.mine("many", "calm", &["--segment-bytes-max", "3000"]);
+    let expected = lab.export("calm");
+    for round in 0..12u64 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gitlode"))
+            .args(["mine", "many", "--store", "rough", "-q", "-j", "1", "--segment-bytes-max", "3000"])
+            .current_dir(lab.dir.path())
+            .spawn()
+            .expect("gitlode runs");
+        std::thread::sleep(std::time::Duration::from_millis(13 + 17 * round));
+        let _it_may_have_ended = child.kill();
+        child.wait().expect("the child ends");
+    }
+    lab.mine("many", "rough", &["--segment-bytes-max", "3000"]);
+    assert_eq!(lab.export("rough"), expected);
+    lab.ok(&["verify", "rough"]);
+    let files = |store: &str| -> BTreeSet<String> {
+        let repositories = fs::read_dir(lab.path(store).join("repositories")).expect("a store");
+        let directories = repositories.map(|entry| entry.expect("an entry").path());
+        directories
+            .flat_map(|d| fs::read_dir(d).expect("a directory"))
+            .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect()
+    };
+    assert_eq!(files("rough"), files("calm"), "no orphans");
+}
+
+#[test]
+fn damage_is_counted_and_the_rest_is_mined() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(10));
+    let blob = String::from_utf8(git(&repository, &["rev-parse", "HEAD~3:a.py"])).expect("hex");
+    let loose = repository.join(".git/objects").join(&blob[..2]).join(blob[2..].trim());
+    fs::remove_file(&loose).expect("the blob is loose");
+    // The three files of a commit are one blob, which two commits read.
+    let funnel = lab.mine("r", "missing", &[]);
+    assert_eq!((&funnel["changes"]["skipped"]["missing_object"], &funnel["changes"]["kept"]), (&json!(6), &json!(21)));
+    fs::write(&loose, b"not zlib").expect("it can be written");
+    let funnel = lab.mine("r", "corrupt", &[]);
+    assert_eq!((&funnel["changes"]["skipped"]["corrupt_object"], &funnel["changes"]["kept"]), (&json!(6), &json!(21)));
+    let tree = String::from_utf8(git(&repository, &["rev-parse", "HEAD~6^{tree}"])).expect("hex");
+    fs::remove_file(repository.join(".git/objects").join(&tree[..2]).join(tree[2..].trim()))
+        .expect("the tree is loose");
+    let funnel = lab.mine("r", "trees", &[]);
+    assert_eq!(funnel["commits"]["skipped"]["missing_object"], 2);
+    let commit = String::from_utf8(git(&repository, &["rev-parse", "HEAD~1"])).expect("hex");
+    fs::remove_file(repository.join(".git/objects").join(&commit[..2]).join(commit[2..].trim()))
+        .expect("the commit is loose");
+    let funnel = lab.mine("r", "commits", &[]);
+    assert_eq!(
+        (&funnel["commits"]["candidates"], &funnel["commits"]["skipped"]["missing_object"]),
+        (&json!(2), &json!(2))
+    );
+}
+
+#[test]
+fn corrupt_packs_lose_only_what_they_hold() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(30));
+    git(&repository, &["gc", "-q"]);
+    let pack = fs::read_dir(repository.join(".git/objects/pack")).expect("packs").map(|e| e.expect("an entry").path());
+    let pack = { pack }.find(|path| path.extension().is_some_and(|e| e == "pack")).expect("a pack");
+    let whole = fs::read(&pack).expect("a pack");
+    let _read_only = Command::new("chmod").arg("u+w").arg(&pack).status().expect("chmod runs");
+    for (case, at) in [1usize, 3, 5, 7].into_iter().enumerate() {
+        let mut bytes = whole.clone();
+        let from = whole.len() * at / 8;
+        bytes[from..from + 40].fill(0xff);
+        fs::write(&pack, bytes).expect("the pack can be written");
+        let funnel = lab.mine("r", &format!("store-{case}"), &[]);
+        let kept = funnel["changes"]["kept"].as_u64().expect("a count");
+        assert!(kept < 87, "case {case}: {funnel}");
+        lab.ok(&["verify", &format!("store-{case}")]);
+    }
+    fs::write(&pack, &whole[..whole.len() / 2]).expect("the pack can be written");
+    let cut = lab.gitlode(&["mine", "r", "--store", "cut", "--json"]);
+    assert_eq!(cut.status.code(), Some(0), "{}", String::from_utf8_lossy(&cut.stderr));
+}
+
+#[test]
+fn anomalies_are_clear() {
+    let lab = Lab::new();
+    lab.repository("good", "sha1", &history(3));
+    fs::create_dir(lab.path("nothing")).expect("a directory");
+    let empty = lab.path("empty.git");
+    git(lab.dir.path(), &["init", "-q", "--bare", empty.to_str().expect("UTF-8")]);
+    let borrowed = lab.path("borrowed");
+    git(lab.dir.path(), &["clone", "-q", "--shared", "good", borrowed.to_str().expect("UTF-8")]);
+    let circle = lab.repository("circle", "sha1", &history(2));
+    fs::write(circle.join(".git/HEAD"), "ref: refs/heads/x\n").expect("HEAD can be written");
+    fs::write(circle.join(".git/refs/heads/x"), "ref: refs/heads/x\n").expect("a ref can be written");
+    let table = lab.repository("reftable", "sha1", &history(1));
+    git(&table, &["config", "extensions.refStorage", "reftable"]);
+    let output = lab.gitlode(&[
+        "mine",
+        "nothing",
+        "empty.git",
+        "borrowed",
+        "circle",
+        "reftable",
+        "no/such/place",
+        "good",
+        "--store",
+        "store",
+    ]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    for part in [
+        "nothing: neither a git repository",
+        "borrows objects from",
+        "in circles",
+        "ref storage `reftable`",
+        "no/such/place: no such file",
+        "hint: ",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!(lab.rows("store").len(), 6, "the good one is mined all the same");
+    assert_eq!(lab.mine("empty.git", "store2", &[])["commits"]["candidates"], 0);
+    assert_eq!(lab.gitlode(&["mine", "good", "--store", "store3", "--rev", "nope"]).status.code(), Some(3));
+    assert_eq!(
+        lab.gitlode(&["mine", "good", "--store", "good"]).status.code(),
+        Some(5),
+        "a store is not made over other files"
+    );
+    assert_eq!(lab.gitlode(&["stats", "nothing"]).status.code(), Some(5));
+    assert_eq!(lab.gitlode(&["mine", "good", "--stoore", "x"]).status.code(), Some(2));
+    assert_eq!(lab.gitlode(&["mine", "good", "--store", "x", "--since", "yesterday"]).status.code(), Some(2));
+}
+
+#[test]
+fn shallow_clones_do_not_diff_against_nothing() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(10));
+    let url = format!("file://{}", repository.display());
+    git(lab.dir.path(), &["clone", "-q", "--depth", "4", &url, "shallow"]);
+    let funnel = lab.mine("shallow", "store", &["--kinds", "modified,added"]);
+    assert_eq!(
+        (&funnel["commits"]["candidates"], &funnel["commits"]["skipped"]),
+        (&json!(4), &json!({"shallow_boundary": 1}))
+    );
+    assert_eq!(funnel["changes"]["kept"], 9);
+}
+
+#[test]
+fn replace_refs_grafts_and_worktrees() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(6));
+    lab.mine("r", "plain", &[]);
+    let expected = lab.export("plain");
+    git(&repository, &["replace", "HEAD~2", "HEAD~4"]);
+    fs::create_dir_all(repository.join(".git/info")).expect("a directory");
+    let head = String::from_utf8(git(&repository, &["rev-parse", "HEAD"])).expect("hex");
+    fs::write(repository.join(".git/info/grafts"), head).expect("grafts can be written");
+    git(&repository, &["worktree", "add", "-q", "../r2/r", "--detach", "HEAD"]);
+    for (number, source) in ["r", "r2/r"].iter().enumerate() {
+        let store = format!("store{number}");
+        lab.mine(source, &store, &[]);
+        assert_eq!(lab.export(&store), expected, "{source}");
+    }
+}
+
+#[test]
+fn large_blobs_and_wide_commits() {
+    let lab = Lab::new();
+    let script = r#"
+        head -c 300M /dev/zero | tr '\0' x > big.txt; git add -A; git commit -q -m 'Add a file of 300 MB'
+        echo y >> big.txt; git commit -qam 'Grow the file of 300 MB'
+        (
+            printf 'commit refs/heads/main\ncommitter c <c@example.com> 1700000900 +0000\ndata 28\nAdd a hundred thousand files\n'
+            printf 'from refs/heads/main^0\nD big.txt\n'
+            seq 100000 | awk '{ printf "M 100644 inline w/%d\ndata %d\n%s\n\n", $1, length($1) + 1, $1 }'
+        ) | git fast-import --quiet"#;
+    lab.repository("r", "sha1", script);
+    let funnel = lab.mine("r", "store", &["--kinds", "modified,added"]);
+    assert_eq!(funnel["changes"]["skipped"], json!({"kind_deleted": 1, "too_large": 2}));
+    assert_eq!(funnel["changes"]["kept"], 100_000);
+    let narrow = lab.mine("r", "narrow", &["--commit-changes-max", "1000"]);
+    assert_eq!(narrow["commits"]["skipped"], json!({"no_change_kept": 2, "too_many_changes": 1}));
+}
+
+#[test]
+fn messages_in_other_encodings() {
+    let lab = Lab::new();
+    let script = "echo a > x; git add x; git commit -q -m 'Add a file for it'; \
+                  echo b > x; git -c i18n.commitEncoding=ISO-8859-1 commit -q -a -F <(printf 'Corrige l\\351t\\351 du fichier\\n\\nThis reverts commit 0123456789.\\n')";
+    lab.repository("r", "sha1", script);
+    lab.mine("r", "store", &[]);
+    let row = &lab.rows("store")[0];
+    assert_eq!((text(row, "message_encoding"), text(row, "subject")), ("windows-1252", "Corrige lété du fichier"));
+    assert_eq!(row["reverts"], json!(["0123456789"]));
+}
+
+#[test]
+fn stores_are_guarded() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", &history(8));
+    lab.mine("r", "store", &[]);
+    let expected = lab.export("store");
+    let lock = fs::File::open(lab.path("store/lock")).expect("a lock file");
+    lock.lock().expect("the lock is free");
+    let refused = lab.gitlode(&["mine", "r", "--store", "store"]);
+    assert_eq!(refused.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another gitlode is writing"));
+    drop(lock);
+    let directory = fs::read_dir(lab.path("store/repositories"))
+        .expect("a store")
+        .next()
+        .expect("a repository")
+        .expect("an entry")
+        .path();
+    let segment = directory.join("0001-000000-000000.arrow");
+    let whole = fs::read(&segment).expect("a segment");
+    for damaged in [whole[..whole.len() / 2].to_vec(), [&whole[..100], &[whole[100] ^ 1], &whole[101..]].concat()] {
+        fs::write(&segment, damaged).expect("the segment can be written");
+        assert_eq!(lab.gitlode(&["verify", "store"]).status.code(), Some(5));
+    }
+    lab.ok(&["verify", "store", "--repair"]);
+    lab.mine("r", "store", &[]);
+    assert_eq!(lab.export("store"), expected);
+    let mark = lab.path("store/store.json");
+    fs::write(&mark, "{\"gitlode_store\": 99}").expect("the mark can be written");
+    let newer = lab.gitlode(&["stats", "store"]);
+    assert!(String::from_utf8_lossy(&newer.stderr).contains("newer gitlode"));
+}
+
+#[test]
+fn forks_share_rows() {
+    let lab = Lab::new();
+    lab.repository("two/a", "sha1", &history(4));
+    git(&lab.path("two"), &["clone", "-q", "a", "b"]);
+    lab.mine("two", "store", &[]);
+    let rows = lab.rows("store");
+    assert_eq!(rows.len(), 9);
+    assert!(rows.iter().all(|row| row["repos"] == "a,b"));
+}
+
+#[test]
+fn lists_come_from_standard_input() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", &history(2));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gitlode"))
+        .args(["mine", "-", "--store", "store", "-q"])
+        .current_dir(lab.dir.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("gitlode runs");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(b"path,name,license,stars\nr,owner/name,MIT,5\n")
+        .expect("the pipe takes it");
+    assert!(child.wait().expect("the child ends").success());
+    let rows = lab.rows("store");
+    assert_eq!((text(&rows[0], "repos"), text(&rows[0], "license")), ("owner/name", "mit"));
+}
+
+#[test]
+fn an_interruption_keeps_what_is_sealed() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", &history(150));
+    lab.mine("r", "calm", &[]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gitlode"))
+        .args(["mine", "r", "--store", "store", "-q", "-j", "1", "--segment-bytes-max", "3000"])
+        .current_dir(lab.dir.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("gitlode runs");
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(kill.success());
+    let code = child.wait().expect("the child ends").code();
+    assert!(matches!(code, Some(0 | 130)), "{code:?}");
+    lab.mine("r", "store", &["--segment-bytes-max", "3000"]);
+    assert_eq!(lab.export("store"), lab.export("calm"));
+}
+
+#[test]
+fn a_repository_may_be_repacked_while_it_is_mined() {
+    use gix::objs::Exists as _;
+    let lab = Lab::new();
+    let path = lab.repository("r", "sha1", &history(3));
+    let repository = gitlode::git::repository::Repository::open(&path).expect("a repository");
+    let objects = repository.objects();
+    let ids = git(&path, &["rev-list", "--objects", "--no-object-names", "HEAD"]);
+    let ids: Vec<gix::ObjectId> = String::from_utf8(ids)
+        .expect("hex")
+        .lines()
+        .map(|line| gix::ObjectId::from_hex(line.as_bytes()).expect("an id"))
+        .collect();
+    assert!(objects.exists(&ids[0]));
+    git(&path, &["gc", "-q", "--prune=now"]);
+    let gone = ids.iter().filter(|id| !objects.exists(id)).count();
+    assert_eq!((ids.len(), gone), (9, 0));
+}

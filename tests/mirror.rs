@@ -1,0 +1,674 @@
+//! Mirrors of repositories that are served on loopback, by servers that behave and by servers that don't.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use gitlode::git::mirror::{Error, ErrorKind, Outcome, Request};
+use gitlode::git::supervise::{self, Limits};
+
+/// A directory with a remote repository and a place for its mirror.
+struct World {
+    root: tempfile::TempDir,
+    commits: std::cell::Cell<u32>,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = World { root: tempfile::tempdir().expect("a directory"), commits: 0.into() };
+        world.git(&["init", "-q", "-b", "main", "remote.git"], world.root.path());
+        world
+    }
+
+    fn remote(&self) -> PathBuf {
+        self.root.path().join("remote.git")
+    }
+
+    fn mirror(&self) -> PathBuf {
+        self.root.path().join("mirrors/host/name.git")
+    }
+
+    fn git(&self, args: &[&str], directory: &Path) -> String {
+        let seconds = 1_700_000_000 + self.commits.get();
+        let output = Command::new("git")
+            .args(["-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgSign=false"])
+            .args(args)
+            .current_dir(directory)
+            .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
+            .envs(["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"].map(|name| (name, format!("{seconds} +0000"))))
+            .output()
+            .expect("git runs");
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+    }
+
+    fn there(&self, args: &[&str]) -> String {
+        self.git(args, &self.remote())
+    }
+
+    fn commit(&self) {
+        self.commits.set(self.commits.get() + 1);
+        let message = format!("commit {}", self.commits.get());
+        std::fs::write(self.remote().join("file"), &message).expect("a file");
+        self.there(&["add", "."]);
+        self.there(&["commit", "-q", "-m", &message]);
+    }
+
+    /// A commit with a file that doesn't compress.
+    fn commit_noise(&self, bytes: usize) {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[0]
+        })
+        .take(bytes)
+        .collect();
+        std::fs::write(self.remote().join("noise"), noise).expect("a file");
+        self.commit();
+    }
+
+    fn sync_with(&self, url: &str, limits: &Limits) -> Result<Outcome, Error> {
+        let started = Instant::now();
+        let result = supervise::fetch(&program(), &self.request(url), limits, &AtomicBool::new(false), &|_| {});
+        assert!(started.elapsed() < Duration::from_secs(20), "bounded");
+        result
+    }
+
+    fn request(&self, url: &str) -> Request {
+        Request { url: url.to_owned(), directory: self.mirror(), connect_seconds: 2, stall_seconds: 2 }
+    }
+
+    fn sync(&self, url: &str) -> Outcome {
+        self.sync_with(url, &limits()).expect("a mirror")
+    }
+
+    fn sync_error(&self, url: &str) -> ErrorKind {
+        let err = self.sync_with(url, &limits()).expect_err("a failure");
+        println!("{err}");
+        err.kind()
+    }
+
+    /// The mirror has the same branches, tags and HEAD as the remote, and all objects.
+    #[track_caller]
+    fn assert_same(&self) {
+        let refs = ["for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags"];
+        assert_eq!(self.git(&refs, &self.mirror()), self.there(&refs));
+        let head = ["symbolic-ref", "HEAD"];
+        assert_eq!(self.git(&head, &self.mirror()), self.there(&head));
+        self.git(&["fsck", "--full", "--strict"], &self.mirror());
+        self.assert_no_debris();
+    }
+
+    #[track_caller]
+    fn assert_no_debris(&self) {
+        let mut names: Vec<_> = std::fs::read_dir(self.mirror().parent().expect("a parent"))
+            .expect("a directory")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+            .collect();
+        names.sort();
+        names.retain(|name| name != "name.git");
+        assert_eq!(names, ["name.git.lock"]);
+        for entry in std::fs::read_dir(self.mirror().join("objects/pack")).into_iter().flatten() {
+            let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+            assert!(name.ends_with(".pack") || name.ends_with(".idx"), "{name}");
+        }
+    }
+}
+
+fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_gitlode").into()
+}
+
+fn limits() -> Limits {
+    Limits {
+        bytes_max: None,
+        seconds_max: Some(15),
+        low_speed_bytes_per_second: 100,
+        low_speed_seconds: 5,
+        connect_seconds: 2,
+        retries: 0,
+    }
+}
+
+/// What a server does with its requests.
+#[derive(Clone, Copy)]
+enum Manner {
+    Git,
+    Status(u16),
+    /// 401 unless the request has a user and a password.
+    Locked,
+    /// Reads and never answers.
+    Silent,
+    /// Ends the connection after so many bytes of the pack.
+    Cut(usize),
+    /// The pack never ends.
+    Endless,
+    /// One byte of the pack at a time.
+    Trickle,
+    Page,
+    Redirect,
+    /// Fails once, then behaves.
+    FailOnce,
+}
+
+struct Server {
+    port: u16,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn http(root: &Path, manner: Manner) -> Self {
+        let root = root.to_owned();
+        Self::listen(move |stream, number| http(stream, &root, manner, number))
+    }
+
+    /// `git daemon`, one process for a connection.
+    fn daemon(root: &Path) -> Self {
+        let root = root.to_owned();
+        Self::listen(move |stream, _| {
+            let input: std::os::fd::OwnedFd = stream.try_clone().expect("a socket").into();
+            let output: std::os::fd::OwnedFd = stream.into();
+            Command::new("git")
+                .args(["daemon", "--inetd", "--export-all", "--informative-errors"])
+                .arg(format!("--base-path={}", root.display()))
+                .stdin(Stdio::from(input))
+                .stdout(Stdio::from(output))
+                .stderr(Stdio::null())
+                .status()
+                .expect("git daemon runs");
+        })
+    }
+
+    fn listen(serve: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (serve, requests) = (Arc::new(serve), Arc::new(AtomicUsize::new(0)));
+        let count = requests.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, serve) = (stream.expect("a connection"), serve.clone());
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || serve(stream, number));
+            }
+        });
+        Server { port, requests }
+    }
+
+    fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://127.0.0.1:{}/remote.git", self.port)
+    }
+}
+
+/// Answers one HTTP request and closes the connection; `git http-backend` does the work.
+fn http(stream: TcpStream, root: &Path, manner: Manner, number: usize) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+    let mut out = stream;
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        lines.push(line.trim().to_owned());
+    }
+    let header = |name: &str| {
+        let (_, value) =
+            lines.iter().filter_map(|line| line.split_once(':')).find(|(n, _)| n.eq_ignore_ascii_case(name))?;
+        Some(value.trim().to_owned())
+    };
+    let mut words = lines[0].split(' ');
+    let (method, target) = (words.next().expect("a method"), words.next().expect("a target"));
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let body = if header("transfer-encoding").is_some() {
+        let mut body = Vec::new();
+        loop {
+            let mut size = String::new();
+            reader.read_line(&mut size).expect("a size");
+            let size = usize::from_str_radix(size.trim(), 16).expect("hexadecimal");
+            let mut chunk = vec![0; size + 2];
+            reader.read_exact(&mut chunk).expect("a chunk");
+            if size == 0 {
+                break body;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    } else {
+        let mut body = vec![0; header("content-length").map_or(0, |length| length.parse().expect("a number"))];
+        reader.read_exact(&mut body).expect("a body");
+        body
+    };
+    let is_fetch = body.windows(13).any(|part| part == b"command=fetch");
+    let mut say = |text: &str| out.write_all(text.as_bytes()).is_ok();
+    let refuse = |status: u16| {
+        format!(
+            "HTTP/1.1 {status} No\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    };
+    match manner {
+        Manner::Status(status) => {
+            say(&refuse(status));
+            return;
+        }
+        Manner::Locked if header("authorization").is_none() => {
+            say(&refuse(401));
+            return;
+        }
+        Manner::FailOnce if number == 0 => {
+            say(&refuse(503));
+            return;
+        }
+        Manner::Silent => return std::thread::sleep(Duration::from_secs(20)),
+        Manner::Page => {
+            say("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\nConnection: close\r\n\r\n<p/>");
+            return;
+        }
+        Manner::Redirect if path.starts_with("/remote.git") && !is_fetch && method == "GET" => {
+            say(&format!(
+                "HTTP/1.1 301 Moved\r\nLocation: /moved{path}?{query}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            ));
+            return;
+        }
+        Manner::Endless | Manner::Trickle if is_fetch => {
+            say("HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-result\r\nConnection: close\r\n\r\n");
+            out.write_all(b"000dpackfile\n").ok();
+            endless(&mut out, matches!(manner, Manner::Trickle));
+            return;
+        }
+        _ => {}
+    }
+    let mut backend = Command::new("git")
+        .arg("http-backend")
+        .env("GIT_PROJECT_ROOT", root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("PATH_INFO", path.trim_start_matches("/moved"))
+        .env("QUERY_STRING", query)
+        .env("REQUEST_METHOD", method)
+        .env("CONTENT_LENGTH", body.len().to_string())
+        .env("CONTENT_TYPE", header("content-type").unwrap_or_default())
+        .env("GIT_PROTOCOL", header("git-protocol").unwrap_or_default())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("git http-backend runs");
+    backend.stdin.take().expect("piped").write_all(&body).expect("a body");
+    let mut answer = Vec::new();
+    backend.stdout.take().expect("piped").read_to_end(&mut answer).expect("an answer");
+    backend.wait().expect("an end");
+    let split = answer.windows(4).position(|part| part == b"\r\n\r\n").expect("headers");
+    let head = String::from_utf8_lossy(&answer[..split]).into_owned();
+    let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK").to_owned();
+    let body = &answer[split + 4..];
+    say(&format!("HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len()));
+    match manner {
+        Manner::Cut(bytes) if is_fetch => out.write_all(&body[..bytes.min(body.len())]).ok(),
+        _ => out.write_all(body).ok(),
+    };
+}
+
+/// A pack that claims a million objects, and keeps sending them: blobs in stored deflate blocks.
+fn endless(out: &mut TcpStream, trickle: bool) {
+    let blob = [b'x'; 1 << 15];
+    let mut entry = vec![0xb0, 0x80, 0x10, 0x78, 0x01, 0x01];
+    entry.extend_from_slice(&(blob.len() as u16).to_le_bytes());
+    entry.extend_from_slice(&(!(blob.len() as u16)).to_le_bytes());
+    entry.extend_from_slice(&blob);
+    let (mut a, mut b) = (1_u32, 0_u32);
+    for byte in blob {
+        a = (a + u32::from(byte)) % 65_521;
+        b = (b + a) % 65_521;
+    }
+    entry.extend_from_slice(&(b << 16 | a).to_be_bytes());
+    let mut packet = |bytes: &[u8]| {
+        out.write_all(format!("{:04x}\x01", bytes.len() + 5).as_bytes()).and_then(|()| out.write_all(bytes)).is_ok()
+    };
+    packet(b"PACK\0\0\0\x02\0\x0f\xff\xff");
+    loop {
+        if trickle {
+            for byte in &entry {
+                if !packet(&[*byte]) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        } else if !packet(&entry) {
+            return;
+        }
+    }
+}
+
+/// The life of a repository, over one transport.
+fn live(scheme: &str) {
+    let world = World::new();
+    world.commit();
+    let (url, _server) = match scheme {
+        "file" => (format!("file://{}", world.remote().display()), None),
+        "git" => {
+            let server = Server::daemon(world.root.path());
+            (server.url("git"), Some(server))
+        }
+        _ => {
+            let server = Server::http(world.root.path(), Manner::Git);
+            (server.url("http"), Some(server))
+        }
+    };
+    world.there(&["tag", "-a", "-m", "tag", "v1"]);
+    world.there(&["branch", "side"]);
+    world.there(&["update-ref", "refs/pull/1/head", "HEAD"]);
+    assert_eq!(world.sync(&url), Outcome::Cloned);
+    world.assert_same();
+    assert_eq!(world.git(&["for-each-ref", "refs/pull"], &world.mirror()), "", "only branches and tags");
+    assert_eq!(world.sync(&url), Outcome::Unchanged);
+
+    world.commit();
+    world.commit();
+    assert_eq!(world.sync(&url), Outcome::Fetched { updated_refs: 1 });
+    world.assert_same();
+
+    world.there(&["reset", "-q", "--hard", "HEAD~2"]);
+    world.commit();
+    assert_eq!(world.sync(&url), Outcome::Fetched { updated_refs: 1 }, "force push");
+    world.assert_same();
+
+    world.there(&["branch", "-D", "side"]);
+    world.there(&["tag", "-f", "v1"]);
+    assert_eq!(world.sync(&url), Outcome::Fetched { updated_refs: 2 }, "a branch is gone, a tag moved");
+    world.assert_same();
+
+    world.there(&["checkout", "-q", "-b", "side/below"]);
+    world.there(&["branch", "main2"]);
+    world.commit();
+    assert_eq!(world.sync(&url), Outcome::Fetched { updated_refs: 3 }, "two branches, and HEAD");
+    world.assert_same();
+
+    world.there(&["checkout", "-q", "main2"]);
+    world.there(&["branch", "-D", "side/below", "main"]);
+    world.there(&["checkout", "-q", "-b", "side"]);
+    world.there(&["symbolic-ref", "refs/heads/alias", "refs/heads/main2"]);
+    world.commit();
+    assert!(matches!(world.sync(&url), Outcome::Fetched { .. }), "a name that was a directory");
+    world.assert_same();
+    assert_eq!(world.sync(&url), Outcome::Unchanged);
+}
+
+#[test]
+fn lives_over_file() {
+    live("file");
+}
+
+#[test]
+fn lives_over_git() {
+    live("git");
+}
+
+#[test]
+fn lives_over_http() {
+    live("http");
+}
+
+// Boundary.
+
+#[test]
+fn an_empty_remote_gives_an_empty_mirror() {
+    for scheme in ["file", "git", "http"] {
+        let world = World::new();
+        world.there(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+        let (daemon, http) = (Server::daemon(world.root.path()), Server::http(world.root.path(), Manner::Git));
+        let url = match scheme {
+            "file" => world.remote().display().to_string(),
+            "git" => daemon.url("git"),
+            _ => http.url("http"),
+        };
+        assert_eq!(world.sync(&url), Outcome::Cloned, "{scheme}");
+        world.assert_same();
+        assert_eq!(world.sync(&url), Outcome::Unchanged, "{scheme}");
+        world.there(&["checkout", "-q", "--orphan", "first"]);
+        world.commit();
+        assert!(matches!(world.sync(&url), Outcome::Fetched { .. }), "{scheme}");
+        world.assert_same();
+    }
+}
+
+#[test]
+fn a_sha256_remote_gives_a_sha256_mirror() {
+    let world = World::new();
+    std::fs::remove_dir_all(world.remote()).expect("removed");
+    world.git(&["init", "-q", "-b", "main", "--object-format=sha256", "remote.git"], world.root.path());
+    world.commit();
+    assert_eq!(world.sync(&world.remote().display().to_string()), Outcome::Cloned);
+    world.assert_same();
+}
+
+#[test]
+fn a_detached_head_gives_the_branch_at_its_commit() {
+    let world = World::new();
+    world.commit();
+    world.there(&["branch", "a"]);
+    world.commit();
+    world.there(&["branch", "b"]);
+    world.there(&["checkout", "-q", "--detach", "main~1"]);
+    let url = world.remote().display().to_string();
+    assert_eq!(world.sync(&url), Outcome::Cloned);
+    assert_eq!(world.git(&["symbolic-ref", "HEAD"], &world.mirror()), "refs/heads/a");
+    assert_eq!(world.sync(&url), Outcome::Unchanged);
+}
+
+// Anomaly: the environment and the server.
+
+#[test]
+fn failures_have_kinds() {
+    let world = World::new();
+    world.commit_noise(200_000);
+    let root = world.root.path().to_owned();
+    let at = |manner| world.sync_error(&Server::http(&root, manner).url("http"));
+    assert_eq!(at(Manner::Status(404)), ErrorKind::NotFound);
+    assert_eq!(at(Manner::Status(403)), ErrorKind::Authentication);
+    assert_eq!(at(Manner::Status(401)), ErrorKind::Authentication);
+    assert_eq!(at(Manner::Status(500)), ErrorKind::Unreachable);
+    assert_eq!(at(Manner::Status(429)), ErrorKind::Unreachable);
+    assert_eq!(at(Manner::Locked), ErrorKind::Authentication);
+    assert_eq!(at(Manner::Page), ErrorKind::Protocol);
+    assert_eq!(at(Manner::Silent), ErrorKind::Stalled);
+    assert_eq!(at(Manner::Cut(3)), ErrorKind::Disconnected);
+    assert_eq!(at(Manner::Cut(100_000)), ErrorKind::Disconnected);
+    let refused = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    for scheme in ["http", "git"] {
+        let url = format!("{scheme}://127.0.0.1:{refused}/remote.git");
+        assert_eq!(world.sync_error(&url), ErrorKind::Unreachable);
+    }
+    assert_eq!(world.sync_error("https://name.invalid/x"), ErrorKind::Unreachable);
+    assert_eq!(world.sync_error("/no/such/directory"), ErrorKind::NotFound);
+    assert_eq!(world.sync_error(&root.display().to_string()), ErrorKind::NotFound);
+    assert_eq!(world.sync_error("ext::sh -c true"), ErrorKind::Unsupported);
+    let missing = Server::daemon(&root).url("git").replace("remote", "missing");
+    assert_eq!(world.sync_error(&missing), ErrorKind::NotFound);
+    let missing = Server::http(&root, Manner::Git).url("http").replace("remote", "missing");
+    assert_eq!(world.sync_error(&missing), ErrorKind::NotFound);
+    assert!(!world.mirror().exists());
+    world.assert_no_debris();
+}
+
+#[test]
+fn a_redirect_of_the_first_request_is_followed() {
+    let world = World::new();
+    world.commit();
+    assert_eq!(world.sync(&Server::http(world.root.path(), Manner::Redirect).url("http")), Outcome::Cloned);
+    world.assert_same();
+}
+
+#[test]
+fn a_password_is_never_sent_or_shown_in_the_clear() {
+    let world = World::new();
+    let url = Server::http(world.root.path(), Manner::Locked).url("http").replace("127", "user:s3cret@127");
+    let err = world.sync_with(&url, &limits()).expect_err("a failure");
+    assert_eq!(err.kind(), ErrorKind::Authentication);
+    assert!(!err.to_string().contains("s3cret") && !format!("{err:?}").contains("s3cret"), "{err}");
+}
+
+#[test]
+fn a_transient_failure_is_retried() {
+    let world = World::new();
+    world.commit();
+    let server = Server::http(world.root.path(), Manner::FailOnce);
+    assert_eq!(
+        world.sync_with(&server.url("http"), &Limits { retries: 1, ..limits() }).expect("a mirror"),
+        Outcome::Cloned
+    );
+    let gone = Server::http(world.root.path(), Manner::Status(404));
+    world.sync_with(&gone.url("http"), &Limits { retries: 3, ..limits() }).expect_err("a failure");
+    assert_eq!(gone.requests.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn bytes_time_and_speed_are_limited() {
+    let world = World::new();
+    world.commit();
+    let limits = Limits { bytes_max: Some(4_000_000), ..limits() };
+    let check = |manner, limits: &Limits, kind| {
+        let started = Instant::now();
+        let err = world.sync_with(&Server::http(world.root.path(), manner).url("http"), limits).expect_err("a failure");
+        assert_eq!(err.kind(), kind, "{err}");
+        assert!(!world.mirror().exists());
+        world.assert_no_debris();
+        started.elapsed()
+    };
+    check(Manner::Endless, &limits, ErrorKind::Limit);
+    let slow = Limits { low_speed_seconds: 1, ..limits.clone() };
+    assert!(check(Manner::Trickle, &slow, ErrorKind::Stalled) < Duration::from_secs(4));
+    let short = Limits { seconds_max: Some(1), retries: 5, ..limits.clone() };
+    assert!(check(Manner::Silent, &short, ErrorKind::Limit) < Duration::from_secs(2));
+    world.sync(&world.remote().display().to_string());
+    world.commit_noise(5_000_000);
+    let err = world.sync_with(&world.remote().display().to_string(), &limits).expect_err("a failure");
+    assert_eq!(err.kind(), ErrorKind::Limit, "growth of a mirror that is there: {err}");
+    world.assert_no_debris();
+    world.sync(&world.remote().display().to_string());
+    world.assert_same();
+}
+
+#[test]
+fn an_interrupt_ends_a_silent_connection_soon() {
+    let world = World::new();
+    let server = Server::http(world.root.path(), Manner::Silent);
+    let interrupt = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let request = world.request(&server.url("http"));
+        let interrupt = &interrupt;
+        let fetch = scope.spawn(move || supervise::fetch(&program(), &request, &limits(), interrupt, &|_| {}));
+        std::thread::sleep(Duration::from_millis(300));
+        interrupt.store(true, Ordering::SeqCst);
+        let asked = Instant::now();
+        let err = fetch.join().expect("no panic").expect_err("a failure");
+        assert!(asked.elapsed() < Duration::from_millis(400), "{:?}", asked.elapsed());
+        assert_eq!(err.kind(), ErrorKind::Interrupted);
+    });
+}
+
+#[test]
+fn the_child_ends_with_its_parent() {
+    let world = World::new();
+    let server = Server::http(world.root.path(), Manner::Silent);
+    let mut child =
+        Command::new(program()).arg("mirror-child").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("runs");
+    let mut stdin = child.stdin.take().expect("piped");
+    writeln!(stdin, "{}", serde_json::to_string(&world.request(&server.url("http"))).expect("JSON")).expect("written");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(child.try_wait().expect("a status").is_none(), "it waits for the server");
+    drop(stdin);
+    let dropped = Instant::now();
+    child.wait().expect("a status");
+    assert!(dropped.elapsed() < Duration::from_millis(500));
+}
+
+#[test]
+fn a_child_that_dies_is_reported_with_its_last_words() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new();
+    let script = world.root.path().join("dies");
+    std::fs::write(&script, "#!/bin/sh\necho last words >&2\nexit 7\n").expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("permissions");
+    let err = supervise::fetch(&script, &world.request("/"), &limits(), &AtomicBool::new(false), &|_| {});
+    let text = err.expect_err("a failure").to_string();
+    assert!(text.contains("last words") && text.contains('7'), "{text}");
+}
+
+// Malformed: what an earlier run, or somebody else, left in the place of the mirror.
+
+#[test]
+fn a_broken_mirror_is_replaced() {
+    let world = World::new();
+    world.commit();
+    let url = world.remote().display().to_string();
+    let breaks: [&dyn Fn(&Path); 5] = [
+        &|mirror| std::fs::remove_file(mirror.join("HEAD")).expect("removed"),
+        &|mirror| std::fs::remove_dir_all(mirror.join("objects/pack")).expect("removed"),
+        &|mirror| std::fs::write(mirror.join("packed-refs"), "garbage").expect("written"),
+        &|mirror| std::fs::write(mirror.join("config"), "[core").expect("written"),
+        &|mirror| {
+            std::fs::remove_dir_all(mirror).expect("removed");
+            std::fs::create_dir(mirror).expect("an empty directory");
+        },
+    ];
+    for (number, damage) in breaks.iter().enumerate() {
+        world.sync(&url);
+        damage(&world.mirror());
+        assert_eq!(world.sync(&url), Outcome::Cloned, "damage {number}");
+        world.assert_same();
+    }
+}
+
+#[test]
+fn leftovers_of_killed_runs_are_removed() {
+    let world = World::new();
+    world.commit();
+    let url = world.remote().display().to_string();
+    world.sync(&url);
+    world.commit();
+    let mirror = world.mirror();
+    for name in
+        ["packed-refs.lock", "HEAD.lock", "refs/heads/main.lock", "objects/pack/.tmpAbc", "objects/pack/pack-12.keep"]
+    {
+        std::fs::create_dir_all(mirror.join(name).parent().expect("a parent")).expect("a directory");
+        std::fs::write(mirror.join(name), "x").expect("written");
+    }
+    std::fs::create_dir(mirror.with_file_name("name.git.partial-1")).expect("a directory");
+    assert_eq!(world.sync(&url), Outcome::Fetched { updated_refs: 1 });
+    world.assert_same();
+}
+
+#[test]
+fn a_foreign_directory_is_left_alone() {
+    let world = World::new();
+    world.commit();
+    std::fs::create_dir_all(world.mirror()).expect("a directory");
+    std::fs::write(world.mirror().join("thesis.tex"), "x").expect("written");
+    assert_eq!(world.sync_error(&world.remote().display().to_string()), ErrorKind::Io);
+    assert!(world.mirror().join("thesis.tex").exists());
+}
+
+#[test]
+fn two_processes_take_turns() {
+    let world = World::new();
+    world.commit_noise(1_000_000);
+    let request = world.request(&world.remote().display().to_string());
+    let mut outcomes: Vec<_> = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| supervise::fetch(&program(), &request, &limits(), &AtomicBool::new(false), &|_| {}))
+            })
+            .collect();
+        runs.into_iter().map(|run| run.join().expect("no panic").expect("a mirror")).collect()
+    });
+    outcomes.sort_by_key(|outcome| *outcome != Outcome::Cloned);
+    assert_eq!(outcomes, [Outcome::Cloned, Outcome::Unchanged, Outcome::Unchanged, Outcome::Unchanged]);
+    world.assert_same();
+}

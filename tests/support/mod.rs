@@ -1,0 +1,104 @@
+//! What the tests share: throw-away repositories made by scripts, and the program itself.
+#![allow(dead_code)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory of its own for every test, removed at its end.
+pub struct Lab {
+    pub dir: TempDir,
+}
+
+impl Lab {
+    pub fn new() -> Lab {
+        Lab { dir: TempDir::new().expect("a temporary directory") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A repository made by `script`, which runs in it.
+    pub fn repository(&self, name: &str, format: &str, script: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(&path).expect("a directory");
+        git(&path, &["init", "-q", "-b", "main", &format!("--object-format={format}")]);
+        self.script(&path, script);
+        path
+    }
+
+    pub fn script(&self, repository: &Path, script: &str) {
+        let mut bash = Command::new("bash");
+        bash.arg("-ec").arg(script).current_dir(repository);
+        ran(hermetic(&mut bash));
+    }
+
+    pub fn gitlode(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_gitlode"))
+            .args(args)
+            .current_dir(self.dir.path())
+            .output()
+            .expect("gitlode runs")
+    }
+
+    /// Runs and demands success; standard output.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.gitlode(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("plain text")
+    }
+
+    /// Mines into `store` and gives back the funnel.
+    pub fn mine(&self, source: &str, store: &str, more: &[&str]) -> Value {
+        let args = [&["mine", source, "--store", store, "--json"], more].concat();
+        let summary: Value = serde_json::from_str(&self.ok(&args)).expect("a JSON summary");
+        summary["funnel"].clone()
+    }
+
+    /// The bytes that an export of `store` has.
+    pub fn export(&self, store: &str) -> Vec<u8> {
+        let out = self.path("export");
+        let _absent_the_first_time = fs::remove_dir_all(&out);
+        self.ok(&["export", store, "export"]);
+        let mut shards: Vec<_> =
+            fs::read_dir(out.join("data")).expect("shards").map(|e| e.expect("an entry").path()).collect();
+        shards.sort();
+        shards.iter().flat_map(|shard| fs::read(shard).expect("a shard")).collect()
+    }
+
+    pub fn rows(&self, store: &str) -> Vec<Value> {
+        let text = String::from_utf8(self.export(store)).expect("JSON lines");
+        text.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
+    }
+}
+
+pub fn hermetic(command: &mut Command) -> &mut Command {
+    command
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        // No repacking behind the back of a test.
+        .envs([("GIT_CONFIG_COUNT", "2"), ("GIT_CONFIG_KEY_0", "gc.auto"), ("GIT_CONFIG_VALUE_0", "0")])
+        .envs([("GIT_CONFIG_KEY_1", "maintenance.auto"), ("GIT_CONFIG_VALUE_1", "false")])
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .env("GIT_AUTHOR_NAME", "A U Thor")
+        .env("GIT_AUTHOR_EMAIL", "author@example.com")
+        .env("GIT_COMMITTER_NAME", "C O Mitter")
+        .env("GIT_COMMITTER_EMAIL", "committer@example.com")
+        .env("GIT_AUTHOR_DATE", "1700000700 +0000")
+        .env("GIT_COMMITTER_DATE", "1700000700 +0000")
+}
+
+fn ran(command: &mut Command) -> Vec<u8> {
+    let output = command.output().expect("the command starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+pub fn git(repository: &Path, args: &[&str]) -> Vec<u8> {
+    ran(hermetic(Command::new("git").arg("-C").arg(repository).args(args)))
+}
