@@ -1,4 +1,7 @@
-//! Which repositories to mine: paths, directories of many, and lists. Reads directories and lists; opens no repository.
+//! Which repositories to mine: paths, directories of many, URLs and lists. Reads directories and lists; opens no
+//! repository and no connection.
+
+pub mod url;
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +9,8 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
 };
+
+use serde::{Deserialize, Serialize};
 
 /// How deep a directory is searched for repositories.
 const SEARCH_DEPTH_MAX: usize = 6;
@@ -25,9 +30,9 @@ pub enum Error {
 }
 
 /// One repository to mine, as the user named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepoSpec {
-    /// What tells repositories apart: the canonical path or the URL.
+    /// What tells repositories apart: the canonical path, or host and path of the URL.
     pub identity: String,
     /// The name in the `repos` column.
     pub name: String,
@@ -38,7 +43,8 @@ pub struct RepoSpec {
 }
 
 /// Where a repository is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Location {
     /// On this machine.
     Path(PathBuf),
@@ -152,38 +158,17 @@ fn one(text: &str, columns: &BTreeMap<String, String>) -> Found {
     if path.exists() {
         return at_path(text, path, columns);
     }
-    let url = if text.contains("://") {
-        Some(text.to_owned())
-    } else if is_owner_and_name(text) {
-        Some(format!("https://github.com/{text}"))
-    } else {
-        None
-    };
-    vec![match url {
-        Some(url) => {
-            let short = url
-                .split_once("://")
-                .map_or(url.as_str(), |(_, rest)| rest)
-                .trim_end_matches('/')
-                .trim_end_matches(".git");
-            let name = short.strip_prefix("github.com/").unwrap_or(short).to_owned();
-            Ok(RepoSpec { identity: url.clone(), name, location: Location::Url(url), columns: columns.clone() })
+    let bad = |reason: String, hint: &str| BadSource { text: text.to_owned(), reason, hint: Some(hint.to_owned()) };
+    vec![match url::parse(text) {
+        Some(Ok(url::Remote { url, identity, name })) => {
+            Ok(RepoSpec { identity, name, location: Location::Url(url), columns: columns.clone() })
         }
-        None => Err(BadSource {
-            text: text.to_owned(),
-            reason: "no such file or directory, and no URL".into(),
-            hint: Some("give the path of a repository, of a directory that holds some, or @FILE for a list".into()),
-        }),
+        Some(Err(reason)) => Err(bad(reason, "a URL is like https://host/owner/name.git")),
+        None => Err(bad(
+            "no such file or directory, and no URL".into(),
+            "give the path of a repository, of a directory that holds some, a URL, owner/name, or @FILE for a list",
+        )),
     }]
-}
-
-fn is_owner_and_name(text: &str) -> bool {
-    let word = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    text.split_once('/').is_some_and(|(owner, name)| word(owner) && word(name))
 }
 
 fn at_path(text: &str, path: &Path, columns: &BTreeMap<String, String>) -> Found {
@@ -246,14 +231,14 @@ mod tests {
 
     #[test]
     fn lists_come_as_lines_csv_and_json() {
-        let url = "https://github.com/a/b";
+        let url = "github.com/a/b";
         let same = |text: &str| parse_list(text).map(|found| found.into_iter().map(|f| f.0).collect::<Vec<_>>());
         assert_eq!(same("# mine\n\na/b\nhttps://github.com/a/b\n"), Ok(vec![url.to_owned()]));
         assert_eq!(same("no where\n"), Ok(vec!["no where".to_owned()]));
         let csv = parse_list("full_name,license,stars\na/b,MIT,5\n");
         assert_eq!(csv, Ok(vec![(url.to_owned(), "a/b".to_owned(), r#"{"license": "MIT", "stars": "5"}"#.to_owned())]));
         let json = parse_list("{\"url\":\"https://h/x.git\",\"name\":\"x\",\"stars\":5,\"gone\":null}\n");
-        assert_eq!(json, Ok(vec![("https://h/x.git".to_owned(), "x".to_owned(), r#"{"stars": "5"}"#.to_owned())]));
+        assert_eq!(json, Ok(vec![("h/x".to_owned(), "x".to_owned(), r#"{"stars": "5"}"#.to_owned())]));
     }
 
     #[test]
