@@ -3,4 +3,3 @@
 pub mod author;
 pub mod language;
 pub mod message;
-pub mod text;

@@ -11,11 +11,11 @@ use gix::{
     objs::{Find as _, Kind},
 };
 
-use super::repository::Objects;
-use crate::{
-    classify::text::{NotText, decode, is_lfs_pointer},
-    verdict::Skip,
+use super::{
+    repository::Objects,
+    text::{NotText, decode, is_lfs_pointer},
 };
+use crate::verdict::Skip;
 
 /// Recently decoded blobs kept per thread: a file's new contents are the old contents of its next version.
 const RECENT_BLOBS_MAX: usize = 16;

@@ -205,7 +205,9 @@ fn redact_text(url: &str, text: &str) -> String {
             Some(at) => {
                 let start = word[..at].rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |i| i + 1);
                 let prefix = word[..start].chars().collect::<String>();
-                prefix + &redact_url(&word[start..])
+                // What closes a bracket around the URL isn't part of its query.
+                let rest = word.find('?').and_then(|query| word[query..].rfind(')').map(|end| &word[query + end..]));
+                prefix + &redact_url(&word[start..]) + rest.unwrap_or_default()
             }
             None => word.to_owned(),
         });

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod mirror;
 pub mod repository;
 pub mod supervise;
+pub mod text;
 pub mod walk;
 
 use std::path::PathBuf;

@@ -138,7 +138,7 @@ mod tests {
     fn encodings() {
         let utf16: Vec<u8> = "\u{feff}naïve\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let latin = b"Ce fichier a \xe9t\xe9 modifi\xe9 \xe0 la main.\n";
-        type Case = (&'static str, &'static [u8], Result<(&'static str, &'static str), NotText>);
+        type Case<'a> = (&'a str, &'a [u8], Result<(&'a str, &'a str), NotText>);
         let cases: &[Case] = &[
             ("utf-8", "naïve".as_bytes(), Ok(("naïve", "utf-8"))),
             ("empty", b"", Ok(("", "utf-8"))),
