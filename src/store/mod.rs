@@ -3,6 +3,7 @@
 //! ```text
 //! STORE/store.json                                format mark
 //! STORE/lock                                      held while one process writes
+//! STORE/index.sqlite                              what the manifests say, for queries, and the state of runs
 //! STORE/repositories/<key>/<gen>-<batch>-<seg>.arrow   rows of one batch, cut into segments
 //! STORE/repositories/<key>/<gen>-<batch>-<seg>.json    manifest of a sealed segment
 //! STORE/repositories/<key>/<gen>-<batch>.json          checkpoint: the batch is complete and visible
@@ -12,6 +13,7 @@
 //! batches before it. A generation is a chain of batches; mining under other settings starts a new generation, and
 //! only the highest one with a checkpoint counts. Files are written beside their place and renamed into it.
 
+pub mod index;
 pub mod rows;
 pub mod segment;
 
@@ -29,6 +31,9 @@ pub use segment::SegmentManifest;
 
 /// Version of the directory layout and of the manifests.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// How often a lock that is waited for is tried.
+const LOCK_POLL: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +63,7 @@ impl Error {
                 Some("free some space and run the same command again: it goes on from the last sealed segment".into())
             }
             Error::NotAStore { .. } => Some("`gitlode mine SOURCE --store DIR` makes a store".into()),
-            Error::Locked { .. } => Some("wait for it to finish, or use another --store".into()),
+            Error::Locked { .. } => Some("add --wait to wait for it to finish, or use another --store".into()),
             Error::Damaged { .. } | Error::BadManifest { .. } => Some(
                 "run `gitlode verify STORE --repair` to drop what is damaged; the next `gitlode mine` makes its rows again".into(),
             ),
@@ -147,8 +152,9 @@ impl Store {
     /// Opens the store at `root` for writing, making it where there is none, and takes its lock.
     ///
     /// # Errors
-    /// As [`Store::open`]; a directory that holds something else; another process that is writing.
-    pub fn create(root: &Path) -> Result<Self, Error> {
+    /// As [`Store::open`]; a directory that holds something else; another process that is writing. `wait` is asked
+    /// then, several times a second: as long as it is true, the lock is waited for.
+    pub fn create(root: &Path, wait: &dyn Fn() -> bool) -> Result<Self, Error> {
         let mark = root.join("store.json");
         if !mark.exists() {
             fs::create_dir_all(root).map_err(io_error(root))?;
@@ -159,15 +165,22 @@ impl Store {
         }
         let lock_path = root.join("lock");
         let lock = File::create(&lock_path).map_err(io_error(&lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked { path: root.to_owned() }),
-            Err(fs::TryLockError::Error(source)) => return Err(Error::Io { path: lock_path, source }),
+        while let Err(error) = lock.try_lock() {
+            match error {
+                fs::TryLockError::WouldBlock if wait() => std::thread::sleep(LOCK_POLL),
+                fs::TryLockError::WouldBlock => return Err(Error::Locked { path: root.to_owned() }),
+                fs::TryLockError::Error(source) => return Err(Error::Io { path: lock_path, source }),
+            }
         }
         if !mark.exists() {
             write_json(&mark, &Mark { gitlode_store: FORMAT_VERSION })?;
         }
         Ok(Store { _lock: Some(lock), ..Store::open(root)? })
+    }
+
+    /// The store's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where the segments of a repository are.
@@ -190,6 +203,26 @@ impl Store {
         }
         directories.sort();
         Ok(directories)
+    }
+
+    /// For every repository directory with a visible batch, sorted: its name, the generation, and how many batches
+    /// that has. Read from file names alone.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub(crate) fn newest_batches(&self) -> Result<Vec<(String, u32, u32)>, Error> {
+        let mut newest = Vec::new();
+        for directory in self.directories()? {
+            let numbers = json_files(&directory)?.into_iter().filter_map(|(_, stem)| {
+                let (generation, batch) = stem.split_once('-')?;
+                Some((generation.parse::<u32>().ok()?, batch.parse::<u32>().ok()?))
+            });
+            if let Some((generation, batch)) = numbers.max() {
+                let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                newest.push((name, generation, batch + 1));
+            }
+        }
+        Ok(newest)
     }
 
     /// The visible batches of every repository, sorted by the repository's name and identity.
