@@ -13,13 +13,14 @@ use gix::{
 
 use super::{ordered::ordered, recipe::Recipe};
 use crate::{
-    classify::{author::Authors, language::CommitPackLanguages, message, text},
+    classify::{author::Authors, language::CommitPackLanguages, message},
     git::{
         self,
         blobs::{Blobs, read},
         change::{Change, Changes, TreeDiff},
         diff,
         repository::{Objects, Repository},
+        text,
         walk::{self, Commit, Walked},
     },
     sample::{ChangeKind, Sample, SampleId},

@@ -86,6 +86,10 @@ pub struct Report {
     pub rows: u64,
     /// Bytes of the new segments.
     pub bytes: u64,
+    /// New segments.
+    pub segments: usize,
+    /// How many of them an interrupted run had left.
+    pub segments_resumed: usize,
     /// The account of what was mined now.
     pub funnel: Funnel,
 }
@@ -156,7 +160,7 @@ impl Work {
             batch.batch = last.batch + 1;
             let as_written = serde_json::to_value(recipe)
                 .map_err(|e| store::Error::BadManifest { path: PathBuf::new(), reason: e.to_string() })?;
-            let same = last.recipe == as_written && last.schema == SCHEMA_VERSION;
+            let same = last.recipe == as_written;
             if same && last.tips == hex(tips) {
                 return Ok(None);
             }
@@ -196,6 +200,8 @@ struct Batch {
     identity: String,
     digest: String,
     segments: Vec<SegmentManifest>,
+    /// How many of them an interrupted run had left.
+    resumed: usize,
     /// The account of blocks that a dry run did not write.
     unwritten: Counts,
     commits: HashSet<u32>,
@@ -245,6 +251,7 @@ impl Batch {
             expected = manifest.block_to;
             self.segments.push(manifest);
         }
+        self.resumed = self.segments.len();
         // What was sealed for other tips or settings is of no use any more.
         let keep: Vec<&str> = self.segments.iter().map(|segment| segment.file.trim_end_matches(".arrow")).collect();
         store::sweep(directory, &keep)?;
@@ -285,6 +292,8 @@ impl Batch {
             replaced: self.replaced,
             rows: funnel.changes.kept,
             bytes: self.segments.iter().map(|segment| segment.bytes).sum(),
+            segments: self.segments.len(),
+            segments_resumed: self.resumed,
             funnel: funnel.clone(),
         };
         let Some(directory) = &self.directory else { return Ok(report) };

@@ -5,3 +5,4 @@ pub mod extract;
 pub mod mine;
 mod ordered;
 pub mod recipe;
+pub mod run;

@@ -1,0 +1,307 @@
+//! A run over many repositories: mirrors are fetched ahead while others are mined, one failure never stops the rest.
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::{
+    mine::{self, Progress, Report, mine_repository},
+    recipe::Recipe,
+};
+use crate::{
+    git::{
+        mirror::{self, ErrorKind, Request, redact_url},
+        supervise::{self, Limits},
+    },
+    source::{Location, RepoSpec, url::mirror_path},
+    store::{
+        self, RepositoryId, Store,
+        index::{Index, SourceState},
+    },
+};
+
+/// Most repositories that are mined at once. Each has plan and caches in memory, and more do not make it faster.
+const REPOSITORIES_AT_ONCE_MAX: usize = 8;
+
+/// How to run, as far as it doesn't decide what the rows are.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that mine, over all repositories.
+    pub threads: usize,
+    /// Size in bytes after which a segment is sealed.
+    pub segment_bytes_max: u64,
+    /// Whether rows of other settings may be replaced.
+    pub replace: bool,
+    /// Where mirrors are kept and how they are fetched.
+    pub mirrors: Mirrors,
+}
+
+/// How mirrors are fetched.
+#[derive(Clone, Debug)]
+pub struct Mirrors {
+    /// The directory that holds them.
+    pub directory: PathBuf,
+    /// Whether a mirror is removed as soon as it is mined.
+    pub discard: bool,
+    /// Fetches at once.
+    pub fetches: usize,
+    /// What one fetch may take.
+    pub limits: Limits,
+    /// This program, which runs itself with `mirror-child` for every fetch.
+    pub program: PathBuf,
+}
+
+/// A store that is being written, its index, and the number that the index gave to the run.
+pub struct Target<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Its index.
+    pub index: &'a Mutex<Index>,
+    /// The run.
+    pub run: i64,
+}
+
+/// Why a repository failed, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// What happens to a source.
+pub enum Event<'e> {
+    /// Its mirror is being fetched; so many bytes are new on disk.
+    Fetching(u64),
+    /// Its mirror is up to date.
+    Fetched(mirror::Outcome),
+    /// It is being mined.
+    Mining(Progress),
+    /// It is done.
+    Finished(&'e Result<Report, Failure>),
+}
+
+/// Mines `sources`, into `target` or just to count. `recipe` gives the settings of each, `observe` hears of events
+/// (from any thread) with the position of the source. An outcome is `None` where an interruption came first.
+pub fn run(
+    target: Option<&Target<'_>>,
+    sources: &[RepoSpec],
+    recipe: &(dyn Fn(&RepoSpec) -> Recipe + Sync),
+    options: &Options,
+    interrupt: &AtomicBool,
+    observe: &(dyn Fn(usize, Event<'_>) + Sync),
+) -> Vec<Option<Result<Report, Failure>>> {
+    let outcomes = Mutex::new(vec![None; sources.len()]);
+    let (remote, local): (Vec<usize>, Vec<usize>) =
+        (0..sources.len()).partition(|&number| matches!(sources[number].location, Location::Url(_)));
+    let run = Run {
+        target,
+        sources,
+        recipe,
+        options,
+        interrupt,
+        observe,
+        outcomes: &outcomes,
+        remote: Queue::new(remote),
+        local: Queue::new(local),
+        unfinished: AtomicUsize::new(sources.len()),
+    };
+    // A mirror is fetched ahead of its mining only as far as the channel reaches: with --discard-mirrors that bounds
+    // the disk that mirrors take.
+    let fetchers = options.mirrors.fetches.max(1).min(run.remote.numbers.len());
+    let (send, receive) = bounded(1);
+    thread::scope(|scope| {
+        for _ in 0..fetchers {
+            let send = send.clone();
+            scope.spawn(|| run.fetch_all(send));
+        }
+        drop(send);
+        for _ in 0..run.repositories_at_once() {
+            let receive = receive.clone();
+            scope.spawn(|| run.mine_all(receive));
+        }
+        drop(receive);
+    });
+    outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Queue {
+    numbers: Vec<usize>,
+    next: AtomicUsize,
+}
+
+impl Queue {
+    fn new(numbers: Vec<usize>) -> Self {
+        Queue { numbers, next: AtomicUsize::new(0) }
+    }
+
+    fn pop(&self) -> Option<usize> {
+        self.numbers.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
+    }
+}
+
+struct Run<'a> {
+    target: Option<&'a Target<'a>>,
+    sources: &'a [RepoSpec],
+    recipe: &'a (dyn Fn(&RepoSpec) -> Recipe + Sync),
+    options: &'a Options,
+    interrupt: &'a AtomicBool,
+    observe: &'a (dyn Fn(usize, Event<'_>) + Sync),
+    outcomes: &'a Mutex<Vec<Option<Result<Report, Failure>>>>,
+    remote: Queue,
+    local: Queue,
+    unfinished: AtomicUsize,
+}
+
+impl Run<'_> {
+    fn repositories_at_once(&self) -> usize {
+        self.options.threads.min(self.sources.len()).clamp(1, REPOSITORIES_AT_ONCE_MAX)
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
+    fn fetch_all(&self, ready: Sender<(usize, PathBuf)>) {
+        while !self.interrupted() {
+            let Some(number) = self.remote.pop() else { return };
+            match self.fetch(number) {
+                Ok(path) => {
+                    if ready.send((number, path)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => return,
+                Err(error) => {
+                    let hint = hint(error.kind()).map(str::to_owned);
+                    self.finish(number, Err(Failure { reason: error.to_string(), hint }));
+                }
+            }
+        }
+    }
+
+    fn fetch(&self, number: usize) -> Result<PathBuf, mirror::Error> {
+        let spec = &self.sources[number];
+        let Location::Url(url) = &spec.location else { return Ok(PathBuf::new()) };
+        let Mirrors { directory, limits, program, .. } = &self.options.mirrors;
+        let request = Request {
+            url: url.clone(),
+            directory: directory.join(mirror_path(&spec.identity)),
+            connect_seconds: limits.connect_seconds,
+            stall_seconds: limits.low_speed_seconds,
+        };
+        (self.observe)(number, Event::Fetching(0));
+        let progress = |bytes| (self.observe)(number, Event::Fetching(bytes));
+        let outcome = supervise::fetch(program, &request, limits, self.interrupt, &progress)?;
+        (self.observe)(number, Event::Fetched(outcome));
+        Ok(request.directory)
+    }
+
+    fn mine_all(&self, ready: Receiver<(usize, PathBuf)>) {
+        while !self.interrupted() {
+            // A fetched mirror goes first, so that its fetcher can go on.
+            let next = ready.try_recv().ok().or_else(|| self.local.pop().and_then(|number| self.local_path(number)));
+            let Some((number, path)) = next.or_else(|| ready.recv().ok()) else { return };
+            let Some(result) = self.mine(number, &path) else { return };
+            self.finish(number, result);
+            if self.options.mirrors.discard && matches!(self.sources[number].location, Location::Url(_)) {
+                // What can't be removed is fetched into, not cloned again, by the next run.
+                let _kept_at_worst = fs::remove_dir_all(&path);
+                let mut lock = path.into_os_string();
+                lock.push(".lock");
+                let _kept_at_worst = fs::remove_file(lock);
+            }
+        }
+    }
+
+    fn local_path(&self, number: usize) -> Option<(usize, PathBuf)> {
+        match &self.sources[number].location {
+            Location::Path(path) => Some((number, path.clone())),
+            Location::Url(_) => None,
+        }
+    }
+
+    /// `None` when interrupted.
+    fn mine(&self, number: usize, path: &Path) -> Option<Result<Report, Failure>> {
+        let spec = &self.sources[number];
+        let id =
+            RepositoryId { identity: spec.identity.clone(), name: spec.name.clone(), columns: spec.columns.clone() };
+        // The last repositories get the threads that the others no longer use.
+        let unfinished = self.unfinished.load(Ordering::Relaxed).max(1);
+        let options = mine::Options {
+            threads: self.options.threads.div_ceil(self.repositories_at_once().min(unfinished)),
+            segment_bytes_max: self.options.segment_bytes_max,
+            replace: self.options.replace,
+        };
+        let store = self.target.map(|target| target.store);
+        let progress = |progress| (self.observe)(number, Event::Mining(progress));
+        // A repository must not take the others with it, whatever bug it finds.
+        let mined = catch_unwind(AssertUnwindSafe(|| {
+            mine_repository(store, &id, path, &(self.recipe)(spec), &options, self.interrupt, &progress)
+        }));
+        match mined {
+            Ok(Ok(report)) => Some(Ok(report)),
+            Ok(Err(error)) if error.is_interruption() => None,
+            Ok(Err(error)) => Some(Err(Failure { reason: error.to_string(), hint: error.hint() })),
+            Err(_) => {
+                let hint = Some("please report it with the message above".into());
+                Some(Err(Failure { reason: "a bug in gitlode".into(), hint }))
+            }
+        }
+    }
+
+    fn finish(&self, number: usize, result: Result<Report, Failure>) {
+        let result = match self.enter(&self.sources[number], &result) {
+            Ok(()) => result,
+            Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
+        };
+        self.unfinished.fetch_sub(1, Ordering::Relaxed);
+        (self.observe)(number, Event::Finished(&result));
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)[number] = Some(result);
+    }
+
+    fn enter(&self, spec: &RepoSpec, result: &Result<Report, Failure>) -> Result<(), store::Error> {
+        let Some(target) = self.target else { return Ok(()) };
+        let mut index = target.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if result.as_ref().is_ok_and(|report| !report.unchanged) {
+            index.enter(&target.store.directory(&spec.identity))?;
+        }
+        let without_secrets = match &spec.location {
+            Location::Url(url) => RepoSpec { location: Location::Url(redact_url(url)), ..spec.clone() },
+            Location::Path(_) => spec.clone(),
+        };
+        let state = SourceState {
+            identity: spec.identity.clone(),
+            spec: serde_json::json!(without_secrets).to_string(),
+            rows: result.as_ref().map_or(0, |report| report.rows),
+            failure: result.as_ref().err().map(|failure| (failure.reason.clone(), failure.hint.clone())),
+        };
+        index.set_source(target.run, &state)
+    }
+}
+
+fn hint(kind: ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::NotFound => "check the name; a private repository needs a token, see `gitlode help mine`",
+        ErrorKind::Authentication => {
+            "set GITLODE_TOKEN for github.com, GITLODE_TOKEN_<HOST> for another host, or a git credential helper"
+        }
+        ErrorKind::Unreachable | ErrorKind::Disconnected | ErrorKind::Stalled => {
+            "try again later with --retry-failed; --fetch-retries and --fetch-low-speed-seconds set the patience"
+        }
+        ErrorKind::Limit => "raise --fetch-bytes-max or --fetch-seconds-max, then --retry-failed",
+        ErrorKind::Unsupported => "clone it with git and give the path of the clone",
+        ErrorKind::Io => "see whether the --mirrors directory can be written and has space",
+        ErrorKind::Protocol | ErrorKind::Interrupted => return None,
+    })
+}
