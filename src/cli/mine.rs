@@ -1,90 +1,139 @@
 //! `gitlode mine`: resolves the flags, mines every source, reports what became of each.
 
 use std::{
-    io::IsTerminal as _,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Instant,
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use super::{Error, grouped, interrupt_flag, print};
+use super::{
+    Error,
+    display::{Display, Level},
+    grouped, interrupt_flag, print, seconds_now,
+};
 use crate::{
     classify::message::TrailerPolicy,
-    git::{repository::Revision, walk::Window},
+    git::{repository::Revision, supervise::Limits, walk::Window},
     pipeline::{
-        mine::{self, Progress, Report, mine_repository},
+        mine::Report,
         recipe::{Recipe, catalog_digest},
+        run::{self, Failure, Mirrors, Target},
     },
     sample::ChangeKind,
-    source::{self, Location, RepoSpec},
-    store::{RepositoryId, Store},
+    source::{self, BadSource, RepoSpec},
+    store::{
+        Store,
+        index::{Index, SourceState},
+    },
     verdict::Funnel,
 };
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Repositories: a path to one, to a directory of many, @FILE or - for a list (lines, CSV or JSON lines).
-    #[arg(required = true)]
+    /// Repositories: a path to one, to a directory of many, a URL, owner/name on GitHub, @FILE or - for a list.
+    ///
+    /// A list has one source a line, or is CSV or JSON lines with a column url, path, full_name or the like; its
+    /// further columns are kept with the repository. URLs may be https, http, ssh, git or file. Tokens for https come
+    /// from GITLODE_TOKEN, GITHUB_TOKEN or GH_TOKEN for github.com, from GITLODE_TOKEN_<HOST> for other hosts
+    /// (GITLODE_TOKEN_GIT_EXAMPLE_ORG), or from git's credential helpers.
+    #[arg(required_unless_present = "retry_failed", value_name = "SOURCE")]
     sources: Vec<String>,
     /// The store's directory; made where there is none.
-    #[arg(long, env = "GITLODE_STORE", value_name = "DIR", required_unless_present = "dry_run")]
+    #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Only sources whose last run failed; without SOURCE, all of those in the store.
+    #[arg(long, conflicts_with = "dry_run")]
+    retry_failed: bool,
+
     /// Mine what this branch, tag, ref or commit id reaches, instead of the default branch.
-    #[arg(long, conflicts_with = "all_branches")]
+    #[arg(long, value_name = "REV", conflicts_with = "all_branches", help_heading = "What to mine")]
     rev: Option<String>,
     /// Mine what any branch reaches.
-    #[arg(long)]
+    #[arg(long, help_heading = "What to mine")]
     all_branches: bool,
     /// Only commits with a commit time from here on (2024-01-31, RFC 3339, or seconds since 1970).
-    #[arg(long, value_name = "DATE", value_parser = date)]
+    #[arg(long, value_name = "DATE", value_parser = date, help_heading = "What to mine")]
     since: Option<i64>,
     /// Only commits with a commit time up to here.
-    #[arg(long, value_name = "DATE", value_parser = date)]
+    #[arg(long, value_name = "DATE", value_parser = date, help_heading = "What to mine")]
     until: Option<i64>,
     /// Kinds of change that become rows.
-    #[arg(long, value_delimiter = ',', default_value = "modified", env = "GITLODE_KINDS")]
+    #[arg(long, value_delimiter = ',', default_value = "modified", help_heading = "What to mine")]
     kinds: Vec<ChangeKind>,
     /// Ruleset.
-    #[arg(long, default_value = "none", value_parser = ["none"], env = "GITLODE_FILTER")]
+    #[arg(long, default_value = "none", value_parser = ["none"], help_heading = "What to mine")]
     filter: String,
     /// Largest file in bytes that becomes contents.
-    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", env = "GITLODE_BLOB_BYTES_MAX")]
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", help_heading = "What to mine")]
     blob_bytes_max: u64,
     /// Most paths that a commit may change; one that changes more is skipped.
-    #[arg(long, default_value_t = 1_000_000, value_name = "N", env = "GITLODE_COMMIT_CHANGES_MAX")]
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", help_heading = "What to mine")]
     commit_changes_max: usize,
-    /// What to do with message trailers that name people: keep, mask or drop.
-    #[arg(long, default_value = "keep", env = "GITLODE_TRAILERS")]
+    /// What to do with message trailers that name people.
+    #[arg(long, default_value = "keep", help_heading = "What to mine")]
     trailers: TrailerPolicy,
     /// Put names and addresses of author and committer into the rows.
-    #[arg(long)]
+    #[arg(long, help_heading = "What to mine")]
     authors: bool,
     /// Mine again, and replace, what was mined with other settings.
     #[arg(long)]
     replace: bool,
-    /// Mine and count, but write nothing.
+
+    /// Where mirrors of URLs are kept; STORE/mirrors by default.
+    #[arg(long, value_name = "DIR", help_heading = "Mirrors")]
+    mirrors: Option<PathBuf>,
+    /// Remove each mirror as soon as it is mined.
+    #[arg(long, help_heading = "Mirrors")]
+    discard_mirrors: bool,
+    /// Fetches at once.
+    #[arg(long, default_value_t = 4, value_name = "N", help_heading = "Mirrors")]
+    fetches: usize,
+    /// Most bytes that one fetch may add to the disk.
+    #[arg(long, default_value_t = 20_000_000_000, value_name = "BYTES", help_heading = "Mirrors")]
+    fetch_bytes_max: u64,
+    /// Longest time in seconds that one fetch may take, retries included.
+    #[arg(long, default_value_t = 7200, value_name = "SECONDS", help_heading = "Mirrors")]
+    fetch_seconds_max: u64,
+    /// Least bytes a second that must arrive, over --fetch-low-speed-seconds.
+    #[arg(long, default_value_t = 1000, value_name = "BYTES", help_heading = "Mirrors")]
+    fetch_low_speed_bytes: u64,
+    /// How long a fetch may be slower than that; 0 is for ever.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", help_heading = "Mirrors")]
+    fetch_low_speed_seconds: u64,
+    /// How long a connection may take to open.
+    #[arg(long, default_value_t = 20, value_name = "SECONDS", help_heading = "Mirrors")]
+    fetch_connect_seconds: u64,
+    /// Further attempts after a failure that may pass, with a growing pause between them.
+    #[arg(long, default_value_t = 3, value_name = "N", help_heading = "Mirrors")]
+    fetch_retries: u32,
+
+    /// Mine and count, but write no rows.
     #[arg(long)]
     dry_run: bool,
-    /// Threads; all cores by default.
-    #[arg(long, short = 'j', env = "GITLODE_THREADS")]
+    /// Threads that mine; all cores by default.
+    #[arg(long, short = 'j', value_name = "N")]
     threads: Option<usize>,
     /// Size in bytes after which a segment is sealed.
     #[arg(long, default_value_t = 64 << 20, value_name = "BYTES")]
     segment_bytes_max: u64,
+    /// Wait for another process that writes to the store, instead of giving up.
+    #[arg(long)]
+    wait: bool,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
     /// No progress and no summary.
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "verbose")]
     quiet: bool,
+    /// A line for every step.
+    #[arg(long, short)]
+    verbose: bool,
 }
 
 /// Only absolute dates: a run must mean the same tomorrow.
@@ -102,20 +151,37 @@ fn date(text: &str) -> Result<i64, String> {
 /// What became of one source.
 struct Outcome {
     name: String,
-    result: Result<Report, (String, Option<String>)>,
+    result: Result<Report, Failure>,
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
     let interrupt = interrupt_flag();
+    let started = Instant::now();
+    if args.store.is_none() && !args.dry_run {
+        return Err(Error::Usage("--store DIR is missing: where the rows go; or --dry-run to count only".into()));
+    }
     let sources = source::parse(&args.sources, &mut std::io::stdin().lock())?;
     let store = match &args.store {
-        Some(path) if !args.dry_run => Some(Store::create(path)?),
+        Some(path) if !args.dry_run => Some(Store::create(path, &|| wait(args, &interrupt))?),
         _ => None,
     };
-    let started = Instant::now();
-    let display = Display::new(args, sources.len());
-    let outcomes = mine_all(args, store.as_ref(), &sources, &interrupt, &display);
-    display.clear();
+    let index = store.as_ref().map(Index::open).transpose()?.map(Mutex::new);
+    let sources = match &index {
+        Some(index) if args.retry_failed => failed_of(sources, index, args)?,
+        _ => sources,
+    };
+    let target = match (&store, &index) {
+        (Some(store), Some(index)) => {
+            let arguments: Vec<String> = args.sources.clone();
+            let run = lock(index).begin_run(seconds_now(), &arguments)?;
+            Some(Target { store, index, run })
+        }
+        _ => None,
+    };
+    let outcomes = mine_all(args, target.as_ref(), sources, &interrupt)?;
+    if let Some(target) = &target {
+        lock(target.index).finish_run(target.run, seconds_now())?;
+    }
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     report(args, &outcomes, started)?;
     if interrupt.load(Ordering::Relaxed) {
@@ -125,76 +191,116 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if failed > 0 { Err(Error::Reported(3)) } else { Ok(()) }
 }
 
-fn mine_all(
-    args: &Args,
-    store: Option<&Store>,
-    sources: &[Result<RepoSpec, source::BadSource>],
-    interrupt: &AtomicBool,
-    display: &Display,
-) -> Vec<Outcome> {
-    let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
-    let next = AtomicUsize::new(0);
-    let outcomes = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..threads.min(sources.len()) {
-            scope.spawn(|| {
-                while !interrupt.load(Ordering::Relaxed) {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(source) = sources.get(number) else { return };
-                    let Some(outcome) = mine_one(args, store, source, threads, interrupt, display) else { return };
-                    outcomes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((number, outcome));
-                }
-            });
-        }
-    });
-    let mut outcomes = outcomes.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    outcomes.sort_by_key(|(number, _)| *number);
-    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+fn lock(index: &Mutex<Index>) -> std::sync::MutexGuard<'_, Index> {
+    index.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// `None` when interrupted.
-fn mine_one(
+fn wait(args: &Args, interrupt: &Arc<AtomicBool>) -> bool {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    let wait = args.wait && !interrupt.load(Ordering::Relaxed);
+    if wait && !args.quiet {
+        SAID.call_once(|| eprintln!("waiting for another gitlode that writes to the store"));
+    }
+    wait
+}
+
+type Sources = Vec<Result<RepoSpec, BadSource>>;
+
+/// Those of `sources` (all, where there are none) whose last run failed.
+fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<Sources, Error> {
+    let failed = lock(index).failed()?;
+    let identity = |source: &Result<RepoSpec, BadSource>| match source {
+        Ok(spec) => spec.identity.clone(),
+        Err(bad) => bad.text.clone(),
+    };
+    if !args.sources.is_empty() {
+        let wanted = |source: &Result<RepoSpec, BadSource>| {
+            let identity = identity(source);
+            failed.iter().any(|state| state.identity == identity)
+        };
+        return Ok(sources.into_iter().filter(wanted).collect());
+    }
+    let mut again = Sources::new();
+    for state in failed {
+        match serde_json::from_str::<RepoSpec>(&state.spec) {
+            Ok(spec) => again.push(Ok(spec)),
+            // It was no repository; by now it may be one.
+            Err(_) => again.extend(source::parse(&[state.identity], &mut std::io::empty())?),
+        }
+    }
+    Ok(again)
+}
+
+fn mine_all(
     args: &Args,
-    store: Option<&Store>,
-    source: &Result<RepoSpec, source::BadSource>,
-    threads: usize,
+    target: Option<&Target<'_>>,
+    sources: Sources,
     interrupt: &AtomicBool,
-    display: &Display,
-) -> Option<Outcome> {
-    let spec = match source {
-        Ok(spec) => spec,
-        Err(bad) => {
-            return Some(Outcome { name: bad.text.clone(), result: Err((bad.reason.clone(), bad.hint.clone())) });
+) -> Result<Vec<Outcome>, Error> {
+    let mut specs = Vec::new();
+    let mut outcomes = Vec::new();
+    for source in sources {
+        match source {
+            Ok(spec) => specs.push(spec),
+            Err(bad) => {
+                if let Some(target) = target {
+                    let failure = Some((bad.reason.clone(), bad.hint.clone()));
+                    let state = SourceState { identity: bad.text.clone(), spec: String::new(), rows: 0, failure };
+                    lock(target.index).set_source(target.run, &state)?;
+                }
+                outcomes.push(Outcome { name: bad.text, result: Err(Failure { reason: bad.reason, hint: bad.hint }) });
+            }
         }
+    }
+    let level = match (args.quiet, args.verbose) {
+        (true, _) => Level::Quiet,
+        (_, true) => Level::Verbose,
+        _ => Level::Normal,
     };
-    let path = match &spec.location {
-        Location::Path(path) => path,
-        Location::Url(_) => {
-            let hint = "clone it with `git clone --bare` and give the path".to_owned();
-            return Some(Outcome {
-                name: spec.name.clone(),
-                result: Err(("this version can't clone yet".into(), Some(hint))),
-            });
-        }
+    let display = Display::new(level, specs.iter().map(|spec| spec.name.clone()).collect());
+    let options = options(args, &specs)?;
+    let recipe = |spec: &RepoSpec| recipe(args, spec);
+    let observe = |number: usize, event: run::Event<'_>| display.event(number, &event);
+    let results = run::run(target, &specs, &recipe, &options, interrupt, &observe);
+    display.clear();
+    let finished = specs.into_iter().zip(results);
+    outcomes.extend(finished.filter_map(|(spec, result)| Some(Outcome { name: spec.name, result: result? })));
+    Ok(outcomes)
+}
+
+fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
+    let directory = match (&args.mirrors, &args.store) {
+        (Some(mirrors), _) => mirrors.clone(),
+        (None, Some(store)) => store.join("mirrors"),
+        (None, None) if specs.iter().all(|spec| matches!(spec.location, source::Location::Path(_))) => PathBuf::new(),
+        (None, None) => return Err(Error::Usage("--dry-run of a URL needs --mirrors DIR".into())),
     };
-    let id = RepositoryId { identity: spec.identity.clone(), name: spec.name.clone(), columns: spec.columns.clone() };
-    let recipe = recipe(args, spec);
-    let options = mine::Options { threads, segment_bytes_max: args.segment_bytes_max, replace: args.replace };
-    let bar = display.repository(&spec.name);
-    let on_progress = |progress: Progress| show_progress(&bar, progress);
-    // A repository must not take the others with it, whatever bug it finds.
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        mine_repository(store, &id, path, &recipe, &options, interrupt, &on_progress)
-    }));
-    bar.finish_and_clear();
-    let result = match result {
-        Ok(Ok(report)) => Ok(report),
-        Ok(Err(error)) if error.is_interruption() => return None,
-        Ok(Err(error)) => Err((error.to_string(), error.hint())),
-        Err(_) => Err(("a bug in gitlode".into(), Some("please report it with the message above".into()))),
-    };
-    display.finished(&spec.name, &result);
-    Some(Outcome { name: spec.name.clone(), result })
+    // The child that fetches may run in another directory.
+    let directory = if directory.as_os_str().is_empty() { directory } else { absolute(&directory)? };
+    Ok(run::Options {
+        threads: args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1),
+        segment_bytes_max: args.segment_bytes_max,
+        replace: args.replace,
+        mirrors: Mirrors {
+            directory,
+            discard: args.discard_mirrors,
+            fetches: args.fetches,
+            limits: Limits {
+                bytes_max: Some(args.fetch_bytes_max),
+                seconds_max: Some(args.fetch_seconds_max),
+                low_speed_bytes_per_second: args.fetch_low_speed_bytes,
+                low_speed_seconds: args.fetch_low_speed_seconds,
+                connect_seconds: args.fetch_connect_seconds,
+                retries: args.fetch_retries,
+            },
+            program: std::env::current_exe()
+                .map_err(|source| Error::Io { path: "the path of this program".into(), source })?,
+        },
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 fn recipe(args: &Args, spec: &RepoSpec) -> Recipe {
@@ -220,91 +326,23 @@ fn recipe(args: &Args, spec: &RepoSpec) -> Recipe {
     }
 }
 
-fn show_progress(bar: &ProgressBar, progress: Progress) {
-    match progress {
-        Progress::Walking => bar.set_message("listing commits"),
-        Progress::Comparing { done, total } => {
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.set_message("comparing commits");
-        }
-        Progress::Extracting { done, total, rows } => {
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.set_message(format!("extracting changes, {} rows", grouped(rows)));
-        }
-    }
-}
-
-/// Bars on a terminal, plain lines elsewhere, nothing when quiet.
-struct Display {
-    bars: MultiProgress,
-    plain: bool,
-    total: usize,
-    done: AtomicUsize,
-}
-
-impl Display {
-    fn new(args: &Args, total: usize) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let bars = MultiProgress::new();
-        if args.quiet || !terminal {
-            bars.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        Display { bars, plain: !args.quiet && !terminal, total, done: AtomicUsize::new(0) }
-    }
-
-    fn repository(&self, name: &str) -> ProgressBar {
-        let style = ProgressStyle::with_template("{prefix:.bold} [{bar:30}] {human_pos}/{human_len} {per_sec} {msg}");
-        let bar = self.bars.add(ProgressBar::new(0));
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
-        bar.set_prefix(name.to_owned());
-        bar
-    }
-
-    fn finished(&self, name: &str, result: &Result<Report, (String, Option<String>)>) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        let what = match result {
-            Ok(report) if report.unchanged => "nothing new".to_owned(),
-            Ok(report) => {
-                format!("{} rows from {} commits", grouped(report.rows), grouped(report.funnel.commits.candidates))
-            }
-            Err((reason, _)) => format!("failed: {reason}"),
-        };
-        let line = format!("[{done}/{}] {name}: {what}", self.total);
-        if self.plain {
-            eprintln!("{line}");
-        } else {
-            let _a_lost_progress_line_is_no_error = self.bars.println(line);
-        }
-    }
-
-    fn clear(&self) {
-        let _a_lost_progress_line_is_no_error = self.bars.clear();
-    }
-}
-
 fn report(args: &Args, outcomes: &[Outcome], started: Instant) -> Result<(), Error> {
     let mut funnel = Funnel::default();
     for report in outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()) {
         funnel.add(&report.funnel);
     }
-    for outcome in outcomes {
-        if let Err((reason, hint)) = &outcome.result {
-            anstream::eprintln!("{}: {}: {reason}", super::style("error"), outcome.name);
-            if let Some(hint) = hint {
-                anstream::eprintln!("{}: {hint}", super::style("hint"));
-            }
-        }
+    let failures: Vec<(&str, &Failure)> =
+        outcomes.iter().filter_map(|outcome| Some((outcome.name.as_str(), outcome.result.as_ref().err()?))).collect();
+    if !failures.is_empty() {
+        anstream::eprintln!("{}: {} of {} repositories failed", super::style("error"), failures.len(), outcomes.len());
+        anstream::eprintln!("{}", super::stats::failure_table(&failures));
     }
     if args.json {
         let repositories: Vec<_> = outcomes
             .iter()
             .map(|outcome| match &outcome.result {
                 Ok(report) => json!({"name": outcome.name, "report": report}),
-                Err((reason, hint)) => json!({"name": outcome.name, "error": reason, "hint": hint}),
+                Err(Failure { reason, hint }) => json!({"name": outcome.name, "error": reason, "hint": hint}),
             })
             .collect();
         return print(&format!("{:#}\n", json!({"repositories": repositories, "funnel": funnel})));

@@ -1,5 +1,7 @@
 //! The program: one file per subcommand, errors with hints, exit codes.
 
+mod config;
+mod display;
 mod export;
 mod mine;
 mod show;
@@ -7,12 +9,13 @@ mod stats;
 mod verify;
 
 use std::{
+    ffi::OsString,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
 };
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{pipeline, source, store};
 
@@ -20,12 +23,17 @@ use crate::{pipeline, source, store};
 #[derive(Parser)]
 #[command(name = "gitlode", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 struct Cli {
+    /// Configuration file; ~/.config/gitlode/config.toml by default.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all good, 1 bug or environment, 2 usage, 3 done but some repositories failed, \
-5 store damaged, locked or not a store, 130 interrupted.";
+4 configuration, 5 store damaged, locked or not a store, 130 interrupted.\n\n\
+Every long flag can also be set by a variable (--segment-bytes-max: GITLODE_SEGMENT_BYTES_MAX) and in the configuration \
+file ([mine] segment-bytes-max = 1000000); `gitlode config show` prints what holds.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -39,14 +47,18 @@ enum Command {
     Verify(verify::Args),
     /// Write the rows of a store for other programs.
     Export(export::Args),
+    /// Make the index of a store again from its manifests.
+    Reindex {
+        /// The store.
+        store: PathBuf,
+    },
+    /// Show settings and where they come from.
+    Config(config::Args),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Bring one mirror up to date: the child process that `mine` watches over and can kill.
-    #[command(hide = true)]
-    MirrorChild,
     /// Write the manual pages to a directory.
     Man {
         /// The directory.
@@ -65,6 +77,8 @@ enum Error {
     Source(#[from] source::Error),
     #[error("{0}")]
     Usage(String),
+    #[error("{path}: {reason}")]
+    Config { path: PathBuf, reason: String },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     /// Already reported; only the code is left.
@@ -79,6 +93,7 @@ impl Error {
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
             Error::Mine(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
+            Error::Config { .. } => 4,
             Error::Reported(code) => *code,
         }
     }
@@ -88,6 +103,9 @@ impl Error {
             Error::Store(error) => error.hint(),
             Error::Mine(error) => error.hint(),
             Error::Usage(_) => Some("see `gitlode help`".into()),
+            Error::Config { .. } => {
+                Some("`gitlode help mine` lists the settings; a section is named like a subcommand".into())
+            }
             Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
         }
     }
@@ -95,23 +113,7 @@ impl Error {
 
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Mine(args) => mine::run(&args),
-        Command::Stats(args) => stats::run(&args),
-        Command::Show(args) => show::run(&args),
-        Command::Verify(args) => verify::run(&args),
-        Command::Export(args) => export::run(&args),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "gitlode", &mut std::io::stdout());
-            Ok(())
-        }
-        Command::MirrorChild => std::process::exit(crate::git::supervise::child_main()),
-        Command::Man { directory } => {
-            let made =
-                std::fs::create_dir_all(&directory).and_then(|()| clap_mangen::generate_to(Cli::command(), &directory));
-            made.map_err(|source| Error::Io { path: directory, source })
-        }
-    };
+    let outcome = run_with(&std::env::args_os().collect::<Vec<_>>());
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -122,6 +124,37 @@ pub fn run() -> ExitCode {
                 anstream::eprintln!("{}: {hint}", style("hint"));
             }
             ExitCode::from(error.code())
+        }
+    }
+}
+
+fn run_with(arguments: &[OsString]) -> Result<(), Error> {
+    if arguments.get(1).is_some_and(|argument| argument == "mirror-child") {
+        std::process::exit(crate::git::supervise::child_main());
+    }
+    let file = config::File::read(arguments)?;
+    let command = file.apply(Cli::command())?;
+    let matches = command.clone().get_matches_from(arguments);
+    match Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit()).command {
+        Command::Mine(args) => mine::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Config(args) => config::run(&args, &file, &command),
+        Command::Reindex { store } => {
+            let store = store::Store::create(&store, &|| false)?;
+            store::index::Index::rebuild(&store)?;
+            print(&format!("{} repositories in the index\n", store.directories()?.len()))
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "gitlode", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man { directory } => {
+            let made =
+                std::fs::create_dir_all(&directory).and_then(|()| clap_mangen::generate_to(Cli::command(), &directory));
+            made.map_err(|source| Error::Io { path: directory, source })
         }
     }
 }
@@ -141,6 +174,12 @@ fn interrupt_flag() -> Arc<AtomicBool> {
         first.expect("SIGINT and SIGTERM may be caught");
     }
     flag
+}
+
+/// The time, in seconds since 1970.
+fn seconds_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// `1234567` as `1,234,567`.

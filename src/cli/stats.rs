@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use comfy_table::{CellAlignment, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
 use super::{Error, grouped, print};
 use crate::{
-    store::Store,
+    pipeline::run::Failure,
+    store::{Store, index::Index},
     verdict::{Counts, Funnel},
 };
+
+/// Characters in a line of the table of failures, whose reasons can be long.
+const FAILURE_TABLE_WIDTH: u16 = 110;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,12 +36,27 @@ pub fn run(args: &Args) -> Result<(), Error> {
         *bytes += checkpoint.segments.iter().map(|segment| segment.bytes).sum::<u64>();
         *segments += checkpoint.segments.len();
     }
+    let failed: Vec<(String, Failure)> = match Index::read(&store) {
+        Some(index) => index
+            .failed()?
+            .into_iter()
+            .filter_map(|state| {
+                let (reason, hint) = state.failure?;
+                Some((state.identity, Failure { reason, hint }))
+            })
+            .collect(),
+        None => Vec::new(),
+    };
     if args.json {
+        let failed: Vec<_> = failed
+            .iter()
+            .map(|(identity, failure)| json!({"identity": identity, "error": failure.reason, "hint": failure.hint}))
+            .collect();
         let list: Vec<_> = repositories
             .iter()
             .map(|((name, identity), (funnel, bytes, segments))| json!({"name": name, "identity": identity, "funnel": funnel, "bytes": bytes, "segments": segments}))
             .collect();
-        return print(&format!("{:#}\n", json!({"repositories": list, "funnel": total})));
+        return print(&format!("{:#}\n", json!({"repositories": list, "funnel": total, "failed": failed})));
     }
     let mut table = new_table(&["repository", "commits", "changes", "rows", "segments", "MB"]);
     for ((name, _), (funnel, bytes, segments)) in &repositories {
@@ -51,7 +70,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
         ]);
     }
     align(&mut table, 1..6);
-    print(&format!("{table}\n\n{}", funnel_table(&total)))
+    print(&format!("{table}\n\n{}", funnel_table(&total)))?;
+    let failures: Vec<(&str, &Failure)> =
+        failed.iter().map(|(identity, failure)| (identity.as_str(), failure)).collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    print(&format!(
+        "\nfailed in their last run, `gitlode mine --retry-failed` tries them again:\n{}\n",
+        failure_table(&failures)
+    ))
 }
 
 /// The account as a table in two units.
@@ -79,7 +107,18 @@ pub fn funnel_table(funnel: &Funnel) -> String {
     format!("{table}\n")
 }
 
-fn new_table(header: &[&str]) -> Table {
+/// Which repositories failed, why, and what to do.
+pub fn failure_table(failures: &[(&str, &Failure)]) -> Table {
+    let mut table = new_table(&["repository", "why", "what to do"]);
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(FAILURE_TABLE_WIDTH);
+    for (name, failure) in failures {
+        table.add_row([name, failure.reason.as_str(), failure.hint.as_deref().unwrap_or("")]);
+    }
+    table
+}
+
+/// An empty table in the style of all tables.
+pub fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     let mut style = UTF8_HORIZONTAL_ONLY;
     style.row_separator = LineStyle::none();

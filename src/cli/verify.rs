@@ -15,7 +15,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
-    let store = if args.repair { Store::create(&args.store)? } else { Store::open(&args.store)? };
+    let store = if args.repair { Store::create(&args.store, &|| false)? } else { Store::open(&args.store)? };
     let directories = store.directories()?;
     let mut damaged = 0;
     for directory in &directories {

@@ -1,0 +1,188 @@
+//! Settings: built-in defaults, then the configuration file, then the environment, then flags; the later wins.
+//!
+//! The file is TOML with a table for each subcommand, and the long names of its flags as keys. The same flags can be
+//! set by variables: `--blob-bytes-max` of any subcommand is `GITLODE_BLOB_BYTES_MAX`.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::{Arg, ArgAction, Command, builder::BoolishValueParser};
+use serde_json::json;
+use toml::{Table, Value};
+
+use super::{Error, print, stats::new_table};
+
+/// Flags that say what one run is to do, and so have no place in a file.
+const NOT_IN_FILE: [&str; 6] = ["config", "dry-run", "replace", "retry-failed", "rev", "verbose"];
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(clap::Subcommand)]
+enum ConfigCommand {
+    /// Print every setting, its value and where that comes from.
+    Show {
+        /// The subcommand whose settings to show.
+        #[arg(default_value = "mine")]
+        subcommand: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The configuration file, read.
+#[derive(Debug, Default)]
+pub struct File {
+    path: Option<PathBuf>,
+    table: Table,
+}
+
+impl File {
+    /// Reads the file that `--config` in `arguments` or GITLODE_CONFIG names, or else the user's own, which may be
+    /// missing: `gitlode/config.toml` in $XDG_CONFIG_HOME or ~/.config.
+    pub fn read(arguments: &[OsString]) -> Result<File, Error> {
+        let named = named(arguments).or_else(|| std::env::var_os("GITLODE_CONFIG").map(PathBuf::from));
+        let (path, required) = match named {
+            Some(path) => (path, true),
+            None => match own_path() {
+                Some(path) => (path, false),
+                None => return Ok(File::default()),
+            },
+        };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => return Ok(File::default()),
+            Err(e) => return Err(Error::Config { path, reason: e.to_string() }),
+        };
+        match text.parse() {
+            Ok(table) => Ok(File { path: Some(path), table }),
+            Err(e) => Err(Error::Config { path, reason: e.to_string().trim_end().to_owned() }),
+        }
+    }
+
+    fn error(&self, reason: String) -> Error {
+        Error::Config { path: self.path.clone().unwrap_or_default(), reason }
+    }
+
+    /// Makes the settings of this file and of the environment part of `command`.
+    pub fn apply(&self, mut command: Command) -> Result<Command, Error> {
+        for (section, settings) in &self.table {
+            let Some(subcommand) = command.find_subcommand(section) else {
+                return Err(self.error(format!("there is no subcommand {section}")));
+            };
+            let Value::Table(settings) = settings else {
+                return Err(self.error(format!("{section} must be a table, [{section}]")));
+            };
+            for key in settings.keys() {
+                let name = key.replace('_', "-");
+                if NOT_IN_FILE.contains(&name.as_str()) {
+                    return Err(self.error(format!("{section}.{key} is for one run only and can't be set here")));
+                }
+                if !subcommand.get_arguments().any(|arg| arg.get_long() == Some(&name)) {
+                    return Err(self.error(format!("there is no setting {section}.{key}")));
+                }
+            }
+        }
+        for name in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
+            command = command.mut_subcommand(&name, |sub| sub.mut_args(|arg| self.with_sources(&name, arg)));
+        }
+        Ok(command)
+    }
+
+    fn with_sources(&self, section: &str, arg: Arg) -> Arg {
+        let Some(variable) = variable(&arg) else { return arg };
+        let arg = match arg.get_action() {
+            ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+            _ => arg,
+        };
+        let arg = arg.env(variable).hide_env(true);
+        match self.value(section, &arg) {
+            Some(value) => arg.default_value(value),
+            None => arg,
+        }
+    }
+
+    fn value(&self, section: &str, arg: &Arg) -> Option<String> {
+        let settings = self.table.get(section)?.as_table()?;
+        let long = arg.get_long()?;
+        let (_, value) = settings.iter().find(|(key, _)| key.replace('_', "-") == long)?;
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Some(match value {
+            Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(","),
+            other => text(other),
+        })
+    }
+}
+
+/// `--config FILE` or `--config=FILE`; needed before clap knows the defaults.
+fn named(arguments: &[OsString]) -> Option<PathBuf> {
+    let mut arguments = arguments.iter().skip(1).take_while(|argument| *argument != "--");
+    while let Some(argument) = arguments.next() {
+        if argument == "--config" {
+            return arguments.next().map(PathBuf::from);
+        }
+        if let Some(path) = argument.to_str().and_then(|text| text.strip_prefix("--config=")) {
+            return Some(PathBuf::from(path));
+        }
+    }
+    None
+}
+
+fn own_path() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let directory = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
+    Some(directory.join("gitlode/config.toml"))
+}
+
+fn variable(arg: &Arg) -> Option<String> {
+    let long = arg.get_long().filter(|long| !matches!(*long, "help" | "version" | "config"))?;
+    Some(format!("GITLODE_{}", long.replace('-', "_").to_ascii_uppercase()))
+}
+
+/// Runs `gitlode config`; `command` is the program's, with all settings applied.
+pub fn run(args: &Args, file: &File, command: &Command) -> Result<(), Error> {
+    let ConfigCommand::Show { subcommand, json } = &args.command;
+    let Some(shown) = command.find_subcommand(subcommand) else {
+        return Err(Error::Usage(format!("there is no subcommand {subcommand}")));
+    };
+    let mut settings = Vec::new();
+    for arg in shown.get_arguments() {
+        let (Some(long), Some(variable)) = (arg.get_long(), variable(arg)) else { continue };
+        let defaults = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>();
+        let default = match arg.get_action() {
+            ArgAction::SetTrue if defaults.is_empty() => Some("false".to_owned()),
+            _ if defaults.is_empty() => None,
+            _ => Some(defaults.join(",")),
+        };
+        let (value, origin) = if let Some(value) = std::env::var_os(&variable) {
+            (Some(value.to_string_lossy().into_owned()), variable)
+        } else if let Some(value) = file.value(subcommand, arg) {
+            (Some(value), file.path.as_deref().unwrap_or(Path::new("")).display().to_string())
+        } else {
+            (default, "default".to_owned())
+        };
+        settings.push((long.to_owned(), value, origin));
+    }
+    if *json {
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(name, value, origin)| json!({"name": name, "value": value, "origin": origin}))
+            .collect();
+        return print(&format!("{:#}\n", json!({"file": file.path, "subcommand": subcommand, "settings": settings})));
+    }
+    let mut table = new_table(&["setting", "value", "from"]);
+    for (name, value, origin) in settings {
+        table.add_row([name, value.unwrap_or_default(), origin]);
+    }
+    print(&format!("{table}\n"))
+}
