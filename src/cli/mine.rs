@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     classify::message::TrailerPolicy,
-    git::{repository::Revision, supervise::Limits, walk::Window},
+    git::{mirror::redact_url, repository::Revision, supervise::Limits, walk::Window},
     pipeline::{
         mine::Report,
         recipe::{Recipe, catalog_digest},
@@ -172,7 +172,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     let target = match (&store, &index) {
         (Some(store), Some(index)) => {
-            let arguments: Vec<String> = args.sources.clone();
+            let arguments: Vec<String> = args.sources.iter().map(|source| redact_url(source)).collect();
             let run = lock(index).begin_run(seconds_now(), &arguments)?;
             Some(Target { store, index, run })
         }
@@ -211,7 +211,7 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<Sour
     let failed = lock(index).failed()?;
     let identity = |source: &Result<RepoSpec, BadSource>| match source {
         Ok(spec) => spec.identity.clone(),
-        Err(bad) => bad.text.clone(),
+        Err(bad) => bad_identity(bad),
     };
     if !args.sources.is_empty() {
         let wanted = |source: &Result<RepoSpec, BadSource>| {
@@ -224,11 +224,20 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<Sour
     for state in failed {
         match serde_json::from_str::<RepoSpec>(&state.spec) {
             Ok(spec) => again.push(Ok(spec)),
-            // It was no repository; by now it may be one.
-            Err(_) => again.extend(source::parse(&[state.identity], &mut std::io::empty())?),
+            // It was no repository; by now it may be one, or several, with identities of their own.
+            Err(_) => {
+                lock(index).forget_source(&state.identity)?;
+                again.extend(source::parse(&[state.identity], &mut std::io::empty())?);
+            }
         }
     }
     Ok(again)
+}
+
+/// What tells sources apart that could not be understood: the absolute path that was meant, or the text.
+fn bad_identity(bad: &BadSource) -> String {
+    let path = if bad.text.contains("://") { None } else { std::path::absolute(&bad.text).ok() };
+    path.map_or_else(|| redact_url(&bad.text), |path| path.display().to_string())
 }
 
 fn mine_all(
@@ -245,7 +254,7 @@ fn mine_all(
             Err(bad) => {
                 if let Some(target) = target {
                     let failure = Some((bad.reason.clone(), bad.hint.clone()));
-                    let state = SourceState { identity: bad.text.clone(), spec: String::new(), rows: 0, failure };
+                    let state = SourceState { identity: bad_identity(&bad), spec: String::new(), rows: 0, failure };
                     lock(target.index).set_source(target.run, &state)?;
                 }
                 outcomes.push(Outcome { name: bad.text, result: Err(Failure { reason: bad.reason, hint: bad.hint }) });

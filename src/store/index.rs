@@ -190,6 +190,15 @@ impl Index {
         written.map_err(sql(&self.path)).map(|_| ())
     }
 
+    /// Forgets the outcome of a source.
+    ///
+    /// # Errors
+    /// The index can't be written.
+    pub fn forget_source(&mut self, identity: &str) -> Result<(), Error> {
+        let deleted = self.connection.execute("DELETE FROM source WHERE identity = ?1", [identity]);
+        deleted.map_err(sql(&self.path)).map(|_| ())
+    }
+
     /// The sources whose last run failed, by identity.
     ///
     /// # Errors

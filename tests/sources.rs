@@ -1,0 +1,268 @@
+//! Sources that are not plain paths: URLs with mirrors, servers that misbehave, lists, retries, settings.
+
+mod support;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use support::{Lab, git};
+
+const THREE_COMMITS: &str =
+    "for i in 1 2 3; do echo $i > f.txt; git add f.txt; git commit -q -m \"Set the number to $i\"; done";
+
+fn text(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+fn outcomes(output: &Output) -> Vec<Value> {
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("a JSON summary");
+    summary["repositories"].as_array().expect("a list").clone()
+}
+
+/// A server that answers every connection with `answer`, or with nothing at all; its port.
+fn server(answer: Option<&'static str>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        let mut silent = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            match answer {
+                Some(answer) => {
+                    let mut request = [0; 4096];
+                    let _a_client_may_go = stream.read(&mut request).and_then(|_| stream.write_all(answer.as_bytes()));
+                }
+                None => silent.push(stream),
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn mirrors_are_cloned_once_fetched_then_and_discarded_on_request() {
+    let lab = Lab::new();
+    let remote = lab.repository("remote", "sha1", THREE_COMMITS);
+    let url = format!("file://{}", remote.display());
+    let mine = |more: &[&str]| {
+        let output = lab.gitlode(&[&["mine", &url, "--store", "store", "-v"], more].concat());
+        assert!(output.status.success(), "{:?}", text(&output));
+        text(&output).1
+    };
+    assert!(mine(&[]).contains("cloned"));
+    assert_eq!(lab.rows("store").len(), 2);
+    assert!(mine(&[]).contains("nothing new"));
+    lab.script(&remote, "echo 4 > f.txt; git commit -q -a -m 'Set the number to 4'");
+    let second = mine(&[]);
+    assert!(second.contains("fetched, 1 refs changed") && second.contains("1 rows from 1 commits"), "{second}");
+    let rows = lab.rows("store");
+    assert_eq!((rows.len(), &rows[0]["repos"]), (3, &Value::from("remote")));
+    let expected = lab.export("store");
+    fs::remove_dir_all(lab.path("store")).expect("the store can be removed");
+    mine(&["--mirrors", "elsewhere", "--discard-mirrors"]);
+    assert_eq!(lab.export("store"), expected);
+    let files = walk(&lab.path("elsewhere"));
+    assert_eq!(files, Vec::<String>::new(), "nothing of a discarded mirror is left");
+}
+
+fn walk(directory: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path.display().to_string()] }).collect()
+}
+
+#[test]
+fn one_bad_server_never_stops_the_others() {
+    let lab = Lab::new();
+    let good = lab.repository("good", "sha1", THREE_COMMITS);
+    let head = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let locked =
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("an address").port()
+    };
+    let url = |port: u16| format!("http://127.0.0.1:{port}/o/n.git");
+    let cases = [
+        (url(server(Some(head))), "doesn't exist"),
+        (url(server(Some(locked))), "refuses access"),
+        (url(server(None)), "stopped sending"),
+        (url(closed), "can't reach"),
+        (format!("file://{}", lab.path("nowhere").display()), "doesn't exist"),
+        ("gopher://127.0.0.1/x".to_owned(), "scheme is not supported"),
+        ("neither/a path/nor a URL".to_owned(), "no such file or directory"),
+    ];
+    let mut list: Vec<&str> = cases.iter().map(|(url, _)| url.as_str()).collect();
+    list.push(good.to_str().expect("UTF-8"));
+    fs::write(lab.path("list.txt"), list.join("\n")).expect("the list can be written");
+    let started = Instant::now();
+    let options = ["--fetch-retries", "0", "--fetch-low-speed-seconds", "1", "--fetch-connect-seconds", "1"];
+    let output = lab.gitlode(&[&["mine", "@list.txt", "--store", "store", "--json"], &options[..]].concat());
+    assert!(started.elapsed() < Duration::from_secs(60), "a silent server is given up");
+    assert_eq!(output.status.code(), Some(3), "{:?}", text(&output));
+    let outcomes = outcomes(&output);
+    let failures: Vec<&str> = outcomes.iter().filter_map(|outcome| outcome["error"].as_str()).collect();
+    assert_eq!((outcomes.len(), failures.len()), (8, 7), "{failures:?}");
+    for (_, reason) in &cases {
+        assert!(failures.iter().any(|failure| failure.contains(reason)), "{reason}: {failures:?}");
+    }
+    assert_eq!(lab.rows("store").len(), 2);
+    assert!(text(&output).1.contains("7 of 8 repositories failed"));
+}
+
+#[test]
+fn failed_sources_can_be_tried_again() {
+    let lab = Lab::new();
+    let good = lab.repository("good", "sha1", THREE_COMMITS);
+    let url = format!("file://someone:secret@{}", lab.path("later").display());
+    let first = lab.gitlode(&["mine", good.to_str().expect("UTF-8"), &url, "soon", "--store", "store", "-q"]);
+    assert_eq!(first.status.code(), Some(3));
+    let index = fs::read(lab.path("store/index.sqlite")).expect("an index");
+    assert!(!index.windows(6).any(|bytes| bytes == b"secret"), "no password is written down");
+    let stats: Value = serde_json::from_str(&lab.ok(&["stats", "store", "--json"])).expect("JSON");
+    assert_eq!(stats["failed"].as_array().map(Vec::len), Some(2), "{stats}");
+    lab.repository("soon", "sha1", THREE_COMMITS);
+    let retried = lab.gitlode(&["mine", "--retry-failed", "--store", "store", "--json"]);
+    assert_eq!((retried.status.code(), outcomes(&retried).len()), (Some(3), 2));
+    lab.repository("later", "sha1", THREE_COMMITS);
+    lab.script(&lab.path("later"), "echo other > f.txt; git commit -q -a -m 'Say something other than numbers'");
+    let retried = lab.gitlode(&["mine", "--retry-failed", "--store", "store", "--json"]);
+    assert_eq!((retried.status.code(), outcomes(&retried).len()), (Some(0), 1), "{:?}", text(&retried));
+    let none = lab.gitlode(&["mine", "--retry-failed", "--store", "store", "--json"]);
+    assert_eq!((none.status.code(), outcomes(&none).len()), (Some(0), 0));
+    lab.ok(&["verify", "store"]);
+}
+
+#[test]
+fn an_index_is_made_again_from_the_manifests() {
+    let lab = Lab::new();
+    lab.repository("a", "sha1", THREE_COMMITS);
+    lab.repository("b", "sha1", THREE_COMMITS);
+    lab.ok(&["mine", "a", "b", "--store", "store", "-q"]);
+    let rows = || -> Vec<(String, i64)> {
+        let index = rusqlite::Connection::open(lab.path("store/index.sqlite")).expect("an index");
+        let mut query = index
+            .prepare(
+                "SELECT r.name, sum(s.rows) FROM repository r JOIN segment s ON s.repository = r.identity GROUP BY 1",
+            )
+            .expect("the tables are there");
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("a query");
+        rows.map(|row| row.expect("a row")).collect()
+    };
+    let expected = vec![("a".to_owned(), 2), ("b".to_owned(), 2)];
+    assert_eq!(rows(), expected);
+    for damage in [&b"no database at all"[..], b""] {
+        fs::write(lab.path("store/index.sqlite"), damage).expect("the index can be written");
+        lab.ok(&["reindex", "store"]);
+        assert_eq!(rows(), expected);
+        fs::write(lab.path("store/index.sqlite"), damage).expect("the index can be written");
+        lab.ok(&["mine", "a", "--store", "store", "-q"]);
+        assert_eq!(rows(), expected);
+    }
+    fs::remove_file(lab.path("store/index.sqlite")).expect("the index can be removed");
+    lab.ok(&["stats", "store"]);
+}
+
+#[test]
+fn settings_come_from_file_environment_and_flags_in_this_order() {
+    let lab = Lab::new();
+    fs::write(
+        lab.path("c.toml"),
+        "[mine]\nthreads = 3\nblob_bytes_max = 7\nkinds = [\"added\", \"modified\"]\nauthors = true\n",
+    )
+    .expect("the file can be written");
+    let show = |more: &[(&str, &str)], flags: &[&str]| -> Vec<(String, String)> {
+        let output = Command::new(env!("CARGO_BIN_EXE_gitlode"))
+            .args(["config", "show", "--json", "--config", "c.toml"])
+            .args(flags)
+            .envs(more.iter().copied())
+            .current_dir(lab.dir.path())
+            .output()
+            .expect("gitlode runs");
+        assert!(output.status.success(), "{:?}", text(&output));
+        let shown: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
+        let setting = |name: &str| {
+            let all = shown["settings"].as_array().expect("a list");
+            let one = all.iter().find(|one| one["name"] == name).expect("the setting");
+            (text(&one["value"]), text(&one["origin"]))
+        };
+        ["threads", "blob-bytes-max", "kinds", "authors", "segment-bytes-max"].map(setting).to_vec()
+    };
+    let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+    let expected = vec![
+        pair("5", "GITLODE_THREADS"),
+        pair("7", "c.toml"),
+        pair("added,modified", "c.toml"),
+        pair("true", "c.toml"),
+        pair("67108864", "default"),
+    ];
+    assert_eq!(show(&[("GITLODE_THREADS", "5")], &[]), expected);
+    lab.repository("r", "sha1", THREE_COMMITS);
+    let kept = |flags: &[&str]| {
+        let mut args = vec!["mine", "r", "--dry-run", "--json", "--config", "c.toml"];
+        args.extend(flags);
+        let summary: Value = serde_json::from_str(&lab.ok(&args)).expect("JSON");
+        summary["funnel"]["changes"]["kept"].clone()
+    };
+    assert_eq!((kept(&[]), kept(&["--kinds", "added"])), (Value::from(3), Value::from(1)));
+    for (bad, reason) in [
+        ("[mine]\nrev = \"x\"\n", "one run only"),
+        ("[mine]\nthread = 3\n", "no setting mine.thread"),
+        ("[dig]\nthreads = 3\n", "no subcommand dig"),
+        ("threads = 3\n", "no subcommand threads"),
+        ("[mine\n", "c.toml"),
+    ] {
+        fs::write(lab.path("c.toml"), bad).expect("the file can be written");
+        let output = lab.gitlode(&["mine", "r", "--dry-run", "--config", "c.toml"]);
+        assert_eq!(output.status.code(), Some(4), "{bad}");
+        assert!(text(&output).1.contains(reason), "{bad}: {:?}", text(&output));
+    }
+    let missing = lab.gitlode(&["mine", "r", "--dry-run", "--config", "gone.toml"]);
+    assert_eq!(missing.status.code(), Some(4));
+}
+
+#[test]
+fn the_second_writer_waits_or_says_so() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", THREE_COMMITS);
+    fs::create_dir_all(lab.path("store")).expect("a directory");
+    let lock = fs::File::create(lab.path("store/lock")).expect("a lock file");
+    lock.lock().expect("the lock");
+    let refused = lab.gitlode(&["mine", "r", "--store", "store"]);
+    assert_eq!(refused.status.code(), Some(5));
+    assert!(text(&refused).1.contains("another gitlode is writing"));
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| lab.gitlode(&["mine", "r", "--store", "store", "--wait"]));
+        thread::sleep(Duration::from_millis(500));
+        assert!(!waiting.is_finished(), "it waits");
+        drop(lock);
+        let output = waiting.join().expect("it ends");
+        assert!(output.status.success(), "{:?}", text(&output));
+        assert!(text(&output).1.contains("waiting for another gitlode"));
+    });
+}
+
+#[test]
+fn directories_lists_and_names_find_repositories() {
+    let lab = Lab::new();
+    lab.repository("many/deep/x", "sha1", THREE_COMMITS);
+    lab.repository("many/y", "sha1", THREE_COMMITS);
+    git(&lab.path("many"), &["clone", "-q", "--bare", "y", "bare.git"]);
+    fs::create_dir_all(lab.path("none/inside")).expect("a directory");
+    lab.ok(&["mine", "many", "many/y", "--store", "store", "-q"]);
+    let stats: Value = serde_json::from_str(&lab.ok(&["stats", "store", "--json"])).expect("JSON");
+    let names: Vec<&str> =
+        stats["repositories"].as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, ["bare", "x", "y"]);
+    let empty = lab.gitlode(&["mine", "none", "--store", "store2"]);
+    assert_eq!(empty.status.code(), Some(3));
+    assert!(text(&empty).1.contains("neither a git repository"), "{:?}", text(&empty));
+}
