@@ -468,3 +468,77 @@ fn a_full_disk_loses_nothing_that_was_sealed() {
     lab.mine("noise", "store", &[]);
     assert_eq!(lab.rows("store").len(), 178);
 }
+
+#[test]
+fn a_repository_keeps_its_rows_when_its_name_changes() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(4));
+    let list = |name: &str| fs::write(lab.path("list.csv"), format!("path,name,stars\nr,{name},{}\n", name.len()));
+    list("first").expect("the list can be written");
+    lab.mine("@list.csv", "store", &[]);
+    list("renamed").expect("the list can be written");
+    let funnel = lab.mine("@list.csv", "store", &[]);
+    assert_eq!(funnel["changes"]["candidates"], 0, "nothing is mined twice for it");
+    lab.script(&repository, "seq 7 > a.py; git commit -qam 'Count to seven only'");
+    lab.mine("@list.csv", "store", &[]);
+    lab.mine("@list.csv", "at-once", &[]);
+    assert_eq!(lab.rows("store").len(), 10);
+    assert!(lab.rows("store").iter().all(|row| row["repos"] == "renamed"));
+    assert_eq!(lab.export("store"), lab.export("at-once"));
+    lab.ok(&["verify", "store"]);
+}
+
+#[test]
+fn older_stores_are_read_and_go_on() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(5));
+    git(&repository, &["branch", "old", "HEAD~2"]);
+    git(&repository, &["symbolic-ref", "HEAD", "refs/heads/old"]);
+    lab.mine("r", "store", &[]);
+    let newest = lab.rows("store");
+    // What a version before this one may have written: no labels but CommitPack's, no setting of today.
+    let directory = fs::read_dir(lab.path("store/repositories")).expect("a store").next().expect("one").expect("one");
+    let segment = directory.path().join("0001-000000-000000.arrow");
+    let reader = arrow_ipc::reader::StreamReader::try_new(fs::File::open(&segment).expect("a segment"), None);
+    let batches: Vec<_> = reader.expect("a stream").map(|batch| batch.expect("a batch")).collect();
+    let schema = batches[0].schema();
+    let keep: Vec<usize> =
+        (0..schema.fields().len()).filter(|at| !schema.field(*at).name().contains("encoding")).collect();
+    let keep: Vec<usize> = [keep, vec![schema.index_of("message_encoding").expect("a column")]].concat();
+    let older = schema.project(&keep).expect("a schema");
+    let mut writer = arrow_ipc::writer::StreamWriter::try_new(fs::File::create(&segment).expect("a segment"), &older)
+        .expect("a writer");
+    for batch in batches {
+        writer.write(&batch.project(&keep).expect("a batch")).expect("it can be written");
+    }
+    writer.finish().expect("it can be written");
+    let bytes = fs::read(&segment).expect("a segment");
+    let edit = |name: &str, change: &dyn Fn(&mut Value)| {
+        let path = directory.path().join(name);
+        let mut manifest: Value = serde_json::from_slice(&fs::read(&path).expect("a manifest")).expect("JSON");
+        change(&mut manifest);
+        fs::write(&path, manifest.to_string()).expect("it can be written");
+    };
+    let as_older = |segment: &mut Value| {
+        segment["schema"] = json!(0);
+        segment["bytes"] = json!(bytes.len());
+        segment["blake3"] = json!(blake3::hash(&bytes).to_hex().to_string());
+    };
+    edit("0001-000000-000000.json", &as_older);
+    edit("0001-000000.json", &|checkpoint| {
+        checkpoint["schema"] = json!(0);
+        as_older(&mut checkpoint["segments"][0]);
+        checkpoint["recipe"].as_object_mut().expect("an object").remove("commit_changes_max");
+    });
+    lab.ok(&["verify", "store"]);
+    let mut expected = newest.clone();
+    for row in &mut expected {
+        row["old_encoding"] = Value::Null;
+        row["new_encoding"] = Value::Null;
+    }
+    assert_eq!(lab.rows("store"), expected);
+    git(&repository, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+    let funnel = lab.mine("r", "store", &[]);
+    assert_eq!(funnel["commits"]["candidates"], 2, "an older schema is no reason to mine again");
+    assert_eq!(lab.rows("store").len(), newest.len() + 6);
+}

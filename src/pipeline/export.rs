@@ -115,7 +115,7 @@ pub fn for_each(
         group.extend(checkpoint.segments.iter().map(|segment| directory.join(&segment.file)));
     }
     let mut done = std::collections::HashSet::new();
-    for paths in groups.into_values() {
+    for ((name, _), paths) in groups {
         let mut heap = BinaryHeap::new();
         let mut segments = Vec::new();
         for (segment, path) in paths.into_iter().enumerate() {
@@ -128,6 +128,7 @@ pub fn for_each(
         while let Some(Head { segment, .. }) = heap.pop() {
             let rows = &mut segments[segment];
             let mut sample = rows.sample();
+            sample.repos = name;
             match shared.get(sample.id) {
                 None => each(&sample)?,
                 Some(repos) if done.insert(sample.id.to_owned()) => {

@@ -158,13 +158,12 @@ impl Work {
         if let Some(last) = earlier.last() {
             batch.generation = last.generation;
             batch.batch = last.batch + 1;
-            let as_written = serde_json::to_value(recipe)
-                .map_err(|e| store::Error::BadManifest { path: PathBuf::new(), reason: e.to_string() })?;
-            let same = last.recipe == as_written;
-            if same && last.tips == hex(tips) {
+            let older = Recipe::read(&last.recipe);
+            let same = older.as_ref().is_ok_and(|older| older == recipe);
+            if same && last.tips == hex(tips) && last.repository == *id {
                 return Ok(None);
             }
-            let settings = recipe.differences(&last.recipe);
+            let settings = older.map_or_else(|_| vec!["recipe".into()], |older| recipe.differences(&older));
             if !settings.is_empty() && !options.replace {
                 return Err(Error::OtherSettings { name: id.name.clone(), settings });
             }

@@ -8,8 +8,9 @@ use crate::{
     sample::ChangeKind,
 };
 
-/// What to mine and how to write it down.
+/// What to mine and how to write it down. A setting that an older manifest does not know has its default there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Recipe {
     /// Where to start.
     pub revision: Revision,
@@ -33,14 +34,41 @@ pub struct Recipe {
     pub catalog: String,
 }
 
+impl Default for Recipe {
+    fn default() -> Self {
+        Recipe {
+            revision: Revision::Head,
+            window: Window::default(),
+            kinds: vec![ChangeKind::Modified],
+            filter: "none".into(),
+            blob_bytes_max: 1 << 20,
+            commit_changes_max: 1_000_000,
+            trailers: TrailerPolicy::Keep,
+            authors: false,
+            license: None,
+            catalog: String::new(),
+        }
+    }
+}
+
 impl Recipe {
+    /// Reads the recipe in a manifest.
+    ///
+    /// # Errors
+    /// It holds a value that this version does not know.
+    pub fn read(manifest: &serde_json::Value) -> Result<Self, serde_json::Error> {
+        Self::deserialize(manifest)
+    }
+
     /// The names of the settings in which `self` differs from `older`, as they are spelled in manifests. Tables that
     /// came with a newer program are left out: they make a repository due, not the user's choice different.
-    pub fn differences(&self, older: &serde_json::Value) -> Vec<String> {
-        let Ok(serde_json::Value::Object(mine)) = serde_json::to_value(self) else { return Vec::new() };
-        mine.into_iter()
-            .filter(|(name, value)| name != "catalog" && older.get(name) != Some(value))
-            .map(|(name, _)| name)
+    pub fn differences(&self, older: &Self) -> Vec<String> {
+        let value = |recipe: &Self| serde_json::to_value(recipe).unwrap_or_default();
+        let (mine, older) = (value(self), value(older));
+        let names = mine.as_object().into_iter().flatten();
+        names
+            .filter(|(name, value)| *name != "catalog" && older.get(name) != Some(value))
+            .map(|(name, _)| name.clone())
             .collect()
     }
 }

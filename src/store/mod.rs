@@ -225,20 +225,24 @@ impl Store {
         Ok(newest)
     }
 
-    /// The visible batches of every repository, sorted by the repository's name and identity.
+    /// The visible batches of every repository, each with its directory: repositories sorted by name and identity, the
+    /// batches of one in order. What a source list says of a repository is what it said last, for all of its batches.
     ///
     /// # Errors
     /// A manifest can't be read or is of a newer version.
     pub fn batches(&self) -> Result<Vec<(PathBuf, Checkpoint)>, Error> {
-        let mut all = Vec::new();
+        let mut repositories = Vec::new();
         for directory in self.directories()? {
-            all.extend(visible(&directory)?.into_iter().map(|checkpoint| (directory.clone(), checkpoint)));
+            let mut batches = visible(&directory)?;
+            let Some(newest) = batches.last().map(|last| last.repository.clone()) else { continue };
+            batches.iter_mut().for_each(|batch| batch.repository = newest.clone());
+            repositories.push((newest.name, newest.identity, directory, batches));
         }
-        all.sort_by(|(_, a), (_, b)| {
-            let order = |c: &Checkpoint| (c.repository.name.clone(), c.repository.identity.clone(), c.batch);
-            order(a).cmp(&order(b))
-        });
-        Ok(all)
+        repositories.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        let all = repositories
+            .into_iter()
+            .flat_map(|(_, _, directory, batches)| batches.into_iter().map(move |batch| (directory.clone(), batch)));
+        Ok(all.collect())
     }
 }
 
