@@ -1,17 +1,25 @@
 # Sourced by the other scripts: makes sure that what a build needs is there. Installs only what is missing.
-if ! command -v cc >/dev/null || ! command -v git >/dev/null; then
-    sudo=$(command -v sudo || true)
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+need_packages() {
     if command -v apt-get >/dev/null; then
-        $sudo apt-get update -q && $sudo apt-get install -y -q build-essential git
+        as_root apt-get update -q
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@"
     else
-        echo "install a C compiler and git, then run this again" >&2
+        echo "install $*, then run this again" >&2
         exit 1
     fi
+}
+
+if ! command -v cc >/dev/null || ! command -v git >/dev/null; then
+    need_packages build-essential git
 fi
 if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
     PATH="$HOME/.cargo/bin:$PATH"
 fi
 if ! command -v cargo >/dev/null; then
-    echo "install Rust (https://rustup.rs), then run this again" >&2
-    exit 1
+    need_packages rustup
+    rustup default stable
 fi

@@ -3,11 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/setup.sh
+deny=$(command -v cargo-deny || true)
+if [ -z "$deny" ]; then
+    deny=target/tools/bin/cargo-deny
+    [ -x "$deny" ] || cargo install --quiet --locked --root target/tools cargo-deny@0.20.2
+fi
 cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings
 cargo test --locked
-if command -v cargo-deny >/dev/null; then
-    cargo deny --offline check bans licenses sources
-else
-    echo "cargo-deny is not installed: licences of dependencies were not checked" >&2
-fi
+"$deny" check bans licenses sources

@@ -311,6 +311,7 @@ fn replace_refs_grafts_and_worktrees() {
 fn large_blobs_and_wide_commits() {
     let lab = Lab::new();
     let script = r#"
+        git config core.bigFileThreshold 1m; git config core.compression 1
         head -c 300M /dev/zero | tr '\0' x > big.txt; git add -A; git commit -q -m 'Add a file of 300 MB'
         echo y >> big.txt; git commit -qam 'Grow the file of 300 MB'
         (
