@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Compares a mined repository with git itself, and applies diffs.
 
-usage: compare_with_git.py GITLODE REPOSITORY [--apply N] [--bytes N]
+usage: compare_with_git.py GITLODE REPOSITORY [--renames] [--apply N] [--bytes N]
 
 Mines REPOSITORY with --filter none, then demands that
 - the set of (commit, path, old blob, new blob) equals what `git log --raw` lists as M between regular files with
-  different blobs, less the changes that the funnel counts as skipped, each of which must have its stated cause;
+  different blobs (with --renames also as R), less the changes that the funnel counts as skipped, each of which must have its stated cause;
 - N rows (spread by id; 0: all) have contents equal to `git cat-file`, byte for byte;
 - the diff of N rows (0: all) applied with `git apply` to the old contents gives the new ones;
 - the funnel adds up, and its totals are git's.
@@ -30,9 +30,10 @@ def git(repository, *args):
     return subprocess.run(["git", "-C", repository, *args], check=True, capture_output=True, env=ENV).stdout
 
 
-def raw_changes(repository):
-    """Every raw line of the history, as (commit, old mode, new mode, old, new, status, path)."""
-    out = git(repository, "log", "HEAD", "--no-merges", "--root", "--raw", "--no-renames", "--no-abbrev", "-z", "--format=commit %H")
+def raw_changes(repository, renames):
+    """Every raw line of the history, as (commit, old mode, new mode, old, new, status, old path, new path)."""
+    detect = ["-M", "-l1000"] if renames else ["--no-renames"]
+    out = git(repository, "log", "HEAD", "--no-merges", "--root", "--raw", *detect, "--no-abbrev", "-z", "--format=commit %H")
     commit, changes, fields = None, [], iter(out.split(b"\0"))
     for field in fields:
         field = field.lstrip(b"\n")
@@ -41,7 +42,9 @@ def raw_changes(repository):
             field = field.lstrip(b"\n")
         if field.startswith(b":"):
             old_mode, new_mode, old, new, status = field[1:].split(b" ")
-            changes.append((commit, old_mode, new_mode, old, new, status, next(fields)))
+            old_path = next(fields)
+            new_path = next(fields) if status.startswith(b"R") else old_path
+            changes.append((commit, old_mode, new_mode, old, new, status[:1], old_path, new_path))
     return changes
 
 
@@ -98,7 +101,7 @@ def applies(row):
         )
         if done.returncode != 0:
             return False
-        with open(path, "rb") as file:
+        with open(os.path.join(directory, row["new_file"]), "rb") as file:
             contents = file.read()
     if row["new_encoding"] == "utf-8":
         header = b"blob %d\0" % len(contents)
@@ -107,9 +110,9 @@ def applies(row):
     return contents == row["new_contents"].encode()
 
 
-def rows_of(gitlode, repository, directory):
+def rows_of(gitlode, repository, directory, kinds):
     store, out = f"{directory}/store", f"{directory}/out"
-    summary = subprocess.run([gitlode, "mine", repository, "--store", store, "--filter", "none", "--json"], check=True, capture_output=True)
+    summary = subprocess.run([gitlode, "mine", repository, "--store", store, "--filter", "none", "--json", "--kinds", kinds], check=True, capture_output=True)
     subprocess.run([gitlode, "verify", store], check=True, capture_output=True)
     subprocess.run([gitlode, "export", store, out], check=True, capture_output=True)
     return json.loads(summary.stdout)["funnel"], sorted(pathlib.Path(out, "data").iterdir())
@@ -119,6 +122,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gitlode")
     parser.add_argument("repository")
+    parser.add_argument("--renames", action="store_true")
     parser.add_argument("--apply", type=int, default=1000)
     parser.add_argument("--bytes", type=int, default=1000)
     args = parser.parse_args()
@@ -129,27 +133,27 @@ def main():
         if not good:
             failures.append(name)
 
-    raw = raw_changes(args.repository)
+    raw = raw_changes(args.repository, args.renames)
     listed = {
-        (c, path, old, new)
-        for c, old_mode, new_mode, old, new, status, path in raw
-        if status == b"M" and regular(old_mode) and regular(new_mode) and old != new
+        (c, old_path, new_path, old, new)
+        for c, old_mode, new_mode, old, new, status, old_path, new_path in raw
+        if regular(old_mode) and regular(new_mode) and (status == b"M" and old != new or status == b"R")
     }
     with tempfile.TemporaryDirectory() as directory:
-        funnel, shards = rows_of(args.gitlode, args.repository, directory)
+        funnel, shards = rows_of(args.gitlode, args.repository, directory, "modified,renamed" if args.renames else "modified")
         mined, ids = set(), []
         for shard in shards:
             with open(shard, "rb") as lines:
                 for line in lines:
                     row = json.loads(line)
-                    mined.add(tuple(row[k].encode() for k in ("commit", "new_file", "old_blob", "new_blob")))
+                    mined.add(tuple(row[k].encode() for k in ("commit", "old_file", "new_file", "old_blob", "new_blob")))
                     ids.append(row["id"])
         blobs = Blobs(args.repository)
-        check("no row that git does not list", not mined - listed, f"{len(mined):,} rows, {len(listed):,} listed")
+        check("no row that git does not list", not mined - listed, f"{len(mined):,} rows, {len(listed):,} listed, {sum(c[1] != c[2] for c in mined):,} of them renames {list(mined - listed)[:3]}")
         check("no row twice", len(mined) == len(ids) == len(set(ids)))
         wrong, reasons = [], {}
         for change in listed - mined:
-            commit, path, old, new = change
+            *_, old, new = change
             reason = skip_reason(blobs.get(old)) or skip_reason(blobs.get(new))
             reasons[reason] = reasons.get(reason, 0) + 1
             if reason is None:

@@ -543,3 +543,58 @@ fn older_stores_are_read_and_go_on() {
     assert_eq!(funnel["commits"]["candidates"], 2, "an older schema is no reason to mine again");
     assert_eq!(lab.rows("store").len(), newest.len() + 6);
 }
+
+#[test]
+fn renames_and_their_diffs_equal_those_of_git() {
+    let lab = Lab::new();
+    for format in ["sha1", "sha256"] {
+        let repository = lab.repository(format, format, include_str!("../fixtures/renames.sh"));
+        let store = format!("store-{format}");
+        let funnel = lab.mine(format, &store, &["--kinds", "modified,added,deleted,renamed"]);
+        let raw = git(&repository, &["log", "--root", "-M", "-l1000", "--raw", "-z", "--format=commit %H"]);
+        let raw = String::from_utf8(raw).expect("UTF-8");
+        let mut listed = BTreeSet::new();
+        let (mut commit, mut fields) = ("", raw.split('\0').filter(|field| !field.is_empty()));
+        while let Some(field) = fields.next() {
+            let field = match field.trim_start().strip_prefix("commit ") {
+                Some(rest) => {
+                    let (id, rest) = rest.split_once('\n').unwrap_or((rest, ""));
+                    commit = id;
+                    rest.trim_start()
+                }
+                None => field.trim_start(),
+            };
+            if let Some(status) = field.rsplit(' ').next().filter(|_| field.starts_with(':')) {
+                let old = fields.next().expect("a path");
+                let new = if status.starts_with('R') { fields.next().expect("a path") } else { old };
+                listed.insert((commit.to_owned(), status[..1].to_owned(), old.to_owned(), new.to_owned()));
+            }
+        }
+        let renames = listed.iter().filter(|change| change.1 == "R").count();
+        assert!(renames >= 10, "{listed:?}");
+        assert_eq!(funnel["changes"]["candidates"], listed.len());
+        let rows = lab.rows(&store);
+        let mut mined = BTreeSet::new();
+        for row in &rows {
+            let (old, new) = (row["old_file"].as_str(), row["new_file"].as_str());
+            let status = text(row, "kind")[..1].to_uppercase();
+            let (from, to) = (old.or(new).expect("a path"), new.or(old).expect("a path"));
+            mined.insert((text(row, "commit").to_owned(), status, from.to_owned(), to.to_owned()));
+            let patch = git(&repository, &["show", "-M", "-l1000", "--full-index", "--format=", text(row, "commit")]);
+            assert!(String::from_utf8_lossy(&patch).contains(text(row, "diff")), "{}", text(row, "diff"));
+        }
+        let missing: Vec<_> = listed.difference(&mined).collect();
+        assert!(mined.is_subset(&listed), "{:?}", mined.difference(&listed));
+        assert!(missing.iter().all(|change| change.2.ends_with("blob.bin")), "{missing:?}");
+        assert_eq!(missing.len(), 2, "the binary file is added, then renamed");
+    }
+    let off = lab.mine("sha1", "off", &["--kinds", "renamed"]);
+    assert!(off["changes"]["kept"].as_u64() > Some(9));
+    let without = lab.mine("sha1", "without", &["--kinds", "added"]);
+    let with = lab.mine("sha1", "with", &["--kinds", "added", "--detect-renames"]);
+    assert!(without["changes"]["kept"].as_u64() > with["changes"]["kept"].as_u64());
+    assert_eq!(
+        with["changes"]["skipped"]["kind_renamed"].as_u64(),
+        off["changes"]["kept"].as_u64().map(|kept| kept + 1)
+    );
+}

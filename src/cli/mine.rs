@@ -66,6 +66,9 @@ pub struct Args {
     /// Kinds of change that become rows.
     #[arg(long, value_delimiter = ',', default_value = "modified", help_heading = "What to mine")]
     kinds: Vec<ChangeKind>,
+    /// Take a deleted and an added file that are alike for one rename, as `git log -M` does; --kinds renamed implies it.
+    #[arg(long, help_heading = "What to mine")]
+    detect_renames: bool,
     /// Ruleset.
     #[arg(long, default_value = "none", value_parser = ["none"], help_heading = "What to mine")]
     filter: String,
@@ -322,6 +325,7 @@ fn recipe(args: &Args, spec: &RepoSpec) -> Recipe {
     kinds.sort();
     kinds.dedup();
     Recipe {
+        renames: args.detect_renames || kinds.contains(&ChangeKind::Renamed),
         revision,
         window: Window { since: args.since, until: args.until },
         kinds,

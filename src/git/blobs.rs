@@ -52,6 +52,18 @@ pub fn read<'b>(objects: &Objects, id: ObjectId, kind: Kind, buffer: &'b mut Vec
     }
 }
 
+/// The size in bytes of the blob `id`, without decoding it.
+///
+/// # Errors
+/// As [`read`].
+pub fn size(objects: &Objects, id: ObjectId) -> Result<u64, ReadError> {
+    match catch_unwind(AssertUnwindSafe(|| gix::odb::Header::try_header(&**objects, &id))) {
+        Ok(Ok(Some(header))) if header.kind() == Kind::Blob => Ok(header.size()),
+        Ok(Ok(None)) => Err(ReadError::Missing),
+        Ok(Ok(Some(_)) | Err(_)) | Err(_) => Err(ReadError::Corrupt),
+    }
+}
+
 /// A blob that is text.
 #[derive(Debug)]
 pub struct Text {
@@ -97,13 +109,8 @@ impl Blobs {
     }
 
     fn decode(&mut self, id: ObjectId) -> Result<Arc<Text>, Skip> {
-        let header = catch_unwind(AssertUnwindSafe(|| gix::odb::Header::try_header(&*self.objects, &id)));
-        match header {
-            Ok(Ok(Some(header))) if header.kind() != Kind::Blob => return Err(Skip::CorruptObject),
-            Ok(Ok(Some(header))) if header.size() > self.bytes_max => return Err(Skip::TooLarge),
-            Ok(Ok(Some(_))) => {}
-            Ok(Ok(None)) => return Err(Skip::MissingObject),
-            Ok(Err(_)) | Err(_) => return Err(Skip::CorruptObject),
+        if size(&self.objects, id).map_err(ReadError::skip)? > self.bytes_max {
+            return Err(Skip::TooLarge);
         }
         let bytes = read(&self.objects, id, Kind::Blob, &mut self.buffer).map_err(ReadError::skip)?;
         if is_lfs_pointer(bytes) {

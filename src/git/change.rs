@@ -42,6 +42,8 @@ pub struct Change {
     pub old: Option<File>,
     /// The file after.
     pub new: Option<File>,
+    /// Of a rename: how much of the larger file is in both.
+    pub similarity_percent: u8,
 }
 
 /// What a commit changes.
@@ -221,6 +223,7 @@ impl<'a> TreeDiff<'a> {
             kind,
             old: old.map(file),
             new: new.map(file),
+            similarity_percent: 0,
         });
     }
 }

@@ -146,6 +146,7 @@ fn write_header(out: &mut String, change: &Change) {
         (None, None) => Ok(()),
     };
     if change.old_path.is_some() {
+        let _infallible = writeln!(out, "similarity index {}%", change.similarity_percent);
         let _infallible = writeln!(out, "rename from {}\nrename to {}", quoted("", old_path), quoted("", &change.path));
     }
     if let (Some(old_id), Some(new_id)) = (old_id, new_id)

@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod change;
 pub mod diff;
 pub mod mirror;
+pub mod rename;
 pub mod repository;
 pub mod supervise;
 pub mod text;

@@ -36,7 +36,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, NotText> {
             return utf16(bytes, encoding == UTF_16LE, name).ok_or(NotText::Undecodable);
         }
     }
-    if bytes[..bytes.len().min(BINARY_PROBE_BYTES)].contains(&0) {
+    if is_binary(bytes) {
         return Err(NotText::Binary);
     }
     utf8_or_guess(bytes)
@@ -120,6 +120,11 @@ fn utf16(bytes: &[u8], little_endian: bool, name: &'static str) -> Option<Decode
     // Every valid sequence of units has one text and back, so nothing can be lost.
     let text = char::decode_utf16(pairs.iter().map(unit)).collect::<Result<String, _>>().ok()?;
     Some(Decoded { text: Cow::Owned(text), encoding: name })
+}
+
+/// Whether git takes `bytes` for binary: a NUL among the first 8,000.
+pub fn is_binary(bytes: &[u8]) -> bool {
+    bytes[..bytes.len().min(BINARY_PROBE_BYTES)].contains(&0)
 }
 
 /// Whether `bytes` are a pointer of Git LFS, by its specification version 1 (at most 1,024 bytes).

@@ -18,7 +18,7 @@ use crate::{
         self,
         blobs::{Blobs, read},
         change::{Change, Changes, TreeDiff},
-        diff,
+        diff, rename,
         repository::{Objects, Repository},
         text,
         walk::{self, Commit, Walked},
@@ -90,7 +90,7 @@ pub fn plan(
         commits_decided: HashSet::new(),
         commits: Vec::new(),
     };
-    let compare = |objects: &mut Objects, block: u64| -> Result<Vec<Result<Changes, Skip>>, git::Error> {
+    let compare = |objects: &mut Objects, block: u64| -> Result<Vec<Result<Compared, Skip>>, git::Error> {
         let from = block as usize * COMMITS_PER_BLOCK;
         let mut differ = TreeDiff::new(objects, repository.hash(), recipe.commit_changes_max);
         let mut compared = Vec::new();
@@ -105,12 +105,17 @@ pub fn plan(
                     None => walk::tree_of(repository, objects, parent).map(Some),
                 },
             };
-            compared.push(match parent_tree {
-                Ok(tree) => differ.compare(tree, commit.tree),
-                Err(error) => Err(error.skip()),
-            });
+            let changes = parent_tree.map_err(|error| error.skip()).and_then(|tree| differ.compare(tree, commit.tree));
+            compared.push(changes.map(|mut changes| {
+                let files_changed = changes.len();
+                if recipe.renames {
+                    rename::detect(objects, &mut changes, interrupt);
+                }
+                Compared { files_changed, changes }
+            }));
         }
-        Ok(compared)
+        // An interruption in the middle of the last comparison, too, must not pass for its outcome.
+        if interrupt.load(Ordering::Relaxed) { Err(git::Error::Interrupted) } else { Ok(compared) }
     };
     let blocks = total.div_ceil(COMMITS_PER_BLOCK) as u64;
     ordered(
@@ -119,8 +124,8 @@ pub fn plan(
         || repository.objects(),
         compare,
         |block, compared| {
-            for (at, changes) in compared.into_iter().enumerate() {
-                plan.add(block as usize * COMMITS_PER_BLOCK + at, changes, recipe);
+            for (at, compared) in compared.into_iter().enumerate() {
+                plan.add(block as usize * COMMITS_PER_BLOCK + at, compared, recipe);
             }
             progress(((block + 1) * COMMITS_PER_BLOCK as u64).min(total as u64), total as u64);
             Ok(())
@@ -134,18 +139,24 @@ pub fn plan(
     Ok(plan)
 }
 
+/// What a commit changes, and how many paths that concerns; a rename is one change of two paths.
+struct Compared {
+    files_changed: usize,
+    changes: Changes,
+}
+
 impl Plan {
-    fn add(&mut self, commit: usize, changes: Result<Changes, Skip>, recipe: &Recipe) {
+    fn add(&mut self, commit: usize, compared: Result<Compared, Skip>, recipe: &Recipe) {
         let number = u32::try_from(commit).unwrap_or(u32::MAX);
-        let changes = match changes {
-            Ok(changes) if !changes.is_empty() => changes,
+        let Compared { files_changed, changes } = match compared {
+            Ok(compared) if compared.files_changed > 0 => compared,
             other => {
                 self.commits_skipped.skip(other.err().unwrap_or(Skip::NoChange));
                 self.commits_decided.insert(number);
                 return;
             }
         };
-        self.files_changed[commit] = u32::try_from(changes.len()).unwrap_or(u32::MAX);
+        self.files_changed[commit] = u32::try_from(files_changed).unwrap_or(u32::MAX);
         self.early.add(&changes.skipped);
         for change in changes.regular {
             if recipe.kinds.contains(&change.kind) {

@@ -18,6 +18,8 @@ pub struct Recipe {
     pub window: Window,
     /// Which kinds of change become rows.
     pub kinds: Vec<ChangeKind>,
+    /// Whether a deleted and an added file that are alike count as one rename.
+    pub renames: bool,
     /// Name of the ruleset.
     pub filter: String,
     /// Largest blob in bytes that becomes contents.
@@ -40,6 +42,7 @@ impl Default for Recipe {
             revision: Revision::Head,
             window: Window::default(),
             kinds: vec![ChangeKind::Modified],
+            renames: false,
             filter: "none".into(),
             blob_bytes_max: 1 << 20,
             commit_changes_max: 1_000_000,
