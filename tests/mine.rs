@@ -287,6 +287,14 @@ fn shallow_clones_do_not_diff_against_nothing() {
         (&json!(4), &json!({"shallow_boundary": 1}))
     );
     assert_eq!(funnel["changes"]["kept"], 9);
+    git(&lab.path("shallow"), &["fetch", "-q", "--unshallow"]);
+    let deepened = lab.mine("shallow", "store", &["--kinds", "modified,added"]);
+    assert_eq!((&deepened["commits"]["candidates"], &deepened["changes"]["kept"]), (&json!(10), &json!(30)));
+    assert_eq!(lab.rows("store").len(), 30);
+    let again = lab.mine("shallow", "store", &["--kinds", "modified,added"]);
+    assert_eq!(again["commits"]["candidates"], 0);
+    let replaced = lab.mine("shallow", "store", &["--kinds", "modified,added", "--replace"]);
+    assert_eq!(replaced, deepened);
 }
 
 #[test]

@@ -84,7 +84,7 @@ pub struct Args {
     /// Put names and addresses of author and committer into the rows.
     #[arg(long, help_heading = "What to mine")]
     authors: bool,
-    /// Mine again, and replace, what was mined with other settings.
+    /// Mine from the start and replace all earlier rows; needed to change settings, or after missing objects came.
     #[arg(long)]
     replace: bool,
 

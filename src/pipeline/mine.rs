@@ -1,7 +1,7 @@
 //! Mining: one repository at a time into the store, incrementally, and so that it can be killed at any moment.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
@@ -29,7 +29,7 @@ pub struct Options {
     pub threads: usize,
     /// Size in bytes after which a segment is sealed.
     pub segment_bytes_max: u64,
-    /// Whether rows of other settings may be replaced.
+    /// Whether to mine from the start and replace all earlier rows.
     pub replace: bool,
 }
 
@@ -153,13 +153,17 @@ impl Work {
         let earlier = directory.as_deref().map(store::visible).transpose()?.unwrap_or_default();
         let walk = |hidden: &[ObjectId]| walk::walk(repository, tips, hidden, recipe.window, interrupt);
         let mut batch = Batch { directory, identity: id.identity.clone(), ..Batch::default() };
+        batch.shallow =
+            hex(&repository.shallow().iter().copied().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
         let mut hidden = Vec::new();
         batch.generation = 1;
         if let Some(last) = earlier.last() {
             batch.generation = last.generation;
             batch.batch = last.batch + 1;
             let older = Recipe::read(&last.recipe);
-            let same = older.as_ref().is_ok_and(|older| older == recipe);
+            // A clone that was deepened shows what commits change that could not be compared before.
+            let same_edge = last.shallow == batch.shallow;
+            let same = older.as_ref().is_ok_and(|older| older == recipe) && same_edge && !options.replace;
             if same && last.tips == hex(tips) && last.repository == *id {
                 return Ok(None);
             }
@@ -196,6 +200,7 @@ struct Batch {
     batch: u32,
     replaced: bool,
     hidden: Vec<String>,
+    shallow: Vec<String>,
     identity: String,
     digest: String,
     segments: Vec<SegmentManifest>,
@@ -207,7 +212,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// Begins a new generation: history was rewritten, or the settings changed.
+    /// Begins a new generation: history was rewritten or deepened, or the settings changed.
     fn restart(&mut self, hidden: &mut Vec<ObjectId>) {
         if !self.replaced {
             self.generation += 1;
@@ -218,7 +223,8 @@ impl Batch {
     }
 
     fn set_digest(&mut self, id: &RepositoryId, tips: &[ObjectId], recipe: &Recipe) {
-        let what = serde_json::json!([id.identity, id.name, hex(tips), self.hidden, recipe, SCHEMA_VERSION]);
+        let version = (env!("CARGO_PKG_VERSION"), SCHEMA_VERSION);
+        let what = serde_json::json!([id.identity, id.name, hex(tips), self.hidden, self.shallow, recipe, version]);
         self.digest = blake3::hash(what.to_string().as_bytes()).to_hex().to_string();
     }
 
@@ -307,6 +313,7 @@ impl Batch {
             batch: self.batch,
             tips: hex(tips),
             hidden: self.hidden,
+            shallow: self.shallow,
             recipe: serde_json::to_value(recipe)
                 .map_err(|e| store::Error::BadManifest { path: path.clone(), reason: e.to_string() })?,
             early: plan.early.clone(),

@@ -39,7 +39,7 @@ pub struct Options {
     pub threads: usize,
     /// Size in bytes after which a segment is sealed.
     pub segment_bytes_max: u64,
-    /// Whether rows of other settings may be replaced.
+    /// Whether to mine from the start and replace all earlier rows.
     pub replace: bool,
     /// Where mirrors are kept and how they are fetched.
     pub mirrors: Mirrors,

@@ -108,6 +108,9 @@ pub struct Checkpoint {
     pub tips: Vec<String>,
     /// Commit ids that the batches before had mined up to.
     pub hidden: Vec<String>,
+    /// Commit ids at the edge of a shallow clone.
+    #[serde(default)]
+    pub shallow: Vec<String>,
     /// The settings that decide the rows.
     pub recipe: serde_json::Value,
     /// The account of the changes that were decided without reading a blob, and so stand in no segment.
