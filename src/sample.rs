@@ -112,7 +112,7 @@ pub struct Sample<'a> {
     pub license_spdx: Option<&'a str>,
     pub message_language: Option<&'a str>,
     pub vendored: Option<bool>,
-    pub generated: Option<bool>,
+    pub generated: Option<&'a str>,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod config;
 mod display;
 mod export;
+mod languages;
 mod mine;
 mod show;
 mod stats;
@@ -47,6 +48,8 @@ enum Command {
     Verify(verify::Args),
     /// Write the rows of a store for other programs.
     Export(export::Args),
+    /// List languages, or say which one a file is in.
+    Languages(languages::Args),
     /// Make the index of a store again from its manifests.
     Reindex {
         /// The store.
@@ -141,6 +144,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Languages(args) => languages::run(&args),
         Command::Config(args) => config::run(&args, &file, &command),
         Command::Reindex { store } => {
             let store = store::Store::create(&store, &|| false)?;

@@ -13,7 +13,11 @@ use gix::{
 
 use super::{ordered::ordered, recipe::Recipe};
 use crate::{
-    classify::{author::Authors, language::CommitPackLanguages, message},
+    classify::{
+        author::Authors,
+        language::{Languages, commitpack::CommitPackLanguages},
+        message,
+    },
     git::{
         self,
         blobs::{Blobs, read},
@@ -200,14 +204,15 @@ pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
     consume: impl FnMut(u64, Block) -> Result<(), E>,
 ) -> Result<(), E> {
     let authors = Authors::builtin();
-    let languages = CommitPackLanguages::builtin();
+    let commitpack = CommitPackLanguages::builtin();
     let start = || Extractor {
         repository,
         plan,
         recipe,
         name,
         authors: &authors,
-        languages: &languages,
+        commitpack: &commitpack,
+        languages: Languages::builtin(),
         blobs: Blobs::new(repository.objects(), recipe.blob_bytes_max),
         rows: RowsBuilder::default(),
         buffer: Vec::new(),
@@ -222,7 +227,8 @@ struct Extractor<'a> {
     recipe: &'a Recipe,
     name: &'a str,
     authors: &'a Authors,
-    languages: &'a CommitPackLanguages,
+    commitpack: &'a CommitPackLanguages,
+    languages: Languages,
     blobs: Blobs,
     rows: RowsBuilder,
     buffer: Vec<u8>,
@@ -277,13 +283,15 @@ impl Extractor<'_> {
         let new = change.new.map(|file| self.blobs.text(file.id)).transpose()?;
         let facts = Facts::read(self.blobs.objects(), self.repository, commit.id, &mut self.buffer)?;
         let message = message::apply_trailers(&facts.message, self.recipe.trailers);
-        let label = self.authors.classify(
+        let author = self.authors.classify(
             &facts.author.name,
             &facts.author.email,
             &facts.committer.name,
             &facts.committer.email,
             &facts.message,
         );
+        // What the file is now; what it was, where it is gone.
+        let label = self.languages.label(new_path, new.as_deref().or(old.as_deref()).map_or("", |t| t.text.as_str()));
         let reverts = message::reverts(&facts.message);
         let unified =
             diff::unified(change, old.as_deref().map(|t| t.text.as_str()), new.as_deref().map(|t| t.text.as_str()));
@@ -304,7 +312,7 @@ impl Extractor<'_> {
             new_contents: new.as_deref().map(|t| t.text.as_str()),
             subject: message::subject(&message),
             message: &message,
-            lang: self.languages.lang(new_path),
+            lang: self.commitpack.lang(new_path),
             license: self.recipe.license.as_deref(),
             repos: self.name,
             diff: &unified.text,
@@ -322,14 +330,17 @@ impl Extractor<'_> {
             author_zone: facts.author.zone,
             commit_time: facts.committer.time,
             commit_zone: facts.committer.zone,
-            author_kind: label.kind.as_str(),
-            author_label: label.name,
+            author_kind: author.kind.as_str(),
+            author_label: author.name,
             reverts: reverts.commits.iter().map(String::as_str).collect(),
             reverts_subject: reverts.subject.as_deref(),
             author_name: author_name.as_deref(),
             author_email: author_email.as_deref(),
             committer_name: committer_name.as_deref(),
             committer_email: committer_email.as_deref(),
+            language: label.language.map(|(id, _)| self.languages.linguist().language(id).name.as_str()),
+            vendored: Some(label.vendored),
+            generated: label.generated,
             ..Sample::default()
         });
         Ok(())

@@ -114,7 +114,7 @@ columns! {
     commit_time: Seconds, commit_zone: Minutes, author_kind: Text, author_label: MaybeText, reverts: Texts,
     reverts_subject: MaybeText, author_name: MaybeText, author_email: MaybeText, committer_name: MaybeText,
     committer_email: MaybeText, language: MaybeText, license_spdx: MaybeText, message_language: MaybeText,
-    vendored: MaybeFlag, generated: MaybeFlag,
+    vendored: MaybeFlag, generated: MaybeText,
 }
 
 /// How a kind of column is stored. `Value` is what a [`Sample`] holds.

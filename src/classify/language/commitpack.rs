@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 /// The compiled-in table.
-pub const TABLE: &str = include_str!("../../languages/commitpack.toml");
+pub const TABLE: &str = include_str!("../../../languages/commitpack.toml");
 
 /// What CommitPack calls a path that no extension matches.
 const UNKNOWN: &str = "unknown";

@@ -1,0 +1,173 @@
+//! Files that programs made: lock files, minified files, and what generators leave, by `languages/generated.toml`.
+
+use std::sync::OnceLock;
+
+use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
+
+/// The compiled-in table.
+pub const TABLE: &str = include_str!("../../../languages/generated.toml");
+
+/// A minified file has lines of more than so many bytes on average (Linguist's `minified_files?`).
+const MINIFIED_LINE_BYTES: usize = 110;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    rule: Vec<RawRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    id: String,
+    path: Option<String>,
+    #[serde(default)]
+    extensions: Vec<String>,
+    lines: Option<(usize, usize)>,
+    #[serde(default)]
+    last_lines: usize,
+    pattern: Option<String>,
+    #[serde(default)]
+    minified: bool,
+}
+
+struct Rule {
+    id: String,
+    path: Option<Regex>,
+    extensions: Vec<String>,
+    /// From and to, counted from 0, the end not included.
+    lines: Option<(usize, usize)>,
+    last_lines: usize,
+    pattern: Option<Regex>,
+    minified: bool,
+}
+
+/// The table, ready to be asked.
+pub struct Generated {
+    rules: Vec<Rule>,
+}
+
+impl Generated {
+    /// The compiled-in table.
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: OnceLock<Generated> = OnceLock::new();
+        BUILTIN.get_or_init(|| Self::new(TABLE).expect("a test reads the compiled-in table"))
+    }
+
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// It is not valid, or a pattern in it is not.
+    pub fn new(table: &str) -> Result<Self, String> {
+        let Table { rule } = toml::from_str(table).map_err(|e| e.to_string())?;
+        let compile = |pattern: Option<String>| -> Result<Option<Regex>, String> {
+            let compiled = pattern.map(|pattern| RegexBuilder::new(&pattern).multi_line(true).build());
+            compiled.transpose().map_err(|e| e.to_string())
+        };
+        let rules = rule.into_iter().map(|raw| {
+            Ok(Rule {
+                id: raw.id,
+                path: compile(raw.path)?,
+                extensions: raw.extensions,
+                lines: raw.lines,
+                last_lines: raw.last_lines,
+                pattern: compile(raw.pattern)?,
+                minified: raw.minified,
+            })
+        });
+        Ok(Generated { rules: rules.collect::<Result<_, String>>()? })
+    }
+
+    /// The id of the first rule by which a file with this path and these contents was made by a program.
+    pub fn rule(&self, path: &str, contents: &str) -> Option<&str> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        self.rules.iter().find(|rule| rule.holds(path, name, contents)).map(|rule| rule.id.as_str())
+    }
+}
+
+impl Rule {
+    fn holds(&self, path: &str, name: &str, contents: &str) -> bool {
+        let ends = |extension: &String| {
+            name.len() > extension.len()
+                && name.as_bytes()[name.len() - extension.len()..].eq_ignore_ascii_case(extension.as_bytes())
+        };
+        if !self.extensions.is_empty() && !self.extensions.iter().any(ends) {
+            return false;
+        }
+        if self.path.as_ref().is_some_and(|pattern| !pattern.is_match(path)) {
+            return false;
+        }
+        if self.minified {
+            let lines = contents.bytes().filter(|byte| *byte == b'\n').count() + 1;
+            return contents.len() > lines * (MINIFIED_LINE_BYTES + 1);
+        }
+        match (&self.pattern, self.lines) {
+            (None, _) => true,
+            (Some(pattern), Some((from, to))) => pattern.is_match(between(contents, from, to)),
+            (Some(pattern), None) => pattern.is_match(last(contents, self.last_lines)),
+        }
+    }
+}
+
+/// Lines `from..to`, with their ends.
+fn between(contents: &str, from: usize, to: usize) -> &str {
+    let start: usize = contents.split_inclusive('\n').take(from).map(str::len).sum();
+    let rest = &contents[start..];
+    let len: usize = rest.split_inclusive('\n').take(to - from).map(str::len).sum();
+    &rest[..len]
+}
+
+fn last(contents: &str, lines: usize) -> &str {
+    let trimmed = contents.trim_end_matches(['\r', '\n']);
+    let start = trimmed.rmatch_indices('\n').nth(lines.max(1) - 1).map_or(0, |(at, _)| at + 1);
+    &contents[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_programs_made() {
+        let long = "x".repeat(500);
+        for (path, contents, rule) in [
+            ("a/Cargo.lock", "version = 4\n", Some("lockfile")),
+            ("package-lock.json", "{}", Some("lockfile")),
+            ("yarn.lock", "# yarn\n", Some("lockfile")),
+            ("go.sum", "x\n", Some("lockfile")),
+            ("a/x.js", long.as_str(), Some("minified")),
+            ("a/x.min.js", "a\n", Some("minified")),
+            ("a/x.js", "a\nb\n", None),
+            ("a/x.txt", long.as_str(), None),
+            ("x.js.map", "{}", Some("source-map")),
+            ("x.css", "a{}\n/*# sourceMappingURL=x.css.map */\n", Some("source-map-reference")),
+            ("x.pb.go", "// Code generated by protoc-gen-go. DO NOT EDIT.\npackage x\n", Some("go")),
+            ("x.go", "package x\n", None),
+            (
+                "x_pb2.py",
+                "# -*- coding: utf-8 -*-\n# Generated by the protocol buffer compiler.  DO NOT EDIT!\n",
+                Some("protobuf"),
+            ),
+            ("parser.c", "/* Generated by Cython 0.29 */\nx\n", Some("cython")),
+            ("x.h", "/* A Bison parser, made by GNU Bison 3.8. */\n", Some("bison")),
+            ("x.py", "# @generated by a tool\n", Some("at-generated")),
+            ("x.py", "print('Code generated')\n", None),
+        ] {
+            assert_eq!(
+                Generated::builtin().rule(path, contents),
+                rule,
+                "{path}: {}",
+                &contents[..contents.len().min(40)]
+            );
+        }
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_strict() {
+        let ids: Vec<&str> = Generated::builtin().rules.iter().map(|rule| rule.id.as_str()).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(Generated::new("[[rule]]\nid = \"x\"\nwhy = \"y\"\n").is_err());
+        assert!(Generated::new("[[rule]]\nid = \"x\"\npattern = \"(\"\nlines = [0, 1]\n").is_err());
+    }
+}

@@ -1,0 +1,495 @@
+//! Today's language of a file, by the rules and in the order of GitHub Linguist (docs/how-linguist-works.md there):
+//! modeline, file name, shebang, extension, XML declaration, manual page, heuristics over the contents.
+//!
+//! The facts are `languages/linguist.toml`, `heuristics.toml` and `vendored.toml`. Where all rules leave several
+//! languages open, [`super::super::language`]'s tie-break decides; nothing here guesses.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use serde::Deserialize;
+
+/// The compiled-in tables.
+pub const TABLES: [&str; 3] = [
+    include_str!("../../../languages/linguist.toml"),
+    include_str!("../../../languages/heuristics.toml"),
+    include_str!("../../../languages/vendored.toml"),
+];
+
+/// Of the contents, so many bytes are looked at (HEURISTICS_CONSIDER_BYTES).
+const CONTENT_BYTES_MAX: usize = 50 * 1024;
+
+/// A modeline stands among so many lines at the beginning or the end (SEARCH_SCOPE).
+const MODELINE_LINES: usize = 5;
+
+/// How a language was found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Method {
+    /// An Emacs or Vim modeline.
+    Modeline,
+    /// The whole file name.
+    Filename,
+    /// The interpreter in the first line.
+    Shebang,
+    /// The ending of the file name.
+    Extension,
+    /// An XML declaration.
+    Xml,
+    /// A manual page's ending.
+    Manpage,
+    /// Patterns in the contents.
+    Heuristics,
+    /// The words of the contents.
+    TieBreak,
+}
+
+impl Method {
+    /// The name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Modeline => "modeline",
+            Method::Filename => "filename",
+            Method::Shebang => "shebang",
+            Method::Extension => "extension",
+            Method::Xml => "xml",
+            Method::Manpage => "manpage",
+            Method::Heuristics => "heuristics",
+            Method::TieBreak => "tie-break",
+        }
+    }
+}
+
+/// A position in [`Linguist::languages`].
+pub type LanguageId = u16;
+
+/// A language as the table has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Language {
+    /// Linguist's name.
+    pub name: String,
+    /// programming, markup, data or prose.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The language that this one is counted with.
+    pub group: Option<String>,
+    /// Endings of file names.
+    #[serde(default)]
+    pub extensions: Vec<String>,
+    /// Whole file names.
+    #[serde(default)]
+    pub filenames: Vec<String>,
+    /// Programs in a first line.
+    #[serde(default)]
+    pub interpreters: Vec<String>,
+    /// Further names.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LanguageTable {
+    generic: Vec<String>,
+    language: Vec<Language>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeuristicTable {
+    disambiguation: Vec<RawDisambiguation>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDisambiguation {
+    extensions: Vec<String>,
+    rule: Vec<RawRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    languages: Vec<String>,
+    #[serde(default)]
+    every: Vec<Vec<String>>,
+    #[serde(default)]
+    none: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VendoredTable {
+    patterns: Vec<String>,
+}
+
+struct Disambiguation {
+    raw: Vec<RawRule>,
+    rules: OnceLock<Vec<Rule>>,
+}
+
+struct Rule {
+    languages: Vec<LanguageId>,
+    every: Vec<Vec<Regex>>,
+    none: Vec<Regex>,
+}
+
+/// What the rules say of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidates {
+    /// The languages that are left; in most cases one, none where nothing fits.
+    pub languages: Vec<LanguageId>,
+    /// The last rule that narrowed them down.
+    pub method: Method,
+}
+
+/// The tables, ready to be asked.
+pub struct Linguist {
+    languages: Vec<Language>,
+    by_name: HashMap<String, LanguageId>,
+    by_extension: HashMap<String, Vec<LanguageId>>,
+    by_filename: HashMap<String, Vec<LanguageId>>,
+    by_interpreter: HashMap<String, Vec<LanguageId>>,
+    by_alias: HashMap<String, LanguageId>,
+    generic: Vec<String>,
+    disambiguations: Vec<Disambiguation>,
+    by_disambiguated: HashMap<String, usize>,
+    vendored: RegexSet,
+    modelines: [Regex; 2],
+}
+
+/// What is wrong with a table.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error("the table of {what}: {reason}")]
+    Table { what: &'static str, reason: String },
+}
+
+impl Linguist {
+    /// The compiled-in tables.
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: OnceLock<Linguist> = OnceLock::new();
+        BUILTIN.get_or_init(|| Self::new(TABLES).expect("a test reads the compiled-in tables"))
+    }
+
+    /// Reads the tables of languages, heuristics and vendored paths. Patterns of heuristics are compiled when they are
+    /// first needed.
+    ///
+    /// # Errors
+    /// A table is not valid, or names a language that is not there.
+    pub fn new([languages, heuristics, vendored]: [&str; 3]) -> Result<Self, Error> {
+        let LanguageTable { generic, language: languages } = read("languages", languages)?;
+        let HeuristicTable { disambiguation } = read("heuristics", heuristics)?;
+        let VendoredTable { patterns } = read("vendored paths", vendored)?;
+        let vendored = RegexSetBuilder::new(&patterns)
+            .unicode(false)
+            .build()
+            .map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
+        let mut linguist = Linguist {
+            languages: Vec::new(),
+            by_name: HashMap::new(),
+            by_extension: HashMap::new(),
+            by_filename: HashMap::new(),
+            by_interpreter: HashMap::new(),
+            by_alias: HashMap::new(),
+            generic,
+            disambiguations: Vec::new(),
+            by_disambiguated: HashMap::new(),
+            vendored,
+            modelines: modelines(),
+        };
+        for (number, language) in (0..).zip(&languages) {
+            linguist.by_name.insert(language.name.clone(), number);
+            for extension in &language.extensions {
+                add(&mut linguist.by_extension, extension.to_lowercase(), number);
+            }
+            for filename in &language.filenames {
+                add(&mut linguist.by_filename, filename.clone(), number);
+            }
+            for interpreter in &language.interpreters {
+                add(&mut linguist.by_interpreter, interpreter.clone(), number);
+            }
+            for alias in language.aliases.iter().chain([&language.name]) {
+                linguist.by_alias.entry(alias.to_lowercase().replace(' ', "-")).or_insert(number);
+            }
+        }
+        linguist.languages = languages;
+        for RawDisambiguation { extensions, rule } in disambiguation {
+            for name in rule.iter().flat_map(|rule| &rule.languages) {
+                if !linguist.by_name.contains_key(name) {
+                    return Err(Error::Table { what: "heuristics", reason: format!("there is no language {name}") });
+                }
+            }
+            for extension in extensions {
+                linguist.by_disambiguated.insert(extension.to_lowercase(), linguist.disambiguations.len());
+            }
+            linguist.disambiguations.push(Disambiguation { raw: rule, rules: OnceLock::new() });
+        }
+        Ok(linguist)
+    }
+
+    /// All languages, in the order of the table.
+    pub fn languages(&self) -> &[Language] {
+        &self.languages
+    }
+
+    /// The language at a position.
+    pub fn language(&self, id: LanguageId) -> &Language {
+        &self.languages[usize::from(id)]
+    }
+
+    /// The position of the language of this name.
+    pub fn find(&self, name: &str) -> Option<LanguageId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Whether the path says that the file comes from elsewhere.
+    pub fn is_vendored(&self, path: &str) -> bool {
+        self.vendored.is_match(path.as_bytes())
+    }
+
+    /// What the rules leave of the languages of a file with this path and these contents.
+    pub fn candidates(&self, path: &str, contents: &str) -> Candidates {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let mut found = Candidates { languages: Vec::new(), method: Method::Extension };
+        if contents.is_empty() {
+            return found;
+        }
+        let settled = |found: &mut Candidates, languages: Vec<LanguageId>, method: Method| {
+            if !languages.is_empty() {
+                *found = Candidates { languages, method };
+            }
+            found.languages.len() == 1
+        };
+        let within = |found: &Candidates, languages: &[LanguageId]| -> Vec<LanguageId> {
+            let open = &found.languages;
+            languages.iter().copied().filter(|id| open.is_empty() || open.contains(id)).collect()
+        };
+        if settled(&mut found, self.by_modeline(contents).into_iter().collect(), Method::Modeline) {
+            return found;
+        }
+        let by_filename = within(&found, self.by_filename.get(name).map_or(&[], Vec::as_slice));
+        if settled(&mut found, by_filename, Method::Filename) {
+            return found;
+        }
+        let by_shebang = interpreter(contents).and_then(|program| self.by_interpreter.get(program.as_str()));
+        let by_shebang = within(&found, by_shebang.map_or(&[], Vec::as_slice));
+        if settled(&mut found, by_shebang, Method::Shebang) {
+            return found;
+        }
+        let lower = name.to_lowercase();
+        if !self.generic.iter().any(|extension| lower.ends_with(extension.as_str())) {
+            let by_extension = within(&found, self.by_extension(&lower));
+            if settled(&mut found, by_extension, Method::Extension) {
+                return found;
+            }
+        }
+        if found.languages.is_empty() {
+            let is_xml = contents.lines().take(2).any(|line| line.contains("<?xml version="));
+            if settled(&mut found, self.find("XML").filter(|_| is_xml).into_iter().collect(), Method::Xml) {
+                return found;
+            }
+            let pages = ["Roff Manpage", "Roff"].iter().filter_map(|name| self.find(name));
+            let pages = if is_manual_page(&lower) { pages.collect() } else { Vec::new() };
+            settled(&mut found, pages, Method::Manpage);
+        }
+        let by_heuristics = self.by_heuristics(&lower, contents);
+        settled(&mut found, by_heuristics, Method::Heuristics);
+        found
+    }
+
+    /// The languages of the longest ending that any language has.
+    fn by_extension(&self, lower_name: &str) -> &[LanguageId] {
+        let endings = lower_name.match_indices('.').map(|(at, _)| &lower_name[at..]);
+        endings.filter_map(|ending| self.by_extension.get(ending)).next().map_or(&[], Vec::as_slice)
+    }
+
+    fn by_heuristics(&self, lower_name: &str, contents: &str) -> Vec<LanguageId> {
+        let endings = lower_name.match_indices('.').map(|(at, _)| &lower_name[at..]);
+        let Some(number) = endings.filter_map(|ending| self.by_disambiguated.get(ending)).next() else {
+            return Vec::new();
+        };
+        let head = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
+        let rules = self.rules(&self.disambiguations[*number]);
+        let holds = |rule: &&Rule| {
+            rule.every.iter().all(|any| any.iter().any(|pattern| pattern.is_match(head)))
+                && !rule.none.iter().any(|pattern| pattern.is_match(head))
+        };
+        rules.iter().find(holds).map_or_else(Vec::new, |rule| rule.languages.clone())
+    }
+
+    fn rules<'a>(&self, disambiguation: &'a Disambiguation) -> &'a [Rule] {
+        disambiguation.rules.get_or_init(|| {
+            let compile = |patterns: &[String]| -> Vec<Regex> {
+                patterns.iter().map(|pattern| multi_line(pattern).expect("a test compiles all patterns")).collect()
+            };
+            disambiguation
+                .raw
+                .iter()
+                .map(|raw| Rule {
+                    languages: raw.languages.iter().filter_map(|name| self.find(name)).collect(),
+                    every: raw.every.iter().map(|any| compile(any)).collect(),
+                    none: compile(&raw.none),
+                })
+                .collect()
+        })
+    }
+
+    fn by_modeline(&self, contents: &str) -> Option<LanguageId> {
+        let first = contents.split_inclusive('\n').take(MODELINE_LINES).map(str::len).sum::<usize>();
+        let trimmed = contents.trim_end_matches(['\r', '\n']);
+        let last = trimmed.rmatch_indices('\n').nth(MODELINE_LINES - 1).map_or(0, |(at, _)| at + 1);
+        let (head, foot) = (&contents[..first], &trimmed[last..]);
+        if head.contains("UseVimball") {
+            return None;
+        }
+        for part in [head, foot] {
+            let may_have_one =
+                part.contains("-*-") || part.contains("vi:") || part.contains("vim") || part.contains("ex:");
+            let captures =
+                if may_have_one { self.modelines.iter().find_map(|line| line.captures(part.as_bytes())) } else { None };
+            if let Some(name) = captures.and_then(|captures| captures.get(1)) {
+                let alias = String::from_utf8_lossy(name.as_bytes()).to_lowercase();
+                return self.by_alias.get(&alias).copied();
+            }
+        }
+        None
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Error> {
+    toml::from_str(text).map_err(|e| Error::Table { what, reason: e.to_string() })
+}
+
+fn add(index: &mut HashMap<String, Vec<LanguageId>>, key: String, id: LanguageId) {
+    let ids = index.entry(key).or_default();
+    if !ids.contains(&id) {
+        ids.push(id);
+    }
+}
+
+/// Classes such as `\w` are ASCII's, as they are for Linguist.
+fn multi_line(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).multi_line(true).unicode(false).build()
+}
+
+/// The forms that Emacs and Vim document: `-*- mode: NAME -*-`, `-*- NAME -*-`; `vim: ft=NAME`, `vim: set ft=NAME :`.
+fn modelines() -> [Regex; 2] {
+    let compile = |pattern: &str| multi_line(pattern).expect("the pattern is valid");
+    [
+        compile(r"(?i)-\*-(?:[ \t]*|.*?[ \t;]mode[ \t]*:[ \t]*|mode[ \t]*:[ \t]*)([^:;\s]+?)(?:[ \t]*;.*?|[ \t]*)-\*-"),
+        compile(
+            r"(?:(?:^|[ \t])(?:vi|[vV]im(?:[<=>]?[0-9]+)?)|[ \t]ex):.*?[ \t:](?:filetype|ft|syntax)[ \t]*=(\w+)(?:$|\s|:)",
+        ),
+    ]
+}
+
+/// The program in a line `#!`, without its path and minor version; what `env` starts, and what a shell `exec`s at once.
+fn interpreter(contents: &str) -> Option<String> {
+    let line = contents.strip_prefix("#!")?.lines().next()?;
+    let mut words = line.split_whitespace();
+    let mut program = words.next()?.rsplit('/').next()?;
+    if program == "env" {
+        program = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
+    }
+    if program == "osascript" && words.any(|word| word.starts_with("-l")) {
+        return None;
+    }
+    if program == "sh"
+        && let Some(started) = contents.lines().take(MODELINE_LINES).find_map(executed)
+    {
+        program = started;
+    }
+    let program = program.rsplit('/').next()?;
+    let version = program.rfind('.').filter(|dot| {
+        let digits = &program[dot + 1..];
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    Some(program[..version.unwrap_or(program.len())].to_owned())
+}
+
+/// `exec NAME "$0" "$@"`: a script that starts its own interpreter.
+fn executed(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("exec ")?;
+    let (program, rest) = rest.split_once([' ', '\t', '"', '\''])?;
+    let rest: String = rest.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'')).collect();
+    (rest.starts_with("$0$@") && program.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).then_some(program)
+}
+
+/// An ending of a section of the manual: `.1` to `.9` with letters behind, `.0p`, `.n`, `.man`, `.mdoc`, and `.in` then.
+fn is_manual_page(lower_name: &str) -> bool {
+    let name = lower_name.strip_suffix(".in").unwrap_or(lower_name);
+    let Some((_, ending)) = name.rsplit_once('.') else { return false };
+    let mut bytes = ending.bytes();
+    match ending {
+        "0p" | "n" | "man" | "mdoc" => true,
+        _ => {
+            matches!(bytes.next(), Some(b'1'..=b'9'))
+                && !ending[1..].starts_with(|c: char| c.is_ascii_digit())
+                && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_are_whole() {
+        let linguist = Linguist::builtin();
+        assert!(linguist.languages.len() > 750);
+        let names: Vec<&str> = linguist.languages.iter().map(|language| language.name.as_str()).collect();
+        assert!(names.is_sorted(), "languages are sorted by name");
+        let kinds = ["programming", "markup", "data", "prose"];
+        assert!(linguist.languages.iter().all(|language| kinds.contains(&language.kind.as_str())));
+        for disambiguation in &linguist.disambiguations {
+            assert!(!linguist.rules(disambiguation).is_empty());
+        }
+        let groups: Vec<&String> = linguist.languages.iter().filter_map(|language| language.group.as_ref()).collect();
+        assert!(groups.iter().all(|group| linguist.find(group).is_some()));
+        assert!(Linguist::new(["generic = []\nlanguage = []\ncolour = 1", TABLES[1], TABLES[2]]).is_err());
+        assert!(Linguist::new(["generic = []\nlanguage = []", TABLES[1], TABLES[2]]).is_err());
+    }
+
+    #[track_caller]
+    fn check(path: &str, contents: &str, languages: &[&str], method: Method) {
+        let linguist = Linguist::builtin();
+        let found = linguist.candidates(path, contents);
+        let names: Vec<&str> = found.languages.iter().map(|id| linguist.language(*id).name.as_str()).collect();
+        assert_eq!((names.as_slice(), found.method), (languages, method), "{path}");
+    }
+
+    #[test]
+    fn every_strategy_decides() {
+        check("x.txt", "# -*- mode: Ruby; x: y -*-\n", &["Ruby"], Method::Modeline);
+        check("x", "-*- perl -*-\n", &["Perl"], Method::Modeline);
+        check("x.h", "a\nb\n// vim: set ts=4 ft=cpp :\n", &["C++"], Method::Modeline);
+        check("x", "/* vim: ft=c */\n", &["C"], Method::Modeline);
+        check("a/Makefile", "all:\n", &["Makefile"], Method::Filename);
+        check("a/x", "#!/usr/bin/env -S A=b python3.12 -u\n", &["Python"], Method::Shebang);
+        check("x", "#!/bin/sh\nexec tclsh \"$0\" \"$@\"\n", &["Tcl"], Method::Shebang);
+        check("X.RS", "fn main() {}\n", &["Rust"], Method::Heuristics);
+        check("x.tar.py", "x = 1\n", &["Python"], Method::Extension);
+        check("x.unheard", "<?xml version=\"1.0\"?>\n<x/>\n", &["XML"], Method::Xml);
+        check("git.1.in", ".TH git 1\n.SH NAME\n", &["Roff Manpage", "Roff"], Method::Manpage);
+        check("git.1", ".TH git \"1\"\n.SH NAME\n", &["Roff Manpage"], Method::Heuristics);
+        check("x.h", "#include <vector>\nclass X { public: int y; };\n", &["C++"], Method::Heuristics);
+        check("x.h", "@interface X\n@end\n", &["Objective-C"], Method::Heuristics);
+        check("x.m", "#import <X/X.h>\n", &["Objective-C"], Method::Heuristics);
+        check("README", "hello\n", &[], Method::Extension);
+        check("x.rs", "", &[], Method::Extension);
+    }
+
+    #[test]
+    fn vendored_paths() {
+        let vendored = |path: &str| Linguist::builtin().is_vendored(path);
+        for path in ["node_modules/x/y.js", "a/vendor/b.c", "jquery-3.2.1.min.js", "deps/lua/src/lua.c", "configure"] {
+            assert!(vendored(path), "{path}");
+        }
+        for path in ["src/main.rs", "vendors.md", "a/configure.ac", "src/dependencies.rs"] {
+            assert!(!vendored(path), "{path}");
+        }
+    }
+}

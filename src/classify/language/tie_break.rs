@@ -1,0 +1,137 @@
+//! Decides between languages that share an ending, where no rule did: the words of the contents against the words that
+//! each language's sample files have (multinomial naive Bayes, as Linguist's own classifier was for years).
+//!
+//! `languages/tie_break.tsv` holds what `scripts/train_tie_break.py` counted.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use super::linguist::{LanguageId, Linguist};
+
+/// The compiled-in table.
+pub const TABLE: &str = include_str!("../../../languages/tie_break.tsv");
+
+/// Of the contents, so many bytes are looked at.
+const CONTENT_BYTES_MAX: usize = 8 * 1024;
+
+/// The table, ready to be asked: for each language, what a word costs it (the higher, the less likely it is there).
+pub struct TieBreak {
+    languages: HashMap<String, Words>,
+}
+
+struct Words {
+    unknown: u16,
+    costs: HashMap<String, u16>,
+}
+
+impl TieBreak {
+    /// The compiled-in table.
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: OnceLock<TieBreak> = OnceLock::new();
+        BUILTIN.get_or_init(|| Self::new(TABLE).expect("a test reads the compiled-in table"))
+    }
+
+    /// Reads a table: a line for each language, its name, the cost of a word that is not listed, and groups of a cost
+    /// and the words that have it, all separated by tabs; within a group, by spaces.
+    ///
+    /// # Errors
+    /// The number of the first line that is no such line.
+    pub fn new(table: &str) -> Result<Self, usize> {
+        let mut languages = HashMap::new();
+        for (number, line) in table.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
+            let mut fields = line.split('\t');
+            let mut read = || -> Option<(String, Words)> {
+                let name = fields.next()?.to_owned();
+                let unknown = fields.next()?.parse().ok()?;
+                let mut costs = HashMap::new();
+                for group in fields.by_ref() {
+                    let mut words = group.split(' ');
+                    let cost = words.next()?.parse().ok()?;
+                    costs.extend(words.map(|word| (word.to_owned(), cost)));
+                }
+                Some((name, Words { unknown, costs }))
+            };
+            let (name, words) = read().ok_or(number + 1)?;
+            languages.insert(name, words);
+        }
+        Ok(TieBreak { languages })
+    }
+
+    /// The likeliest of `candidates`, which must not be empty. Languages without words in the table come last; of
+    /// equally likely ones the first is taken.
+    pub fn decide(&self, linguist: &Linguist, candidates: &[LanguageId], contents: &str) -> LanguageId {
+        let words = words(contents);
+        let cost = |id: LanguageId| -> u64 {
+            match self.languages.get(&linguist.language(id).name) {
+                None => u64::MAX,
+                Some(known) => {
+                    words.iter().map(|word| u64::from(known.costs.get(*word).copied().unwrap_or(known.unknown))).sum()
+                }
+            }
+        };
+        candidates.iter().copied().min_by_key(|id| cost(*id)).unwrap_or(candidates[0])
+    }
+}
+
+/// Names, and runs of other signs of up to three; numbers and white space separate. The trainer cuts the same way.
+fn words(contents: &str) -> Vec<&str> {
+    let bytes = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
+    let is_name = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80;
+    let mut words = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        let byte = bytes[at];
+        at += 1;
+        if is_name(byte) {
+            while at < bytes.len() && is_name(bytes[at]) {
+                at += 1;
+            }
+        } else if byte.is_ascii_punctuation() {
+            while at < bytes.len() && at - start < 3 && bytes[at].is_ascii_punctuation() && bytes[at] != b'_' {
+                at += 1;
+            }
+        } else {
+            continue;
+        }
+        // A name may be cut in the middle of a letter by the end of what is looked at.
+        words.extend(contents.get(start..at).filter(|word| word.len() <= 32));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_names_and_signs() {
+        assert_eq!(words("int main_é(){\n  return 42==x;\n}"), ["int", "main_é", "(){", "return", "==", "x", ";", "}"]);
+    }
+
+    #[test]
+    fn the_likelier_language_wins() {
+        let table = "# words\nC\t90\t10 int printf ;\nC++\t90\t10 int class ::\nRuby\t90\t10 end def\n";
+        let tie_break = TieBreak::new(table).expect("a valid table");
+        let linguist = Linguist::builtin();
+        let id = |name: &str| linguist.find(name).expect("a language");
+        let decide = |names: &[&str], contents: &str| {
+            let ids: Vec<LanguageId> = names.iter().map(|name| id(name)).collect();
+            linguist.language(tie_break.decide(linguist, &ids, contents)).name.as_str()
+        };
+        assert_eq!(decide(&["C", "C++", "Ruby"], "int x; printf;"), "C");
+        assert_eq!(decide(&["C", "C++", "Ruby"], "class X { int y }"), "C++");
+        assert_eq!(decide(&["Zig", "Ruby"], "nothing"), "Ruby");
+        assert_eq!(decide(&["C++", "C"], ""), "C++");
+        assert_eq!(TieBreak::new("C\tx\n").err(), Some(1));
+    }
+
+    #[test]
+    fn the_table_names_languages() {
+        let tie_break = TieBreak::builtin();
+        assert!(tie_break.languages.len() > 100);
+        assert!(tie_break.languages.keys().all(|name| Linguist::builtin().find(name).is_some()));
+        let costs =
+            tie_break.languages.values().flat_map(|words| words.costs.values().map(|cost| (*cost, words.unknown)));
+        assert!(costs.into_iter().all(|(cost, unknown)| cost <= unknown && unknown < 300));
+    }
+}

@@ -1,0 +1,75 @@
+//! `gitlode languages`: the languages that are known, and what a file is taken for.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::json;
+
+use super::{Error, print, stats::new_table};
+use crate::classify::language::{Languages, commitpack::CommitPackLanguages, linguist::Linguist};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<LanguagesCommand>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum LanguagesCommand {
+    /// List the languages (the default).
+    List,
+    /// Say which language files are in, and how that was found.
+    Detect {
+        /// The files.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+}
+
+pub fn run(args: &Args) -> Result<(), Error> {
+    match &args.command {
+        None | Some(LanguagesCommand::List) => list(args.json),
+        Some(LanguagesCommand::Detect { paths }) => paths.iter().try_for_each(|path| detect(path, args.json)),
+    }
+}
+
+fn list(json: bool) -> Result<(), Error> {
+    let languages = Linguist::builtin().languages();
+    if json {
+        let list: Vec<_> = languages
+            .iter()
+            .map(|l| json!({"name": l.name, "type": l.kind, "group": l.group, "extensions": l.extensions, "filenames": l.filenames}))
+            .collect();
+        return print(&format!("{:#}\n", json!(list)));
+    }
+    let mut table = new_table(&["language", "type", "extensions and names"]);
+    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(110);
+    for language in languages {
+        let endings: Vec<&str> = language.extensions.iter().chain(&language.filenames).map(String::as_str).collect();
+        table.add_row([language.name.as_str(), &language.kind, &endings.join(" ")]);
+    }
+    print(&format!("{table}\n"))
+}
+
+fn detect(path: &PathBuf, json: bool) -> Result<(), Error> {
+    let bytes = fs::read(path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    let contents = String::from_utf8_lossy(&bytes);
+    let name = path.to_string_lossy();
+    let commitpack = CommitPackLanguages::builtin();
+    let label = Languages::builtin().label(&name, &contents);
+    let found = label.language.map(|(id, method)| (Linguist::builtin().language(id).name.as_str(), method.as_str()));
+    if json {
+        let (language, method) = found.unzip();
+        let line = json!({
+            "path": name, "language": language, "method": method, "lang": commitpack.lang(&name),
+            "vendored": label.vendored, "generated": label.generated,
+        });
+        return print(&format!("{line}\n"));
+    }
+    let (language, method) = found.unwrap_or(("unknown", "no rule fits"));
+    let vendored = if label.vendored { ", vendored" } else { "" };
+    let generated = label.generated.map_or(String::new(), |rule| format!(", generated ({rule})"));
+    print(&format!("{name}: {language} ({method}){vendored}{generated}; lang {}\n", commitpack.lang(&name)))
+}
