@@ -58,7 +58,8 @@ fn detect(path: &PathBuf, json: bool) -> Result<(), Error> {
     let contents = String::from_utf8_lossy(&bytes);
     let name = path.to_string_lossy();
     let commitpack = CommitPackLanguages::builtin();
-    let label = Languages::builtin().label(&name, &contents);
+    let languages = Languages::builtin();
+    let label = languages.label(&languages.for_path(&name), &contents);
     let found = label.language.map(|(id, method)| (Linguist::builtin().language(id).name.as_str(), method.as_str()));
     if json {
         let (language, method) = found.unzip();

@@ -15,7 +15,7 @@ use super::{ordered::ordered, recipe::Recipe};
 use crate::{
     classify::{
         author::Authors,
-        language::{Languages, commitpack::CommitPackLanguages},
+        language::{Languages, PathFacts, commitpack::CommitPackLanguages},
         message,
     },
     git::{
@@ -213,6 +213,7 @@ pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
         authors: &authors,
         commitpack: &commitpack,
         languages: Languages::builtin(),
+        path: PathFacts::default(),
         blobs: Blobs::new(repository.objects(), recipe.blob_bytes_max),
         rows: RowsBuilder::default(),
         buffer: Vec::new(),
@@ -229,6 +230,8 @@ struct Extractor<'a> {
     authors: &'a Authors,
     commitpack: &'a CommitPackLanguages,
     languages: Languages,
+    /// Rows come sorted by path, so these serve many of them.
+    path: PathFacts,
     blobs: Blobs,
     rows: RowsBuilder,
     buffer: Vec<u8>,
@@ -291,7 +294,10 @@ impl Extractor<'_> {
             &facts.message,
         );
         // What the file is now; what it was, where it is gone.
-        let label = self.languages.label(new_path, new.as_deref().or(old.as_deref()).map_or("", |t| t.text.as_str()));
+        if self.path.path != new_path {
+            self.path = self.languages.for_path(new_path);
+        }
+        let label = self.languages.label(&self.path, new.as_deref().or(old.as_deref()).map_or("", |t| t.text.as_str()));
         let reverts = message::reverts(&facts.message);
         let unified =
             diff::unified(change, old.as_deref().map(|t| t.text.as_str()), new.as_deref().map(|t| t.text.as_str()));

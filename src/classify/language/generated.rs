@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 /// The compiled-in table.
@@ -32,7 +32,8 @@ struct RawRule {
     minified: bool,
 }
 
-struct Rule {
+/// A rule of the table, compiled.
+pub struct Rule {
     id: String,
     path: Option<Regex>,
     extensions: Vec<String>,
@@ -62,7 +63,7 @@ impl Generated {
     pub fn new(table: &str) -> Result<Self, String> {
         let Table { rule } = toml::from_str(table).map_err(|e| e.to_string())?;
         let compile = |pattern: Option<String>| -> Result<Option<Regex>, String> {
-            let compiled = pattern.map(|pattern| RegexBuilder::new(&pattern).multi_line(true).build());
+            let compiled = pattern.map(|pattern| RegexBuilder::new(&pattern).multi_line(true).unicode(false).build());
             compiled.transpose().map_err(|e| e.to_string())
         };
         let rules = rule.into_iter().map(|raw| {
@@ -79,33 +80,52 @@ impl Generated {
         Ok(Generated { rules: rules.collect::<Result<_, String>>()? })
     }
 
-    /// The id of the first rule by which a file with this path and these contents was made by a program.
-    pub fn rule(&self, path: &str, contents: &str) -> Option<&str> {
+    /// What the path alone says.
+    pub fn for_path(&self, path: &str) -> ForPath<'_> {
         let name = path.rsplit('/').next().unwrap_or(path);
-        self.rules.iter().find(|rule| rule.holds(path, name, contents)).map(|rule| rule.id.as_str())
+        let open: Vec<&Rule> = self.rules.iter().filter(|rule| rule.may_hold(path, name)).collect();
+        match open.iter().find(|rule| rule.pattern.is_none() && !rule.minified) {
+            Some(settled) => ForPath { settled: Some(&settled.id), open: Vec::new() },
+            None => ForPath { settled: None, open },
+        }
+    }
+}
+
+/// What the rules say of files with one path.
+#[derive(Default)]
+pub struct ForPath<'t> {
+    settled: Option<&'t str>,
+    open: Vec<&'t Rule>,
+}
+
+impl<'t> ForPath<'t> {
+    /// The id of the first rule by which a file with this path and these contents was made by a program. Rules that
+    /// need no contents come before the others.
+    pub fn rule(&self, contents: &str) -> Option<&'t str> {
+        let by_contents = || self.open.iter().find(|rule| rule.holds(contents)).map(|rule| rule.id.as_str());
+        self.settled.or_else(by_contents)
     }
 }
 
 impl Rule {
-    fn holds(&self, path: &str, name: &str, contents: &str) -> bool {
+    fn may_hold(&self, path: &str, name: &str) -> bool {
         let ends = |extension: &String| {
             name.len() > extension.len()
                 && name.as_bytes()[name.len() - extension.len()..].eq_ignore_ascii_case(extension.as_bytes())
         };
-        if !self.extensions.is_empty() && !self.extensions.iter().any(ends) {
-            return false;
-        }
-        if self.path.as_ref().is_some_and(|pattern| !pattern.is_match(path)) {
-            return false;
-        }
+        (self.extensions.is_empty() || self.extensions.iter().any(ends))
+            && self.path.as_ref().is_none_or(|pattern| pattern.is_match(path.as_bytes()))
+    }
+
+    fn holds(&self, contents: &str) -> bool {
         if self.minified {
             let lines = contents.bytes().filter(|byte| *byte == b'\n').count() + 1;
             return contents.len() > lines * (MINIFIED_LINE_BYTES + 1);
         }
         match (&self.pattern, self.lines) {
             (None, _) => true,
-            (Some(pattern), Some((from, to))) => pattern.is_match(between(contents, from, to)),
-            (Some(pattern), None) => pattern.is_match(last(contents, self.last_lines)),
+            (Some(pattern), Some((from, to))) => pattern.is_match(between(contents, from, to).as_bytes()),
+            (Some(pattern), None) => pattern.is_match(last(contents, self.last_lines).as_bytes()),
         }
     }
 }
@@ -155,7 +175,7 @@ mod tests {
             ("x.py", "print('Code generated')\n", None),
         ] {
             assert_eq!(
-                Generated::builtin().rule(path, contents),
+                Generated::builtin().for_path(path).rule(contents),
                 rule,
                 "{path}: {}",
                 &contents[..contents.len().min(40)]

@@ -20,6 +20,15 @@ pub struct Label<'t> {
     pub generated: Option<&'t str>,
 }
 
+/// What a path says, whatever the contents.
+#[derive(Default)]
+pub struct PathFacts {
+    /// The path that this is about.
+    pub path: String,
+    vendored: bool,
+    generated: generated::ForPath<'static>,
+}
+
 /// All tables together.
 #[derive(Clone, Copy)]
 pub struct Languages {
@@ -39,15 +48,22 @@ impl Languages {
         self.linguist
     }
 
-    /// What is known of the file with this path and these contents.
-    pub fn label(&self, path: &str, contents: &str) -> Label<'static> {
+    /// What the path alone says. Most of it costs more than it tells, so it should be asked once for all versions of
+    /// a file.
+    pub fn for_path(&self, path: &str) -> PathFacts {
+        let (vendored, generated) = (self.linguist.is_vendored(path), self.generated.for_path(path));
+        PathFacts { path: path.to_owned(), vendored, generated }
+    }
+
+    /// What is known of the file with these contents at the path that `facts` are about.
+    pub fn label(&self, facts: &PathFacts, contents: &str) -> Label<'static> {
+        let path = &facts.path;
         let candidates = self.linguist.candidates(path, contents);
         let language = match candidates.languages[..] {
             [] => None,
             [one] => Some((one, candidates.method)),
             ref several => Some((self.tie_break.decide(self.linguist, several, contents), Method::TieBreak)),
         };
-        let (vendored, generated) = (self.linguist.is_vendored(path), self.generated.rule(path, contents));
-        Label { language, vendored, generated }
+        Label { language, vendored: facts.vendored, generated: facts.generated.rule(contents) }
     }
 }
