@@ -2,4 +2,5 @@
 
 pub mod author;
 pub mod language;
+pub mod license;
 pub mod message;

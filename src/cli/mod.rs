@@ -4,6 +4,7 @@ mod config;
 mod display;
 mod export;
 mod languages;
+mod licenses;
 mod mine;
 mod show;
 mod stats;
@@ -50,6 +51,8 @@ enum Command {
     Export(export::Args),
     /// List languages, or say which one a file is in.
     Languages(languages::Args),
+    /// List licences, or say which ones files are under.
+    Licenses(licenses::Args),
     /// Make the index of a store again from its manifests.
     Reindex {
         /// The store.
@@ -145,6 +148,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Verify(args) => verify::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Languages(args) => languages::run(&args),
+        Command::Licenses(args) => licenses::run(&args),
         Command::Config(args) => config::run(&args, &file, &command),
         Command::Reindex { store } => {
             let store = store::Store::create(&store, &|| false)?;

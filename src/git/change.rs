@@ -44,6 +44,8 @@ pub struct Change {
     pub new: Option<File>,
     /// Of a rename: how much of the larger file is in both.
     pub similarity_percent: u8,
+    /// Position of the directory that it is in, in [`Changes::directories`].
+    pub directory: u32,
 }
 
 /// What a commit changes.
@@ -53,6 +55,19 @@ pub struct Changes {
     pub regular: Vec<Change>,
     /// The account of all the others.
     pub skipped: Counts,
+    /// The directories that were compared, each after its parent; the first is the root.
+    pub directories: Vec<Directory>,
+}
+
+/// A directory at the commit (of one that the commit removes: before it), with the files in it that were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Directory {
+    /// Position of the directory that it is in.
+    pub parent: Option<u32>,
+    /// Its path, without a slash at the end; empty for the root.
+    pub path: Box<[u8]>,
+    /// Names and blobs of the regular files that [`TreeDiff`]'s `notable` takes, in tree order.
+    pub notable: Vec<(Box<[u8]>, ObjectId)>,
 }
 
 impl Changes {
@@ -72,8 +87,11 @@ pub struct TreeDiff<'a> {
     objects: &'a Objects,
     hash: HashKind,
     changes_max: usize,
+    notable: fn(&[u8]) -> bool,
     path: Vec<u8>,
     changes: Changes,
+    /// Position of the directory that is being compared.
+    directory: u32,
 }
 
 /// git's canonical modes (`canon_mode` in git's cache.h).
@@ -93,9 +111,10 @@ struct Entry<'t> {
 }
 
 impl<'a> TreeDiff<'a> {
-    /// A comparison that gives up on commits of more than `changes_max` changed paths.
-    pub fn new(objects: &'a Objects, hash: HashKind, changes_max: usize) -> Self {
-        TreeDiff { objects, hash, changes_max, path: Vec::new(), changes: Changes::default() }
+    /// A comparison that gives up on commits of more than `changes_max` changed paths. In every directory that it
+    /// compares it also lists the files whose name is `notable`.
+    pub fn new(objects: &'a Objects, hash: HashKind, changes_max: usize, notable: fn(&[u8]) -> bool) -> Self {
+        TreeDiff { objects, hash, changes_max, notable, path: Vec::new(), changes: Changes::default(), directory: 0 }
     }
 
     /// What turns the tree `old` (none: the empty tree) into the tree `new`.
@@ -109,7 +128,7 @@ impl<'a> TreeDiff<'a> {
             (Ok(old), Ok(new)) => (old.unwrap_or_default(), new),
             (Err(error), _) | (_, Err(error)) => return Err(error.skip()),
         };
-        self.merge(&old, &new, 0)?;
+        self.merge(&old, &new, None, 0)?;
         Ok(std::mem::take(&mut self.changes))
     }
 
@@ -121,11 +140,23 @@ impl<'a> TreeDiff<'a> {
         Ok(buffer)
     }
 
-    fn merge(&mut self, old: &[u8], new: &[u8], depth: usize) -> Result<(), Skip> {
+    fn merge(&mut self, old: &[u8], new: &[u8], parent: Option<u32>, depth: usize) -> Result<(), Skip> {
+        let here = u32::try_from(self.changes.directories.len()).unwrap_or(u32::MAX);
+        let path = self.path.as_slice().into();
+        self.changes.directories.push(Directory { parent, path, notable: Vec::new() });
+        let result = self.merge_entries(old, new, here, depth);
+        self.directory = parent.unwrap_or(0);
+        result
+    }
+
+    fn merge_entries(&mut self, old: &[u8], new: &[u8], here: u32, depth: usize) -> Result<(), Skip> {
         let (mut old_rest, mut new_rest) = (old, new);
         let mut left = self.next(&mut old_rest);
         let mut right = self.next(&mut new_rest);
         loop {
+            self.directory = here;
+            // An entry may come by again while the other side catches up; `note` takes it once.
+            self.note(if new.is_empty() { left } else { right }, here);
             match (left, right) {
                 (None, None) => return Ok(()),
                 (Some(l), Some(r)) if l.same_name(&r) => {
@@ -144,6 +175,17 @@ impl<'a> TreeDiff<'a> {
                     right = self.next(&mut new_rest);
                 }
                 (Some(_), None) => unreachable!("an entry alone on the left is before nothing on the right"),
+            }
+        }
+    }
+
+    fn note(&mut self, entry: Option<Entry<'_>>, here: u32) {
+        if let Some(Entry { name, mode: Mode::Regular { .. }, id }) = entry
+            && (self.notable)(name)
+        {
+            let notable = &mut self.changes.directories[here as usize].notable;
+            if notable.last().is_none_or(|(last, _)| **last != *name) {
+                notable.push((name.into(), id));
             }
         }
     }
@@ -186,7 +228,7 @@ impl<'a> TreeDiff<'a> {
     fn subtree(&mut self, old: Option<Entry<'_>>, new: Option<Entry<'_>>, depth: usize) -> Result<(), Skip> {
         let read = |entry: Option<Entry<'_>>| entry.map_or(Ok(Vec::new()), |entry| self.tree(entry.id));
         match (read(old), read(new)) {
-            (Ok(old), Ok(new)) => self.merge(&old, &new, depth + 1),
+            (Ok(old), Ok(new)) => self.merge(&old, &new, Some(self.directory), depth + 1),
             (Err(error), _) | (_, Err(error)) => {
                 self.changes.skipped.skip(error.skip());
                 Ok(())
@@ -224,6 +266,7 @@ impl<'a> TreeDiff<'a> {
             old: old.map(file),
             new: new.map(file),
             similarity_percent: 0,
+            directory: self.directory,
         });
     }
 }

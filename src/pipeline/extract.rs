@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashSet,
+    rc::Rc,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -11,17 +12,21 @@ use gix::{
     objs::{CommitRef, Kind},
 };
 
-use super::{ordered::ordered, recipe::Recipe};
+use super::{
+    license::{Directories, Found, Resolver, is_evidence},
+    ordered::ordered,
+    recipe::Recipe,
+};
 use crate::{
     classify::{
         author::Authors,
         language::{Languages, PathFacts, commitpack::CommitPackLanguages},
-        message,
+        license, message,
     },
     git::{
         self,
         blobs::{Blobs, read},
-        change::{Change, Changes, TreeDiff},
+        change::{Change, Changes, Directory, TreeDiff},
         diff, rename,
         repository::{Objects, Repository},
         text,
@@ -47,6 +52,8 @@ pub struct Candidate {
     pub commit: u32,
     /// The change.
     pub change: Change,
+    /// Position in [`Plan::directories`] of the nearest directory that says something about licences.
+    pub directory: Option<u32>,
 }
 
 /// Everything that is known before a blob is read.
@@ -57,6 +64,8 @@ pub struct Plan {
     pub files_changed: Vec<u32>,
     /// Candidates in the order of rows: by path, then by commit time and id.
     pub candidates: Vec<Candidate>,
+    /// Directories with licence texts or package metadata.
+    pub directories: Vec<Directory>,
     /// The account of changes that were decided without reading a blob.
     pub early: Counts,
     /// The account of commits that gave nothing to compare.
@@ -89,14 +98,16 @@ pub fn plan(
     let mut plan = Plan {
         files_changed: vec![0; total],
         candidates: Vec::new(),
+        directories: Vec::new(),
         early: Counts::default(),
         commits_skipped: skipped,
         commits_decided: HashSet::new(),
         commits: Vec::new(),
     };
+    let mut directories = Directories::default();
     let compare = |objects: &mut Objects, block: u64| -> Result<Vec<Result<Compared, Skip>>, git::Error> {
         let from = block as usize * COMMITS_PER_BLOCK;
-        let mut differ = TreeDiff::new(objects, repository.hash(), recipe.commit_changes_max);
+        let mut differ = TreeDiff::new(objects, repository.hash(), recipe.commit_changes_max, is_evidence);
         let mut compared = Vec::new();
         for commit in &commits[from..total.min(from + COMMITS_PER_BLOCK)] {
             if interrupt.load(Ordering::Relaxed) {
@@ -129,7 +140,7 @@ pub fn plan(
         compare,
         |block, compared| {
             for (at, compared) in compared.into_iter().enumerate() {
-                plan.add(block as usize * COMMITS_PER_BLOCK + at, compared, recipe);
+                plan.add(block as usize * COMMITS_PER_BLOCK + at, compared, recipe, &mut directories);
             }
             progress(((block + 1) * COMMITS_PER_BLOCK as u64).min(total as u64), total as u64);
             Ok(())
@@ -140,6 +151,7 @@ pub fn plan(
         a.change.path.cmp(&b.change.path).then_with(|| key(a).cmp(&key(b)))
     });
     plan.commits = commits;
+    plan.directories = directories.into_list();
     Ok(plan)
 }
 
@@ -150,7 +162,7 @@ struct Compared {
 }
 
 impl Plan {
-    fn add(&mut self, commit: usize, compared: Result<Compared, Skip>, recipe: &Recipe) {
+    fn add(&mut self, commit: usize, compared: Result<Compared, Skip>, recipe: &Recipe, directories: &mut Directories) {
         let number = u32::try_from(commit).unwrap_or(u32::MAX);
         let Compared { files_changed, changes } = match compared {
             Ok(compared) if compared.files_changed > 0 => compared,
@@ -162,9 +174,11 @@ impl Plan {
         };
         self.files_changed[commit] = u32::try_from(files_changed).unwrap_or(u32::MAX);
         self.early.add(&changes.skipped);
+        let positions = directories.add(changes.directories);
         for change in changes.regular {
             if recipe.kinds.contains(&change.kind) {
-                self.candidates.push(Candidate { commit: number, change });
+                let directory = positions.get(change.directory as usize).copied().flatten();
+                self.candidates.push(Candidate { commit: number, change, directory });
             } else {
                 self.early.skip(match change.kind {
                     ChangeKind::Modified => Skip::KindModified,
@@ -214,12 +228,24 @@ pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
         commitpack: &commitpack,
         languages: Languages::builtin(),
         path: PathFacts::default(),
+        licenses: Resolver::new(&plan.directories),
+        declared: recipe.license.as_deref().map(declared).map(Rc::new),
         blobs: Blobs::new(repository.objects(), recipe.blob_bytes_max),
         rows: RowsBuilder::default(),
         buffer: Vec::new(),
     };
     let work = |extractor: &mut Extractor<'_>, number: u64| extractor.block(number, interrupt);
     ordered(threads, from..plan.blocks(), start, work, consume)
+}
+
+/// A licence that the source list declares; what is no SPDX expression is kept as a reference of its own.
+fn declared(text: &str) -> Found {
+    let expression = license::expression(text).or_else(|| license::expression(&text.to_uppercase()));
+    let expression = expression.unwrap_or_else(|| {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '-' };
+        format!("LicenseRef-{}", text.chars().map(plain).collect::<String>())
+    });
+    Found { expression, path: None, method: license::Method::Declared, confidence: 0.5 }
 }
 
 struct Extractor<'a> {
@@ -232,6 +258,9 @@ struct Extractor<'a> {
     languages: Languages,
     /// Rows come sorted by path, so these serve many of them.
     path: PathFacts,
+    licenses: Resolver<'a>,
+    /// What the source list says, for files of which nothing else is known.
+    declared: Option<Rc<Found>>,
     blobs: Blobs,
     rows: RowsBuilder,
     buffer: Vec<u8>,
@@ -297,7 +326,11 @@ impl Extractor<'_> {
         if self.path.path != new_path {
             self.path = self.languages.for_path(new_path);
         }
-        let label = self.languages.label(&self.path, new.as_deref().or(old.as_deref()).map_or("", |t| t.text.as_str()));
+        let contents = new.as_deref().or(old.as_deref()).map_or("", |t| t.text.as_str());
+        let license = self.licenses.resolve(self.blobs.objects(), candidate.directory, new_path, contents);
+        let license = license.or_else(|| self.declared.clone());
+        let commitpack_license = license.as_ref().and_then(|found| license::commitpack_name(&found.expression));
+        let label = self.languages.label(&self.path, contents);
         let reverts = message::reverts(&facts.message);
         let unified =
             diff::unified(change, old.as_deref().map(|t| t.text.as_str()), new.as_deref().map(|t| t.text.as_str()));
@@ -319,7 +352,7 @@ impl Extractor<'_> {
             subject: message::subject(&message),
             message: &message,
             lang: self.commitpack.lang(new_path),
-            license: self.recipe.license.as_deref(),
+            license: commitpack_license.as_deref(),
             repos: self.name,
             diff: &unified.text,
             parent: parent.as_deref(),
@@ -345,6 +378,10 @@ impl Extractor<'_> {
             committer_name: committer_name.as_deref(),
             committer_email: committer_email.as_deref(),
             language: label.language.map(|(id, _)| self.languages.linguist().language(id).name.as_str()),
+            license_spdx: license.as_ref().map(|found| found.expression.as_str()),
+            license_path: license.as_ref().and_then(|found| found.path.as_deref()),
+            license_method: license.as_ref().map(|found| found.method.as_str()),
+            license_confidence: license.as_ref().map(|found| found.confidence),
             vendored: Some(label.vendored),
             generated: label.generated,
             ..Sample::default()

@@ -2,6 +2,7 @@
 
 pub mod export;
 pub mod extract;
+pub mod license;
 pub mod mine;
 mod ordered;
 pub mod recipe;

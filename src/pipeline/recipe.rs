@@ -78,9 +78,15 @@ impl Recipe {
 
 /// The digest of the compiled-in tables.
 pub fn catalog_digest() -> String {
-    use crate::classify::{author, language};
+    use crate::classify::{author, language, license};
     let mut hasher = blake3::Hasher::new();
-    let tables = [author::TABLE, language::commitpack::TABLE, language::generated::TABLE, language::tie_break::TABLE];
+    let tables = [
+        author::TABLE,
+        language::commitpack::TABLE,
+        language::generated::TABLE,
+        language::tie_break::TABLE,
+        license::TABLE,
+    ];
     for table in tables.iter().chain(&language::linguist::TABLES) {
         hasher.update(&(table.len() as u64).to_le_bytes());
         hasher.update(table.as_bytes());

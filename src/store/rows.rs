@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, LargeStringArray, ListArray, RecordBatch, StringArray,
-    UInt32Array,
+    Array, ArrayRef, BooleanArray, Float32Array, Int32Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
+    StringArray, UInt32Array,
     builder::{
-        BooleanBuilder, Int32Builder, Int64Builder, LargeStringBuilder, ListBuilder, StringBuilder, UInt32Builder,
+        BooleanBuilder, Float32Builder, Int32Builder, Int64Builder, LargeStringBuilder, ListBuilder, StringBuilder,
+        UInt32Builder,
     },
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
@@ -113,7 +114,8 @@ columns! {
     old_encoding: MaybeText, new_encoding: MaybeText, message_encoding: Text, author_time: Seconds, author_zone: Minutes,
     commit_time: Seconds, commit_zone: Minutes, author_kind: Text, author_label: MaybeText, reverts: Texts,
     reverts_subject: MaybeText, author_name: MaybeText, author_email: MaybeText, committer_name: MaybeText,
-    committer_email: MaybeText, language: MaybeText, license_spdx: MaybeText, message_language: MaybeText,
+    committer_email: MaybeText, language: MaybeText, license_spdx: MaybeText, license_path: MaybeText, license_method: MaybeText,
+    license_confidence: MaybeShare, message_language: MaybeText,
     vendored: MaybeFlag, generated: MaybeText,
 }
 
@@ -213,6 +215,22 @@ impl Column for MaybeFlag {
         builder.append_option(*value);
     }
     fn value(array: &Self::Array, at: usize) -> Option<bool> {
+        array.is_valid(at).then(|| array.value(at))
+    }
+}
+
+struct MaybeShare;
+impl Column for MaybeShare {
+    type Builder = Float32Builder;
+    type Array = Float32Array;
+    type Value<'a> = Option<f32>;
+    fn field(name: &str) -> Field {
+        Field::new(name, DataType::Float32, true)
+    }
+    fn append(builder: &mut Self::Builder, value: &Option<f32>) {
+        builder.append_option(*value);
+    }
+    fn value(array: &Self::Array, at: usize) -> Option<f32> {
         array.is_valid(at).then(|| array.value(at))
     }
 }

@@ -1,0 +1,506 @@
+//! Licences: what texts, headers and package metadata say, as SPDX expressions, and what that asks of a user.
+
+pub mod metadata;
+pub mod text;
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use serde::Deserialize;
+
+/// The compiled-in table.
+pub const TABLE: &str = include_str!("../../../languages/licenses.toml");
+
+/// Who may use what is under a licence, from the least restrictive on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Use {
+    /// Everyone.
+    All,
+    /// For research and teaching.
+    Academic,
+    /// Not for commercial ends.
+    NonCommercial,
+    /// Nothing is known, or it is under terms of its own.
+    Unspecified,
+}
+
+/// What a licence asks, the most restrictive of each for several that hold at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Class {
+    /// Whether the policy `permissive` leaves it out.
+    pub restricted: bool,
+    /// Who may use it.
+    pub users: Use,
+    /// Whether works made of it come under the same licence.
+    pub share_alike: bool,
+    /// Whether the notice has to stay.
+    pub attribution: bool,
+}
+
+impl Class {
+    /// Of what nothing is known.
+    pub const UNKNOWN: Class =
+        Class { restricted: true, users: Use::Unspecified, share_alike: true, attribution: true };
+
+    fn and(self, other: Class) -> Class {
+        Class {
+            restricted: self.restricted || other.restricted,
+            users: self.users.max(other.users),
+            share_alike: self.share_alike || other.share_alike,
+            attribution: self.attribution || other.attribution,
+        }
+    }
+}
+
+/// A licence of the table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct License {
+    /// SPDX identifier.
+    pub id: String,
+    #[serde(default)]
+    every: Vec<String>,
+    #[serde(default)]
+    none: Vec<String>,
+    #[serde(default)]
+    headers: Vec<String>,
+    #[serde(rename = "use")]
+    users: Use,
+    attribution: bool,
+    share_alike: bool,
+    permissive: bool,
+}
+
+impl License {
+    /// What it asks.
+    pub fn class(&self) -> Class {
+        let Self { users, attribution, share_alike, permissive, .. } = *self;
+        Class { restricted: !permissive, users, share_alike, attribution }
+    }
+
+    fn is_text(&self, normalized: &str) -> bool {
+        !self.every.is_empty()
+            && self.every.iter().all(|phrase| normalized.contains(phrase.as_str()))
+            && !self.none.iter().any(|phrase| normalized.contains(phrase.as_str()))
+    }
+
+    fn is_header(&self, normalized: &str) -> bool {
+        self.header_len(normalized) > 0
+    }
+
+    fn header_len(&self, normalized: &str) -> usize {
+        let found = self.headers.iter().filter(|phrase| normalized.contains(phrase.as_str()));
+        found.map(String::len).max().unwrap_or(0)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    license: Vec<License>,
+}
+
+/// The table, ready to be asked.
+pub struct Licenses {
+    licenses: Vec<License>,
+    by_id: HashMap<String, usize>,
+}
+
+impl Licenses {
+    /// The compiled-in table.
+    pub fn builtin() -> &'static Self {
+        static BUILTIN: OnceLock<Licenses> = OnceLock::new();
+        BUILTIN.get_or_init(|| Self::new(TABLE).expect("a test reads the compiled-in table"))
+    }
+
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// It is not valid.
+    pub fn new(table: &str) -> Result<Self, String> {
+        let Table { mut license } = toml::from_str(table).map_err(|e| e.to_string())?;
+        for each in &mut license {
+            for phrase in each.every.iter_mut().chain(&mut each.none).chain(&mut each.headers) {
+                *phrase = text::normalized(phrase);
+            }
+        }
+        let by_id = license.iter().enumerate().map(|(at, license)| (license.id.clone(), at)).collect();
+        Ok(Licenses { licenses: license, by_id })
+    }
+
+    /// All licences, sorted by id.
+    pub fn all(&self) -> impl Iterator<Item = &License> {
+        self.licenses.iter()
+    }
+
+    /// The licence of this SPDX identifier.
+    pub fn find(&self, id: &str) -> Option<&License> {
+        self.by_id.get(id).map(|at| &self.licenses[*at])
+    }
+
+    /// What an SPDX expression asks: of an AND the most restrictive parts, of an OR the least restrictive side.
+    pub fn class(&self, expression: &str) -> Class {
+        let Ok(parsed) = spdx::Expression::parse_mode(expression, spdx::ParseMode::LAX) else { return Class::UNKNOWN };
+        let mut stack: Vec<Class> = Vec::new();
+        for node in parsed.iter() {
+            match node {
+                spdx::expression::ExprNode::Req(req) => stack.push(self.class_of(&req.req.to_string())),
+                spdx::expression::ExprNode::Op(op) => {
+                    let (Some(right), Some(left)) = (stack.pop(), stack.pop()) else { return Class::UNKNOWN };
+                    stack.push(match op {
+                        spdx::expression::Operator::And => left.and(right),
+                        spdx::expression::Operator::Or => left.min(right),
+                    });
+                }
+            }
+        }
+        stack.pop().unwrap_or(Class::UNKNOWN)
+    }
+
+    fn class_of(&self, requirement: &str) -> Class {
+        let plain = requirement.split(" WITH ").next().unwrap_or(requirement);
+        let known = self.find(requirement).or_else(|| self.find(plain)).map(License::class);
+        // A licence that only SPDX's list knows: its terms were not read, so it is not called permissive.
+        known.unwrap_or(Class::UNKNOWN)
+    }
+}
+
+/// `text` as an SPDX expression in the list's spelling: imprecise and deprecated names become precise ones, a slash is
+/// an OR. `None` where it is none.
+pub fn expression(text: &str) -> Option<String> {
+    let mode = spdx::ParseMode {
+        allow_slash_as_or_operator: true,
+        allow_imprecise_license_names: true,
+        allow_postfix_plus_on_gpl: true,
+        allow_deprecated: true,
+        allow_unknown: false,
+    };
+    let parsed = spdx::Expression::parse_mode(text.trim(), mode).ok()?;
+    let mut stack: Vec<(String, bool)> = Vec::new();
+    for node in parsed.iter() {
+        match node {
+            spdx::expression::ExprNode::Req(req) => stack.push((precise(&req.req.to_string()), false)),
+            spdx::expression::ExprNode::Op(op) => {
+                let ((right, right_or), (left, left_or)) = (stack.pop()?, stack.pop()?);
+                let is_or = matches!(op, spdx::expression::Operator::Or);
+                let inside = |text: String, or: bool| if or && !is_or { format!("({text})") } else { text };
+                let word = if is_or { "OR" } else { "AND" };
+                stack.push((format!("{} {word} {}", inside(left, left_or), inside(right, right_or)), is_or));
+            }
+        }
+    }
+    stack.pop().map(|(text, _)| text)
+}
+
+/// SPDX's replacements for the identifiers of the GNU licences that it deprecated.
+fn precise(id: &str) -> String {
+    let gnu = ["GPL-", "LGPL-", "AGPL-", "GFDL-"].iter().any(|family| id.starts_with(family));
+    match id.strip_suffix('+') {
+        Some(base) if gnu => format!("{base}-or-later"),
+        None if gnu && !id.contains("-only") && !id.contains("-or-later") && !id.contains(" WITH ") => {
+            format!("{id}-only")
+        }
+        _ => id.to_owned(),
+    }
+}
+
+/// The name that CommitPack has for an expression: the identifier in lower case, without `-only` and `-or-later`. Of
+/// several in an OR, the first; several in an AND have none.
+pub fn commitpack_name(expression: &str) -> Option<String> {
+    let first = expression.split(" OR ").next().unwrap_or(expression).trim_matches(['(', ')']);
+    if first.contains(" AND ") {
+        return None;
+    }
+    let id = first.split(" WITH ").next().unwrap_or(first).to_ascii_lowercase();
+    Some(id.trim_end_matches("-only").trim_end_matches("-or-later").to_owned())
+}
+
+/// How a licence was found, from the strongest evidence on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `SPDX-License-Identifier` in the file itself.
+    Tag,
+    /// A notice in the file itself.
+    Header,
+    /// A licence file in the nearest directory that has one.
+    Text,
+    /// Package metadata in the nearest directory that has some.
+    Metadata,
+    /// The source list says so.
+    Declared,
+}
+
+impl Method {
+    /// The name in the `license_method` column.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Tag => "tag",
+            Method::Header => "header",
+            Method::Text => "text",
+            Method::Metadata => "metadata",
+            Method::Declared => "declared",
+        }
+    }
+}
+
+/// Whether a file name is one of those that licence texts have, in any spelling that is common.
+pub fn is_text_name(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let stem = lower.split('.').next().unwrap_or(&lower);
+    let starts = ["license", "licence", "copying", "unlicense", "unlicence", "copyright", "mit-license", "ofl"];
+    let ends = ["-license", "_license", "-licence", "_licence"];
+    let named = starts.iter().any(|start| stem.starts_with(start)) || ends.iter().any(|end| stem.ends_with(end));
+    let code = [
+        ".rs",
+        ".py",
+        ".js",
+        ".ts",
+        ".tsx",
+        ".jsx",
+        ".c",
+        ".h",
+        ".cpp",
+        ".hpp",
+        ".cc",
+        ".go",
+        ".java",
+        ".rb",
+        ".php",
+        ".cs",
+        ".kt",
+        ".swift",
+        ".json",
+        ".yml",
+        ".yaml",
+        ".toml",
+        ".lock",
+        ".xml",
+        ".css",
+        ".scss",
+        ".png",
+        ".svg",
+        ".jpg",
+        ".pl",
+        ".pm",
+        ".sh",
+        ".sql",
+        ".vue",
+        ".scala",
+        ".lua",
+        ".ex",
+        ".exs",
+        ".erl",
+        ".hs",
+        ".m",
+        ".mm",
+        ".properties",
+        ".po",
+    ];
+    // What a project takes from others, and what is not about its code.
+    let other =
+        ["third", "3rd", "thirdparty", "vendor", "dependenc", "bundled", "notice", "header", "template", "checker"];
+    let docs = [
+        "-docs",
+        "-doc",
+        "-documentation",
+        "-fonts",
+        "-font",
+        "-assets",
+        "-logo",
+        "-data",
+        "-images",
+        "-art",
+        "-content",
+    ];
+    named
+        && !code.iter().any(|end| lower.ends_with(end))
+        && !other.iter().any(|word| lower.contains(word))
+        && !docs.iter().any(|word| lower.contains(word) || lower.contains(&word.replace('-', ".")))
+}
+
+/// Puts together what the licence files of one directory hold: `(file name, licences in it, whether it offers a choice)`.
+/// `None` where no licence is known.
+pub fn combine(mut files: Vec<(String, Vec<String>, bool)>) -> Option<String> {
+    // A file that only points to the others says nothing by itself.
+    let pointer = files.iter().any(|(_, found, choice)| found.is_empty() && *choice);
+    files.retain(|(_, found, _)| !found.is_empty());
+    files.sort();
+    let mut parts: Vec<(String, bool)> = Vec::new();
+    for (name, found, choice) in &files {
+        let mut found = found.clone();
+        // The GNU LGPL 3 is written as an addition to the GPL 3, and its text is often in one file with that.
+        if found.iter().any(|id| id.starts_with("LGPL-3.0")) {
+            found.retain(|id| !id.starts_with("GPL-3.0"));
+        }
+        let together = found.join(if *choice && found.len() > 1 { " OR " } else { " AND " });
+        let named = names_its_license(name);
+        if !parts.iter().any(|(known, _)| *known == together) {
+            parts.push((together, named));
+        }
+    }
+    if parts.iter().any(|(id, _)| id.starts_with("LGPL-")) {
+        parts.retain(|(id, _)| !id.starts_with("GPL-"));
+    }
+    // Names such as LICENSE-MIT and LICENSE-APACHE offer a choice by custom. Where one of them is copyleft, parts of the
+    // project may be under each of them as well, so that only words count.
+    let copyleft = |text: &str| Licenses::builtin().class(text).share_alike;
+    let choice = pointer || parts.iter().all(|(text, named)| *named && !copyleft(text));
+    let several = parts.len() > 1;
+    let (word, other) = if choice { (" OR ", " AND ") } else { (" AND ", " OR ") };
+    let inside = |text: String| if several && text.contains(other) { format!("({text})") } else { text };
+    let all: Vec<String> = parts.into_iter().map(|(text, _)| inside(text)).collect();
+    (!all.is_empty()).then(|| all.join(word))
+}
+
+/// `LICENSE-MIT`, `LICENSE.apache`, `MIT-LICENSE`: the name says which one it is, so there are others to choose from.
+fn names_its_license(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let plain = [
+        "license",
+        "licence",
+        "copying",
+        "unlicense",
+        "unlicence",
+        "copyright",
+        "txt",
+        "md",
+        "rst",
+        "html",
+        "text",
+        "markdown",
+        "adoc",
+    ];
+    words.into_iter().any(|word| !plain.contains(&word)) || lower.starts_with("unlicen")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_strict_and_known_to_spdx() {
+        let licenses = Licenses::builtin();
+        let ids: Vec<&str> = licenses.all().map(|license| license.id.as_str()).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        for license in licenses.all() {
+            let known =
+                license.id.starts_with("LicenseRef-") || expression(&license.id).as_deref() == Some(&license.id);
+            assert!(known || license.id == "MIT-open-group", "{}", license.id);
+            assert!(!license.every.is_empty() || !license.headers.is_empty(), "{}", license.id);
+            let id = license.id.split(" WITH ").next().and_then(spdx::license_id);
+            if license.permissive {
+                assert!(!license.share_alike && license.users == Use::All, "{}", license.id);
+                assert!(id.is_none_or(|id| !id.is_copyleft()), "{}", license.id);
+            }
+        }
+        assert!(Licenses::new("[[license]]\nid = \"x\"\n").is_err());
+    }
+
+    #[test]
+    fn expressions_get_the_lists_spelling() {
+        for (text, expected) in [
+            ("MIT", Some("MIT")),
+            ("mit/apache-2.0", None),
+            ("MIT/Apache-2.0", Some("MIT OR Apache-2.0")),
+            ("GPL-2.0", Some("GPL-2.0-only")),
+            ("GPL-2.0+", Some("GPL-2.0-or-later")),
+            ("(MIT OR Apache-2.0) AND BSD-3-Clause", Some("(MIT OR Apache-2.0) AND BSD-3-Clause")),
+            ("Apache-2.0 WITH LLVM-exception", Some("Apache-2.0 WITH LLVM-exception")),
+            ("see LICENSE", None),
+            ("", None),
+        ] {
+            assert_eq!(expression(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn classes_follow_and_and_or() {
+        let restricted = |text: &str| Licenses::builtin().class(text).restricted;
+        for (text, expected) in [
+            ("MIT", false),
+            ("MIT OR GPL-2.0-only", false),
+            ("MIT AND GPL-2.0-only", true),
+            ("(MIT OR GPL-2.0-only) AND Apache-2.0", false),
+            ("(MIT AND GPL-2.0-only) OR MPL-2.0", true),
+            ("GPL-2.0-only WITH Classpath-exception-2.0", true),
+            ("LicenseRef-RSALv2 OR SSPL-1.0", true),
+            ("Aladdin", true),
+            ("nonsense", true),
+        ] {
+            assert_eq!(restricted(text), expected, "{text}");
+        }
+        assert_eq!(Licenses::builtin().class("CC-BY-NC-4.0").users, Use::NonCommercial);
+        assert!(Licenses::builtin().class("MIT AND MPL-2.0").share_alike);
+        assert!(!Licenses::builtin().class("0BSD").attribution);
+    }
+
+    #[test]
+    fn files_of_a_directory_add_up() {
+        let check = |files: &[(&str, &[&str], bool)], expected: Option<&str>| {
+            let files = files.iter().map(|(name, found, choice)| {
+                ((*name).to_owned(), found.iter().map(|id| (*id).to_owned()).collect(), *choice)
+            });
+            assert_eq!(combine(files.collect()).as_deref(), expected);
+        };
+        check(&[("LICENSE", &["MIT"], false)], Some("MIT"));
+        check(
+            &[("LICENSE-APACHE", &["Apache-2.0"], false), ("LICENSE-MIT", &["MIT"], false)],
+            Some("Apache-2.0 OR MIT"),
+        );
+        check(
+            &[("COPYING", &[], true), ("LICENSE-MIT", &["MIT"], false), ("UNLICENSE", &["Unlicense"], false)],
+            Some("MIT OR Unlicense"),
+        );
+        check(
+            &[("GPL-LICENSE", &["GPL-2.0-only"], false), ("MIT-LICENSE", &["MIT"], false)],
+            Some("GPL-2.0-only AND MIT"),
+        );
+        check(&[("LICENSE", &["MIT"], false), ("COPYING", &["GPL-2.0-only"], false)], Some("GPL-2.0-only AND MIT"));
+        check(
+            &[("COPYING", &["GPL-3.0-only"], false), ("COPYING.LESSER", &["LGPL-3.0-only"], false)],
+            Some("LGPL-3.0-only"),
+        );
+        check(&[("LICENSE", &["LicenseRef-RSALv2", "SSPL-1.0"], true)], Some("LicenseRef-RSALv2 OR SSPL-1.0"));
+        check(&[("LICENSE", &[], false)], None);
+    }
+
+    #[test]
+    fn names_of_license_files() {
+        for name in [
+            "LICENSE",
+            "licence.md",
+            "COPYING.LESSER",
+            "MIT-LICENSE.txt",
+            "LICENSE-APACHE",
+            "UNLICENSE",
+            "COPYRIGHT",
+            "LICENSE.BSD",
+        ] {
+            assert!(is_text_name(name), "{name}");
+        }
+        for name in [
+            "license.rs",
+            "LICENSE-3RD-PARTY.txt",
+            "LICENSE-docs",
+            "licensing.py",
+            "README",
+            "license_checker.sh",
+            "NOTICE",
+        ] {
+            assert!(!is_text_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn commitpack_names() {
+        for (expression, name) in [
+            ("MIT", Some("mit")),
+            ("GPL-2.0-or-later", Some("gpl-2.0")),
+            ("Apache-2.0 OR MIT", Some("apache-2.0")),
+            ("MIT AND ISC", None),
+        ] {
+            assert_eq!(commitpack_name(expression).as_deref(), name);
+        }
+    }
+}

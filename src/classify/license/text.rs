@@ -1,0 +1,95 @@
+//! Knows licence texts, and the notices at the head of source files, by phrases that tell them apart.
+
+use super::{License, Licenses};
+
+/// Where a source file's notice is looked for, in bytes.
+const HEADER_BYTES_MAX: usize = 4096;
+
+/// Longest licence file that is read, in bytes. The longest text of the table has 35 kB; collections of many go on.
+pub const TEXT_BYTES_MAX: usize = 512 * 1024;
+
+/// Lower case, with everything but letters and digits as one space, and a space at either end.
+pub fn normalized(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push(' ');
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            out.push(c.to_ascii_lowercase());
+        } else if c.is_alphanumeric() {
+            out.extend(c.to_lowercase());
+        } else if !out.ends_with(' ') {
+            out.push(' ');
+        }
+    }
+    if !out.ends_with(' ') {
+        out.push(' ');
+    }
+    out
+}
+
+impl Licenses {
+    /// The licences whose texts `text` holds, in the order of the table. A text that offers a choice between them says
+    /// so in words; the second value is whether it does.
+    pub fn in_text<'t>(&'t self, text: &str) -> (Vec<&'t License>, bool) {
+        let mut end = text.len().min(TEXT_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let text = normalized(&text[..end]);
+        let mut found: Vec<&License> = self.all().filter(|license| license.is_text(&text)).collect();
+        let choices = [" at your option ", " at your choice ", " dual licensed ", " either of the ", " choose either "];
+        let choice = choices.iter().any(|phrase| text.contains(phrase));
+        if found.is_empty() && !choice {
+            // Some have the notice that belongs into source files where the text should be.
+            found.extend(self.by_notice(&text));
+        }
+        (found, choice)
+    }
+
+    /// Of the licences whose notice is in a text, the one with the longest phrase, which is the most exact.
+    fn by_notice(&self, normalized: &str) -> Option<&License> {
+        let found = self.all().filter(|license| license.is_header(normalized));
+        found.max_by_key(|license| license.header_len(normalized))
+    }
+
+    /// The licence that the head of a source file names: an SPDX tag, or a notice. The second value is how it was found.
+    pub fn in_header(&self, contents: &str) -> Option<(String, HeaderKind)> {
+        let mut end = contents.len().min(HEADER_BYTES_MAX);
+        while !contents.is_char_boundary(end) {
+            end -= 1;
+        }
+        let head = &contents[..end];
+        if let Some(expression) = tag(head) {
+            return Some((expression, HeaderKind::Tag));
+        }
+        // Nearly no file has a notice, and normalizing costs more than these.
+        if !["icense", "ICENSE", "icence", "ublic domain", "ermission is hereby"].iter().any(|word| head.contains(word))
+        {
+            return None;
+        }
+        let head = normalized(head);
+        self.by_notice(&head)
+            .map(|license| (license.id.clone(), HeaderKind::Notice))
+            .or_else(|| self.all().find(|license| license.is_text(&head)).map(|l| (l.id.clone(), HeaderKind::Notice)))
+    }
+}
+
+/// How a header named its licence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderKind {
+    /// `SPDX-License-Identifier: …`
+    Tag,
+    /// Words.
+    Notice,
+}
+
+/// The expression behind the first SPDX tag, in the spelling of the SPDX licence list.
+fn tag(head: &str) -> Option<String> {
+    let (_, rest) = head.split_once("SPDX-License-Identifier:")?;
+    let line = rest.lines().next()?.trim();
+    // What closes a comment is not part of the expression.
+    let line = ["*/", "-->", "--}}", "#}", "\"\"\"", "'''", "*)", "-}"]
+        .iter()
+        .fold(line, |line, end| line.trim_end_matches(end).trim_end());
+    super::expression(line.trim_matches(|c: char| matches!(c, '"' | '\'' | ';' | ',' | '.')))
+}

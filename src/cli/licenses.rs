@@ -1,0 +1,109 @@
+//! `gitlode licenses`: the licences that are known, and what files say of theirs.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use super::{Error, print, stats::new_table};
+use crate::classify::license::{Licenses, combine, is_text_name, metadata};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<LicensesCommand>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(clap::Subcommand)]
+enum LicensesCommand {
+    /// List the licences and their classes (the default).
+    List,
+    /// Say which licence files are under: licence texts, package metadata, or source files with a notice.
+    Check {
+        /// The files; of a directory, all licence texts in it together.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+}
+
+pub fn run(args: &Args) -> Result<(), Error> {
+    match &args.command {
+        None | Some(LicensesCommand::List) => list(args.json),
+        Some(LicensesCommand::Check { paths }) => paths.iter().try_for_each(|path| check(path, args.json)),
+    }
+}
+
+fn list(json: bool) -> Result<(), Error> {
+    let licenses = Licenses::builtin();
+    if json {
+        let list: Vec<_> = licenses.all().map(|l| json!({"id": l.id, "permissive": !l.class().restricted, "use": format!("{:?}", l.class().users), "attribution": l.class().attribution, "share_alike": l.class().share_alike})).collect();
+        return print(&format!("{:#}\n", json!(list)));
+    }
+    let mut table = new_table(&["licence", "permissive", "use", "attribution", "share-alike"]);
+    let word = |yes: bool| if yes { "yes" } else { "no" };
+    for license in licenses.all() {
+        let class = license.class();
+        let users = format!("{:?}", class.users).to_lowercase();
+        let row =
+            [license.id.as_str(), word(!class.restricted), &users, word(class.attribution), word(class.share_alike)];
+        table.add_row(row);
+    }
+    print(&format!("{table}\n"))
+}
+
+fn check(path: &Path, json: bool) -> Result<(), Error> {
+    let (license, method) = if path.is_dir() { (directory(path)?, "text") } else { file(path)? };
+    let class = license.as_deref().map(|license| Licenses::builtin().class(license));
+    let permissive = class.map(|class| !class.restricted);
+    if json {
+        let line =
+            json!({"path": path.to_string_lossy(), "license": license, "method": method, "permissive": permissive});
+        return print(&format!("{line}\n"));
+    }
+    let verdict = match permissive {
+        Some(true) => ", permissive",
+        Some(false) => ", not permissive",
+        None => "",
+    };
+    print(&format!("{}: {} ({method}){verdict}\n", path.display(), license.as_deref().unwrap_or("unknown")))
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    let bytes = fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn file(path: &Path) -> Result<(Option<String>, &'static str), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let contents = read(path)?;
+    if metadata::is_metadata_name(&name) {
+        return Ok((metadata::license(&name, &contents), "metadata"));
+    }
+    let licenses = Licenses::builtin();
+    let (found, choice) = licenses.in_text(&contents);
+    if is_text_name(&name) || !found.is_empty() {
+        let ids = found.iter().map(|license| license.id.clone()).collect();
+        return Ok((combine(vec![(name, ids, choice)]), "text"));
+    }
+    Ok((licenses.in_header(&contents).map(|(id, _)| id), "header"))
+}
+
+fn directory(path: &Path) -> Result<Option<String>, Error> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_text_name(&name) && entry.path().is_file() {
+            let contents = read(&entry.path())?;
+            let (found, choice) = Licenses::builtin().in_text(&contents);
+            files.push((name, found.iter().map(|license| license.id.clone()).collect(), choice));
+        }
+    }
+    Ok(combine(files))
+}
