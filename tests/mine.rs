@@ -606,3 +606,61 @@ fn renames_and_their_diffs_equal_those_of_git() {
         off["changes"]["kept"].as_u64().map(|kept| kept + 1)
     );
 }
+
+#[test]
+fn licenses_are_those_of_the_commit_and_the_path() {
+    let lab = Lab::new();
+    let mit = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated \
+               documentation files. The above copyright notice and this permission notice shall be included.";
+    let script = format!(
+        r#"
+        commit() {{ git add -A; GIT_COMMITTER_DATE="$((1700000000 + $1)) +0000" git commit -q -m "Change everything once more $1"; }}
+        mkdir -p src vendor/lib js
+        printf '{{"license": "ISC"}}' > js/package.json
+        for f in src/a.c src/b.c vendor/lib/c.c js/d.js; do echo 0 > $f; done; commit 0
+        for f in src/a.c src/b.c vendor/lib/c.c js/d.js; do echo 1 > $f; done; commit 1
+        echo '{mit}' > LICENSE; echo 'Mozilla Public License Version 2.0: Covered Software' > vendor/lib/COPYING
+        for f in src/a.c src/b.c vendor/lib/c.c js/d.js; do echo 2 > $f; done; commit 2
+        echo 'Business Source License 1.1' > LICENSE
+        printf '// SPDX-License-Identifier: Apache-2.0\n3\n' > src/b.c
+        echo 'SPDX-License-Identifier: CC0-1.0' > js/d.js.license
+        for f in src/a.c vendor/lib/c.c js/d.js; do echo 3 > $f; done; commit 3
+        "#
+    );
+    lab.repository("r", "sha1", &script);
+    lab.mine("r", "store", &[]);
+    let rows = lab.rows("store");
+    let found: BTreeSet<(i64, &str, &str, &str, &str)> = rows
+        .iter()
+        .filter(|row| ["c", "js"].contains(&text(row, "new_file").rsplit('.').next().expect("an ending")))
+        .map(|row| {
+            let commit = row["commit_time"].as_i64().expect("a time") - 1_700_000_000;
+            (
+                commit,
+                text(row, "new_file"),
+                text(row, "license_spdx"),
+                text(row, "license_method"),
+                text(row, "license_path"),
+            )
+        })
+        .collect();
+    let expected = BTreeSet::from([
+        (1, "js/d.js", "ISC", "metadata", "js/package.json"),
+        (1, "src/a.c", "", "", ""),
+        (1, "src/b.c", "", "", ""),
+        (1, "vendor/lib/c.c", "", "", ""),
+        (2, "js/d.js", "MIT", "text", "LICENSE"),
+        (2, "src/a.c", "MIT", "text", "LICENSE"),
+        (2, "src/b.c", "MIT", "text", "LICENSE"),
+        (2, "vendor/lib/c.c", "MPL-2.0", "text", "vendor/lib/COPYING"),
+        (3, "js/d.js", "CC0-1.0", "tag", "js/d.js.license"),
+        (3, "src/a.c", "BUSL-1.1", "text", "LICENSE"),
+        (3, "src/b.c", "Apache-2.0", "tag", "src/b.c"),
+        (3, "vendor/lib/c.c", "MPL-2.0", "text", "vendor/lib/COPYING"),
+    ]);
+    assert_eq!(found, expected);
+    fs::write(lab.path("list.csv"), "path,license\nr,GPLv9\n").expect("the list can be written");
+    lab.mine("@list.csv", "declared", &[]);
+    let declared = lab.rows("declared").iter().filter(|row| text(row, "license_spdx") == "LicenseRef-gplv9").count();
+    assert_eq!(declared, 3, "what the list says comes last");
+}

@@ -68,9 +68,13 @@ impl Licenses {
             return None;
         }
         let head = normalized(head);
-        self.by_notice(&head)
-            .map(|license| (license.id.clone(), HeaderKind::Notice))
-            .or_else(|| self.all().find(|license| license.is_text(&head)).map(|l| (l.id.clone(), HeaderKind::Notice)))
+        let id = |license: &License| license.id.clone();
+        if head.contains(" your choice of ") {
+            let all: Vec<String> = self.all().filter(|license| license.is_header(&head)).map(id).collect();
+            return (!all.is_empty()).then(|| (all.join(" OR "), HeaderKind::Notice));
+        }
+        let whole_text = || self.all().find(|license| license.is_text(&head));
+        self.by_notice(&head).or_else(whole_text).map(|license| (id(license), HeaderKind::Notice))
     }
 }
 
@@ -92,4 +96,52 @@ fn tag(head: &str) -> Option<String> {
         .iter()
         .fold(line, |line, end| line.trim_end_matches(end).trim_end());
     super::expression(line.trim_matches(|c: char| matches!(c, '"' | '\'' | ';' | ',' | '.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_of_source_files() {
+        let gpl = "/* This program is free software; you can redistribute it and/or modify it under the terms of the\n * GNU \
+                   General Public License as published by the Free Software Foundation; either version 2 of the\n * License, or \
+                   (at your option) any later version. */\n";
+        let redis = "/* Licensed under your choice of the Redis Source Available License 2.0\n * (RSALv2) or the Server Side Public \
+                     License v1 (SSPLv1). */";
+        for (contents, expected) in [
+            ("// SPDX-License-Identifier: GPL-2.0+ */\nint x;\n", Some("GPL-2.0-or-later")),
+            ("<!-- SPDX-License-Identifier: MIT OR Apache-2.0 -->\n", Some("MIT OR Apache-2.0")),
+            ("# SPDX-License-Identifier: nonsense\n", None),
+            (gpl, Some("GPL-2.0-or-later")),
+            (redis, Some("LicenseRef-RSALv2 OR SSPL-1.0")),
+            ("# Licensed under the Apache License, Version 2.0 (the \"License\");\n", Some("Apache-2.0")),
+            ("// Use of this source code is governed by a BSD-style license\n", Some("BSD-3-Clause")),
+            (
+                "// This Source Code Form is subject to the terms of the Mozilla Public\n// License, v. 2.0.\n",
+                Some("MPL-2.0"),
+            ),
+            ("// See LICENSE for the license.\n", None),
+            ("fn main() {}\n", None),
+        ] {
+            assert_eq!(Licenses::builtin().in_header(contents).map(|(id, _)| id).as_deref(), expected, "{contents}");
+        }
+    }
+
+    #[test]
+    fn texts_with_several_licenses() {
+        let mit = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated \
+                   documentation files … The above copyright notice and this permission notice shall be included";
+        let ids = |text: &str| {
+            let (found, choice) = Licenses::builtin().in_text(text);
+            (found.into_iter().map(|license| license.id.as_str()).collect::<Vec<_>>(), choice)
+        };
+        assert_eq!(ids(mit), (vec!["MIT"], false));
+        assert_eq!(
+            ids(&format!("{mit} \"Commons Clause\" License Condition v1.0")),
+            (vec!["LicenseRef-Commons-Clause", "MIT"], false)
+        );
+        assert_eq!(ids("Licensed under MIT or Apache-2.0, at your option."), (vec![], true));
+        assert_eq!(ids("Licensed under the Apache License, Version 2.0"), (vec!["Apache-2.0"], false));
+    }
 }
