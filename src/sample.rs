@@ -112,7 +112,7 @@ pub struct Sample<'a> {
     pub license_spdx: Option<&'a str>,
     pub license_path: Option<&'a str>,
     pub license_method: Option<&'a str>,
-    pub license_confidence: Option<f32>,
+    pub license_confidence: Option<f64>,
     pub message_language: Option<&'a str>,
     pub vendored: Option<bool>,
     pub generated: Option<&'a str>,

@@ -266,3 +266,32 @@ fn directories_lists_and_names_find_repositories() {
     assert_eq!(empty.status.code(), Some(3));
     assert!(text(&empty).1.contains("neither a git repository"), "{:?}", text(&empty));
 }
+
+#[test]
+fn a_commit_can_be_inspected() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", THREE_COMMITS);
+    lab.script(
+        &repository,
+        "ln -s f.txt link; echo '#!/bin/sh' > run; git add -A; git commit -q -m 'Add a script and a link'",
+    );
+    let id = String::from_utf8(git(&repository, &["rev-parse", "--short=8", "HEAD"])).expect("hex");
+    for name in ["HEAD", "main", "HEAD~0", id.trim()] {
+        let facts: Value = serde_json::from_str(&lab.ok(&["inspect", "r", name, "--json"])).expect("JSON");
+        assert_eq!(facts["commit"]["subject"], "Add a script and a link");
+        assert_eq!(
+            (&facts["files"][0]["new_file"], &facts["files"][0]["language"]),
+            (&Value::from("run"), &Value::from("Shell"))
+        );
+        assert_eq!(facts["skipped"]["changes"]["symlink"], 1);
+    }
+    let first: Value = serde_json::from_str(&lab.ok(&["inspect", "r", "HEAD~3", "f.txt", "--json"])).expect("JSON");
+    assert_eq!(first["commit"]["subject"], "Set the number to 1");
+    for name in ["HEAD~4", "nope", "HEAD~x", "dead"] {
+        assert_eq!(lab.gitlode(&["inspect", "r", name]).status.code(), Some(3), "{name}");
+    }
+    assert!(lab.ok(&["languages"]).contains("Rust"));
+    assert!(lab.ok(&["licenses"]).contains("Apache-2.0"));
+    fs::write(lab.path("LICENSE"), "Mozilla Public License Version 2.0: Covered Software").expect("a file");
+    assert!(lab.ok(&["licenses", "check", "LICENSE"]).contains("MPL-2.0 (text), not permissive"));
+}

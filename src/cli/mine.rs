@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "dry_run")]
     retry_failed: bool,
 
-    /// Mine what this branch, tag, ref or commit id reaches, instead of the default branch.
+    /// Mine what this branch, tag, ref or commit id (or REV~N) reaches, instead of the default branch.
     #[arg(long, value_name = "REV", conflicts_with = "all_branches", help_heading = "What to mine")]
     rev: Option<String>,
     /// Mine what any branch reaches.

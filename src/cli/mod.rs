@@ -3,6 +3,7 @@
 mod config;
 mod display;
 mod export;
+mod inspect;
 mod languages;
 mod licenses;
 mod mine;
@@ -49,6 +50,8 @@ enum Command {
     Verify(verify::Args),
     /// Write the rows of a store for other programs.
     Export(export::Args),
+    /// Show every fact about one commit of a repository, with its evidence.
+    Inspect(inspect::Args),
     /// List languages, or say which one a file is in.
     Languages(languages::Args),
     /// List licences, or say which ones files are under.
@@ -80,6 +83,8 @@ enum Error {
     #[error(transparent)]
     Mine(#[from] pipeline::mine::Error),
     #[error(transparent)]
+    Git(#[from] crate::git::Error),
+    #[error(transparent)]
     Source(#[from] source::Error),
     #[error("{0}")]
     Usage(String),
@@ -97,7 +102,7 @@ impl Error {
         match self {
             Error::Io { .. } | Error::Store(store::Error::Io { .. } | store::Error::Encode(_)) => 1,
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
-            Error::Mine(_) => 3,
+            Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
             Error::Config { .. } => 4,
             Error::Reported(code) => *code,
@@ -108,6 +113,7 @@ impl Error {
         match self {
             Error::Store(error) => error.hint(),
             Error::Mine(error) => error.hint(),
+            Error::Git(error) => error.hint(),
             Error::Usage(_) => Some("see `gitlode help`".into()),
             Error::Config { .. } => {
                 Some("`gitlode help mine` lists the settings; a section is named like a subcommand".into())
@@ -147,6 +153,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Languages(args) => languages::run(&args),
         Command::Licenses(args) => licenses::run(&args),
         Command::Config(args) => config::run(&args, &file, &command),

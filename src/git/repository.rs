@@ -125,10 +125,35 @@ impl Repository {
 
     fn named(&self, objects: &Objects, rev: &str) -> Result<ObjectId, Error> {
         let missing = || Error::NoSuchRevision { path: self.path.clone(), rev: rev.to_owned() };
-        if let Ok(id) = ObjectId::from_hex(rev.as_bytes()) {
-            return self.peel(objects, id).ok_or_else(missing);
+        let (name, generations) = match rev.split_once('~') {
+            Some((name, n)) => (name, n.parse().map_err(|_| missing())?),
+            None => (rev, 0),
+        };
+        let mut id = match self.by_id(objects, name) {
+            Some(id) => self.peel(objects, id),
+            None => self.resolve(objects, name, 0)?,
+        };
+        let mut buffer = Vec::new();
+        for _ in 0..generations {
+            id = id.and_then(|id| {
+                let object = objects.try_find(&id, &mut buffer).ok()??;
+                gix::objs::CommitRefIter::from_bytes(object.data, self.hash).parent_ids().next()
+            });
         }
-        self.resolve(objects, rev, 0)?.ok_or_else(missing)
+        id.ok_or_else(missing)
+    }
+
+    /// The object of this id, or the only one whose id begins so; git takes four digits at the least.
+    fn by_id(&self, objects: &Objects, text: &str) -> Option<ObjectId> {
+        if let Ok(id) = ObjectId::from_hex(text.as_bytes()) {
+            return Some(id);
+        }
+        // A branch of that name goes first.
+        if text.len() < 4 || self.refs.try_find(text).is_ok_and(|found| found.is_some()) {
+            return None;
+        }
+        let prefix = gix::hash::Prefix::from_hex(text).ok()?;
+        objects.lookup_prefix(prefix, None).ok()??.ok()
     }
 
     /// `None` when the ref, or the one it points to, does not exist: an unborn branch.

@@ -111,6 +111,26 @@ pub fn walk(
     Ok(Walked { commits, trees, skipped, continues: unmet.is_empty() })
 }
 
+/// Lists the commits `ids` alone, without what they reach. They are not compared where [`walk`] would not.
+pub fn only(repository: &Repository, ids: &[ObjectId]) -> Walked {
+    let objects = repository.objects();
+    let (mut commits, mut skipped, mut trees) = (Vec::new(), Counts::default(), HashMap::new());
+    for &id in ids {
+        match parse(repository, &objects, id, &mut Vec::new()) {
+            Err(error) => skipped.skip(error.skip()),
+            Ok(parsed) if parsed.parents.len() > 1 => skipped.skip(Skip::Merge),
+            Ok(parsed) if repository.shallow().contains(&id) && !parsed.parents.is_empty() => {
+                skipped.skip(Skip::ShallowBoundary);
+            }
+            Ok(Parsed { tree, parents, time }) => {
+                trees.insert(id, tree);
+                commits.push(Commit { time, id, tree, parent: parents.first().copied() });
+            }
+        }
+    }
+    Walked { commits, trees, skipped, continues: true }
+}
+
 /// All of them, not a frontier by date: clocks lie, and a commit mined twice or never would break the account.
 fn ancestors(
     repository: &Repository,

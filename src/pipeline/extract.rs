@@ -33,7 +33,11 @@ use crate::{
         walk::{self, Commit, Walked},
     },
     sample::{ChangeKind, Sample, SampleId},
-    store::{self, rows::RowsBuilder, segment},
+    store::{
+        self,
+        rows::{Rows, RowsBuilder},
+        segment,
+    },
     verdict::{Counts, Skip},
 };
 
@@ -217,23 +221,8 @@ pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
     interrupt: &AtomicBool,
     consume: impl FnMut(u64, Block) -> Result<(), E>,
 ) -> Result<(), E> {
-    let authors = Authors::builtin();
-    let commitpack = CommitPackLanguages::builtin();
-    let start = || Extractor {
-        repository,
-        plan,
-        recipe,
-        name,
-        authors: &authors,
-        commitpack: &commitpack,
-        languages: Languages::builtin(),
-        path: PathFacts::default(),
-        licenses: Resolver::new(&plan.directories),
-        declared: recipe.license.as_deref().map(declared).map(Rc::new),
-        blobs: Blobs::new(repository.objects(), recipe.blob_bytes_max),
-        rows: RowsBuilder::default(),
-        buffer: Vec::new(),
-    };
+    let tables = Tables::builtin();
+    let start = || Extractor::new(repository, plan, recipe, name, &tables);
     let work = |extractor: &mut Extractor<'_>, number: u64| extractor.block(number, interrupt);
     ordered(threads, from..plan.blocks(), start, work, consume)
 }
@@ -248,13 +237,46 @@ fn declared(text: &str) -> Found {
     Found { expression, path: None, method: license::Method::Declared, confidence: 0.5 }
 }
 
+/// Calls `each` with every candidate of `plan` in the order of rows, and with its row or the reason why it is none.
+///
+/// # Errors
+/// The rows can't be encoded; contents can't cause that.
+pub fn for_each(
+    repository: &Repository,
+    plan: &Plan,
+    recipe: &Recipe,
+    name: &str,
+    mut each: impl FnMut(&Candidate, Result<&Sample<'_>, Skip>),
+) -> Result<(), store::Error> {
+    let tables = Tables::builtin();
+    let mut extractor = Extractor::new(repository, plan, recipe, name, &tables);
+    for candidate in &plan.candidates {
+        match extractor.row(candidate) {
+            Ok(()) => each(candidate, Ok(&Rows::new(&extractor.rows.finish()?)?.get(0))),
+            Err(skip) => each(candidate, Err(skip)),
+        }
+    }
+    Ok(())
+}
+
+/// What the classifiers look things up in.
+struct Tables {
+    authors: Authors,
+    commitpack: CommitPackLanguages,
+}
+
+impl Tables {
+    fn builtin() -> Self {
+        Tables { authors: Authors::builtin(), commitpack: CommitPackLanguages::builtin() }
+    }
+}
+
 struct Extractor<'a> {
     repository: &'a Repository,
     plan: &'a Plan,
     recipe: &'a Recipe,
     name: &'a str,
-    authors: &'a Authors,
-    commitpack: &'a CommitPackLanguages,
+    tables: &'a Tables,
     languages: Languages,
     /// Rows come sorted by path, so these serve many of them.
     path: PathFacts,
@@ -266,7 +288,24 @@ struct Extractor<'a> {
     buffer: Vec<u8>,
 }
 
-impl Extractor<'_> {
+impl<'a> Extractor<'a> {
+    fn new(repository: &'a Repository, plan: &'a Plan, recipe: &'a Recipe, name: &'a str, tables: &'a Tables) -> Self {
+        Extractor {
+            repository,
+            plan,
+            recipe,
+            name,
+            tables,
+            languages: Languages::builtin(),
+            path: PathFacts::default(),
+            licenses: Resolver::new(&plan.directories),
+            declared: recipe.license.as_deref().map(declared).map(Rc::new),
+            blobs: Blobs::new(repository.objects(), recipe.blob_bytes_max),
+            rows: RowsBuilder::default(),
+            buffer: Vec::new(),
+        }
+    }
+
     fn block<E: From<git::Error> + From<store::Error>>(
         &mut self,
         number: u64,
@@ -315,7 +354,7 @@ impl Extractor<'_> {
         let new = change.new.map(|file| self.blobs.text(file.id)).transpose()?;
         let facts = Facts::read(self.blobs.objects(), self.repository, commit.id, &mut self.buffer)?;
         let message = message::apply_trailers(&facts.message, self.recipe.trailers);
-        let author = self.authors.classify(
+        let author = self.tables.authors.classify(
             &facts.author.name,
             &facts.author.email,
             &facts.committer.name,
@@ -351,7 +390,7 @@ impl Extractor<'_> {
             new_contents: new.as_deref().map(|t| t.text.as_str()),
             subject: message::subject(&message),
             message: &message,
-            lang: self.commitpack.lang(new_path),
+            lang: self.tables.commitpack.lang(new_path),
             license: commitpack_license.as_deref(),
             repos: self.name,
             diff: &unified.text,

@@ -27,7 +27,7 @@ pub struct Found {
     /// How it was found.
     pub method: Method,
     /// From 0 to 1, by the kind of evidence.
-    pub confidence: f32,
+    pub confidence: f64,
 }
 
 /// Whether a tree entry of this name may be evidence.

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float32Array, Int32Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
+    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
     StringArray, UInt32Array,
     builder::{
-        BooleanBuilder, Float32Builder, Int32Builder, Int64Builder, LargeStringBuilder, ListBuilder, StringBuilder,
+        BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, LargeStringBuilder, ListBuilder, StringBuilder,
         UInt32Builder,
     },
 };
@@ -221,16 +221,16 @@ impl Column for MaybeFlag {
 
 struct MaybeShare;
 impl Column for MaybeShare {
-    type Builder = Float32Builder;
-    type Array = Float32Array;
-    type Value<'a> = Option<f32>;
+    type Builder = Float64Builder;
+    type Array = Float64Array;
+    type Value<'a> = Option<f64>;
     fn field(name: &str) -> Field {
-        Field::new(name, DataType::Float32, true)
+        Field::new(name, DataType::Float64, true)
     }
-    fn append(builder: &mut Self::Builder, value: &Option<f32>) {
+    fn append(builder: &mut Self::Builder, value: &Option<f64>) {
         builder.append_option(*value);
     }
-    fn value(array: &Self::Array, at: usize) -> Option<f32> {
+    fn value(array: &Self::Array, at: usize) -> Option<f64> {
         array.is_valid(at).then(|| array.value(at))
     }
 }

@@ -208,7 +208,7 @@ fn precise(id: &str) -> String {
 /// several in an OR, the first; several in an AND have none.
 pub fn commitpack_name(expression: &str) -> Option<String> {
     let first = expression.split(" OR ").next().unwrap_or(expression).trim_matches(['(', ')']);
-    if first.contains(" AND ") {
+    if first.contains(" AND ") || first.starts_with("LicenseRef-") {
         return None;
     }
     let id = first.split(" WITH ").next().unwrap_or(first).to_ascii_lowercase();
