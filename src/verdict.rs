@@ -26,6 +26,8 @@ pub enum Skip {
     CorruptObject,
     /// Both: the message or the contents are text in no encoding that decodes without loss.
     UndecodableText,
+    /// Change: the message of its commit is longer than 64 KiB.
+    MessageTooLong,
     /// Change: the kind was not asked for.
     KindModified,
     /// Change: the kind was not asked for.
@@ -65,6 +67,7 @@ impl Skip {
             Skip::MissingObject => "missing_object",
             Skip::CorruptObject => "corrupt_object",
             Skip::UndecodableText => "undecodable_text",
+            Skip::MessageTooLong => "message_too_long",
             Skip::KindModified => "kind_modified",
             Skip::KindAdded => "kind_added",
             Skip::KindDeleted => "kind_deleted",

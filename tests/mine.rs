@@ -664,3 +664,33 @@ fn licenses_are_those_of_the_commit_and_the_path() {
     let declared = lab.rows("declared").iter().filter(|row| text(row, "license_spdx") == "LicenseRef-gplv9").count();
     assert_eq!(declared, 3, "what the list says comes last");
 }
+
+#[test]
+fn commits_that_only_git_can_read() {
+    let lab = Lab::new();
+    let script = r#"
+        one=$(echo one | git hash-object -w --stdin); two=$(echo two | git hash-object -w --stdin)
+        t1=$(printf "100644 blob $one\tf\n" | git mktree); t2=$(printf "100644 blob $two\tf\n" | git mktree)
+        make() { git hash-object -t commit -w --stdin --literally; }
+        good='author A <a@b> 1700000000 +0000\ncommitter A <a@b> 1700000000 +0000\n'
+        c=$(printf "tree $t1\n$good\nfirst\n" | make)
+        c=$(printf "tree $t2\nparent $c\nauthor \377\376 <x> 99999999999999999999 +9999\ncommitter \n\n" | make)
+        c=$(printf "tree $t1\nparent $c\nauthor A <a@b> x -0000\ncommitter A\033[31m <a@b> abc\n\n\033[31mred\007\n" | make)
+        c=$(printf "tree $t2\nparent $c\n\nno author at all\n" | make)
+        c=$( (printf "tree $t1\nparent $c\n$good\n"; head -c 70000 /dev/zero | tr '\0' m) | make)
+        c=$(printf "tree $t2\nparent $c\n$good" | make)
+        git update-ref refs/heads/main $c
+    "#;
+    let repository = lab.repository("r", "sha1", script);
+    let funnel = lab.mine("r", "store", &[]);
+    assert_eq!(funnel["changes"]["skipped"], json!({"kind_added": 1, "message_too_long": 1}));
+    let listed = git(&repository, &["log", "--diff-filter=M", "--format=%H %s"]);
+    let listed = String::from_utf8(listed).expect("UTF-8");
+    let rows = lab.rows("store");
+    assert_eq!((rows.len(), listed.lines().count()), (4, 5));
+    for row in &rows {
+        assert!(listed.contains(&format!("{} {}\n", text(row, "commit"), text(row, "subject"))), "{row}");
+    }
+    let shown = lab.ok(&["show", "store", "--sample", "9"]);
+    assert!(!shown.contains(['\u{1b}', '\u{7}']), "nothing in a commit steers the terminal");
+}

@@ -7,6 +7,9 @@ use anstyle::{AnsiColor, Style};
 use super::{Error, print};
 use crate::{pipeline::export::for_each, sample::Sample, store::Store};
 
+/// More of a subject is not printed.
+const SUBJECT_CHARS_MAX: usize = 200;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// The store.
@@ -66,7 +69,7 @@ fn text(sample: &Sample<'_>, diff_lines_max: usize) -> String {
     let _infallible = writeln!(
         out,
         "{bold}{}{bold:#}\n{} · {} · {} · {} · +{} -{}\ncommit {} · sample {}\n",
-        printable(sample.subject),
+        printable(&sample.subject.chars().take(SUBJECT_CHARS_MAX).collect::<String>()),
         sample.repos,
         printable(path),
         sample.lang,

@@ -5,6 +5,7 @@
 
 pub mod blobs;
 pub mod change;
+pub mod commit;
 pub mod diff;
 pub mod mirror;
 pub mod rename;

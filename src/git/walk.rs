@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use gix::{ObjectId, objs::CommitRefIter};
+use gix::ObjectId;
 
 use super::{
     Error,
@@ -169,10 +169,6 @@ pub fn tree_of(repository: &Repository, objects: &Objects, id: ObjectId) -> Resu
 
 fn parse(repository: &Repository, objects: &Objects, id: ObjectId, buffer: &mut Vec<u8>) -> Result<Parsed, ReadError> {
     let bytes = read(objects, id, gix::objs::Kind::Commit, buffer)?;
-    let tree = CommitRefIter::from_bytes(bytes, repository.hash()).tree_id().map_err(|_| ReadError::Corrupt)?;
-    let iter = CommitRefIter::from_bytes(bytes, repository.hash());
-    let parents = CommitRefIter::from_bytes(bytes, repository.hash()).parent_ids().collect();
-    // A committer line that can't be read makes the time 0, as git does.
-    let time = iter.committer().ok().map_or(0, |committer| committer.seconds());
-    Ok(Parsed { tree, parents, time })
+    let commit = super::commit::Commit::parse(bytes, repository.hash()).ok_or(ReadError::Corrupt)?;
+    Ok(Parsed { tree: commit.tree, parents: commit.parents, time: commit.committer.time })
 }

@@ -7,10 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use gix::{
-    ObjectId,
-    objs::{CommitRef, Kind},
-};
+use gix::{ObjectId, objs::Kind};
 
 use super::{
     license::{Directories, Found, Resolver, is_evidence},
@@ -46,6 +43,10 @@ const COMMITS_PER_BLOCK: usize = 64;
 
 /// Changes in a block, the unit of resuming.
 pub const CHANGES_PER_BLOCK: usize = 128;
+
+/// Longest message in bytes that becomes a row. Every change of a commit repeats it, so a commit of many files with a
+/// message of megabytes would fill a disk. CommitPackFT takes messages below 10,000 characters.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 /// Contents in a record batch, in bytes, after which a new one begins.
 const BATCH_BYTES_MAX: usize = 16 << 20;
@@ -437,7 +438,6 @@ struct Facts {
     committer: Person,
 }
 
-#[derive(Default)]
 struct Person {
     name: String,
     email: String,
@@ -448,23 +448,20 @@ struct Person {
 impl Facts {
     fn read(objects: &Objects, repository: &Repository, id: ObjectId, buffer: &mut Vec<u8>) -> Result<Facts, Skip> {
         let bytes = read(objects, id, Kind::Commit, buffer).map_err(|e| e.skip())?;
-        let commit = CommitRef::from_bytes(bytes, repository.hash()).map_err(|_| Skip::CorruptObject)?;
-        let decoded = text::decode_message(commit.message, commit.encoding.map(|name| name.as_ref()))
-            .map_err(|_| Skip::UndecodableText)?;
-        // A line that names nobody readable gives an empty name and the time 0, as git shows it.
-        let person = |signature: Option<gix::actor::SignatureRef<'_>>| {
-            let Some(signature) = signature else { return Person::default() };
-            let time = signature.time().unwrap_or_default();
-            Person {
-                name: signature.name.to_string(),
-                email: signature.email.to_string(),
-                time: time.seconds,
-                zone: time.offset / 60,
-            }
+        let commit = git::commit::Commit::parse(bytes, repository.hash()).ok_or(Skip::CorruptObject)?;
+        if commit.message.len() > MESSAGE_BYTES_MAX {
+            return Err(Skip::MessageTooLong);
+        }
+        let decoded = text::decode_message(commit.message, commit.encoding).map_err(|_| Skip::UndecodableText)?;
+        let person = |person: git::commit::Person<'_>| Person {
+            name: String::from_utf8_lossy(person.name).into_owned(),
+            email: String::from_utf8_lossy(person.email).into_owned(),
+            time: person.time,
+            zone: person.zone,
         };
         Ok(Facts {
-            author: person(commit.author().ok()),
-            committer: person(commit.committer().ok()),
+            author: person(commit.author),
+            committer: person(commit.committer),
             message_encoding: decoded.encoding,
             message: decoded.text.into_owned(),
         })

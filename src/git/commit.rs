@@ -1,0 +1,140 @@
+//! The parts of a commit object. As lenient as git: a broken author or date is an empty one, never a lost commit.
+
+use gix::{ObjectId, hash::Kind as HashKind};
+
+/// A commit object, taken apart. Bytes are as they stand in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit<'a> {
+    /// The tree.
+    pub tree: ObjectId,
+    /// The parents, in order.
+    pub parents: Vec<ObjectId>,
+    /// Who wrote the change.
+    pub author: Person<'a>,
+    /// Who made the commit.
+    pub committer: Person<'a>,
+    /// What the commit says its message is encoded in.
+    pub encoding: Option<&'a [u8]>,
+    /// The message.
+    pub message: &'a [u8],
+}
+
+/// A name, an address and a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Person<'a> {
+    /// The name; empty where the line can't be read.
+    pub name: &'a [u8],
+    /// The address; empty where the line can't be read.
+    pub email: &'a [u8],
+    /// Seconds since 1970; 0 where it can't be read, as git has it.
+    pub time: i64,
+    /// Minutes east of UTC.
+    pub zone: i32,
+}
+
+impl<'a> Commit<'a> {
+    /// Takes `bytes` apart; `None` where they don't begin with a tree, or a parent is no id.
+    pub fn parse(bytes: &'a [u8], hash: HashKind) -> Option<Self> {
+        let id = |hex: &[u8]| ObjectId::from_hex(hex).ok().filter(|id| id.kind() == hash);
+        let mut lines = Lines(bytes);
+        let tree = id(lines.next()?.strip_prefix(b"tree ")?)?;
+        let mut commit = Commit {
+            tree,
+            parents: Vec::new(),
+            author: Person::default(),
+            committer: Person::default(),
+            encoding: None,
+            message: b"",
+        };
+        while let Some(line) = lines.next() {
+            if line.is_empty() {
+                commit.message = lines.0;
+                break;
+            }
+            // A line that begins with a space continues a signature; no header of ours has one.
+            if let Some(parent) = line.strip_prefix(b"parent ") {
+                commit.parents.push(id(parent)?);
+            } else if let Some(author) = line.strip_prefix(b"author ") {
+                commit.author = Person::parse(author);
+            } else if let Some(committer) = line.strip_prefix(b"committer ") {
+                commit.committer = Person::parse(committer);
+            } else if let Some(encoding) = line.strip_prefix(b"encoding ") {
+                commit.encoding = Some(encoding);
+            }
+        }
+        Some(commit)
+    }
+}
+
+impl<'a> Person<'a> {
+    fn parse(line: &'a [u8]) -> Self {
+        let Some(open) = line.iter().position(|byte| *byte == b'<') else { return Person::default() };
+        let name = line[..open].trim_ascii();
+        let Some(close) = line.iter().rposition(|byte| *byte == b'>').filter(|close| *close > open) else {
+            return Person { name, ..Person::default() };
+        };
+        let mut words = line[close + 1..].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let mut number = || std::str::from_utf8(words.next()?).ok();
+        let time = number().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let zone = number().and_then(|text| text.parse::<i32>().ok()).filter(|zone| zone.abs() <= 9999).unwrap_or(0);
+        Person { name, email: line[open + 1..close].trim_ascii(), time, zone: zone / 100 * 60 + zone % 100 }
+    }
+}
+
+/// Takes lines off the front.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Lines<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let end = self.0.iter().position(|byte| *byte == b'\n');
+        let line = &self.0[..end.unwrap_or(self.0.len())];
+        self.0 = end.map_or(&[], |end| &self.0[end + 1..]);
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TREE: &str = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n";
+
+    fn parse(rest: &[u8]) -> Option<(String, i64, i32, usize, String)> {
+        let bytes = [TREE.as_bytes(), rest].concat();
+        let commit = Commit::parse(&bytes, HashKind::Sha1)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let person = format!("{}|{}", text(commit.author.name), text(commit.author.email));
+        Some((person, commit.author.time, commit.author.zone, commit.parents.len(), text(commit.message)))
+    }
+
+    #[test]
+    fn commits_of_all_sorts() {
+        let case = |rest: &[u8], person: &str, time: i64, zone: i32, parents: usize, message: &str| {
+            let expected = Some((person.to_owned(), time, zone, parents, message.to_owned()));
+            assert_eq!(parse(rest), expected, "{}", String::from_utf8_lossy(rest));
+        };
+        case(
+            b"author A B <a@b> 5 +0130\ncommitter C <c> 6 -0700\n\nhi\n\nthere\n",
+            "A B|a@b",
+            5,
+            90,
+            0,
+            "hi\n\nthere\n",
+        );
+        case(b"parent 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a> 5 -0730\n\n", "A|a", 5, -450, 1, "");
+        case(b"author A <a> 5 +0000\ngpgsig x\n parent y\n z\n\nm", "A|a", 5, 0, 0, "m");
+        case(b"author <> nonsense zone\n\nm", "|", 0, 0, 0, "m");
+        case(b"author nobody\n\nm", "|", 0, 0, 0, "m");
+        case(b"author A <a@b\n\nm", "A|", 0, 0, 0, "m");
+        case(b"author A <x> <y> 99999999999999999999 +99999\n\nm", "A|x> <y", 0, 0, 0, "m");
+        case(b"author A <a> -5 -0000", "A|a", -5, 0, 0, "");
+        case(b"", "|", 0, 0, 0, "");
+        assert_eq!(parse(b"parent 12\n\nm"), None);
+        assert_eq!(Commit::parse(b"author A <a> 5 +0000\n\nm", HashKind::Sha1), None);
+        assert_eq!(Commit::parse(TREE.as_bytes(), HashKind::Sha256), None);
+        assert_eq!(Commit::parse(b"", HashKind::Sha1), None);
+    }
+}
