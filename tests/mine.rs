@@ -374,6 +374,17 @@ fn stores_are_guarded() {
     lab.ok(&["verify", "store", "--repair"]);
     lab.mine("r", "store", &[]);
     assert_eq!(lab.export("store"), expected);
+    fs::remove_file(&segment).expect("the segment can be removed");
+    for command in [&["verify", "store"][..], &["export", "store", "lost"], &["show", "store"]] {
+        let output = lab.gitlode(command);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(message.contains("it is missing") && message.contains("hint: "), "{command:?}: {message}");
+        assert_eq!(output.status.code(), Some(5), "{command:?}");
+    }
+    assert!(!lab.path("lost").exists(), "no half of an export is left");
+    lab.ok(&["verify", "store", "--repair"]);
+    lab.mine("r", "store", &[]);
+    assert_eq!(lab.export("store"), expected);
     let mark = lab.path("store/store.json");
     fs::write(&mark, "{\"gitlode_store\": 99}").expect("the mark can be written");
     let newer = lab.gitlode(&["stats", "store"]);
@@ -693,4 +704,24 @@ fn commits_that_only_git_can_read() {
     }
     let shown = lab.ok(&["show", "store", "--sample", "9"]);
     assert!(!shown.contains(['\u{1b}', '\u{7}']), "nothing in a commit steers the terminal");
+}
+
+#[test]
+fn branches_are_mined_all_or_not_at_all() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(3));
+    lab.script(
+        &repository,
+        "git checkout -q -b side HEAD~1; echo 9 > a.py; git commit -q -a -m 'Count on another branch'",
+    );
+    assert_eq!(lab.mine("r", "all", &["--all-branches"])["commits"]["candidates"], 4);
+    assert_eq!(lab.mine("r", "main", &["--rev", "main"])["commits"]["candidates"], 3);
+    assert_eq!(lab.mine("r", "short", &["--rev", "main~1"])["commits"]["candidates"], 2);
+    for (path, contents) in [("refs/heads/broken", "no id"), ("packed-refs", "no refs at all")] {
+        let path = repository.join(".git").join(path);
+        fs::write(&path, contents).expect("the ref can be written");
+        let output = lab.gitlode(&["mine", "r", "--store", "broken", "--all-branches"]);
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::remove_file(path).expect("the ref can be removed");
+    }
 }

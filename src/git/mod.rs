@@ -51,7 +51,10 @@ impl Error {
                 path.display()
             )),
             Error::NoSuchRevision { .. } => Some("give a branch, a tag or a full commit id".into()),
-            Error::Open { .. } | Error::BadReference { .. } | Error::Interrupted => None,
+            Error::BadReference { .. } => {
+                Some("see `git fsck`; --rev NAME mines what another branch, a tag or a commit id reaches".into())
+            }
+            Error::Open { .. } | Error::Interrupted => None,
         }
     }
 }

@@ -103,7 +103,7 @@ impl Repository {
         let objects = self.objects();
         let mut tips = match revision {
             Revision::Head => self.resolve(&objects, "HEAD", 0)?.into_iter().collect(),
-            Revision::AllBranches => self.branch_tips(&objects),
+            Revision::AllBranches => self.branch_tips(&objects)?,
             Revision::Named(rev) => vec![self.named(&objects, rev)?],
         };
         tips.sort();
@@ -111,16 +111,18 @@ impl Repository {
         Ok(tips)
     }
 
-    /// A branch that can't be read is passed over: what a repository contains is no error.
-    fn branch_tips(&self, objects: &Objects) -> Vec<ObjectId> {
-        let Ok(platform) = self.refs.iter() else { return Vec::new() };
-        let Ok(branches) = platform.prefixed(b"refs/heads/".try_into().expect("a valid prefix")) else {
-            return Vec::new();
-        };
-        branches
-            .filter_map(Result::ok)
-            .filter_map(|branch| self.resolve(objects, &branch.name.as_bstr().to_str_lossy(), 0).ok().flatten())
-            .collect()
+    /// A branch that can't be read would be a silent loss of its commits, so it is an error here.
+    fn branch_tips(&self, objects: &Objects) -> Result<Vec<ObjectId>, Error> {
+        let bad =
+            |name: &str, reason: String| Error::BadReference { path: self.path.clone(), name: name.into(), reason };
+        let platform = self.refs.iter().map_err(|e| bad("packed-refs", e.to_string()))?;
+        let branches = platform.prefixed(b"refs/heads/".try_into().expect("a valid prefix"));
+        let mut tips = Vec::new();
+        for branch in branches.map_err(|e| bad("refs/heads", e.to_string()))? {
+            let name = branch.map_err(|e| bad("a branch", e.to_string()))?.name;
+            tips.extend(self.resolve(objects, &name.as_bstr().to_str_lossy(), 0)?);
+        }
+        Ok(tips)
     }
 
     fn named(&self, objects: &Objects, rev: &str) -> Result<ObjectId, Error> {

@@ -135,13 +135,21 @@ impl SegmentWriter {
     }
 }
 
+/// A segment that a manifest names and that is not there is damage of the store.
+fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::Damaged { path: path.to_owned(), reason: "it is missing".into() },
+        _ => Error::Io { path: path.to_owned(), source },
+    })
+}
+
 /// Reads the batches of the segment at `path` one by one.
 ///
 /// # Errors
 /// The file can't be opened or does not begin as an Arrow stream.
 pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
     let damaged = |path: &Path, e: &ArrowError| Error::Damaged { path: path.to_owned(), reason: e.to_string() };
-    let file = File::open(path).map_err(io_error(path))?;
+    let file = open(path)?;
     let reader = StreamReader::try_new(BufReader::new(file), None).map_err(|e| damaged(path, &e))?;
     let path = path.to_owned();
     Ok(reader.map(move |batch| batch.map_err(|e| damaged(&path, &e))))
@@ -154,7 +162,7 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch, Erro
 pub fn verify(directory: &Path, manifest: &SegmentManifest) -> Result<(), Error> {
     let path = directory.join(&manifest.file);
     let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-    let mut file = File::open(&path).map_err(io_error(&path))?;
+    let mut file = open(&path)?;
     let size = file.metadata().map_err(io_error(&path))?.len();
     if size != manifest.bytes {
         return Err(damaged(format!("wanted {} bytes, found {size}", manifest.bytes)));
