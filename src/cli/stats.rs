@@ -24,17 +24,27 @@ pub struct Args {
     json: bool,
 }
 
+/// All batches of a repository together.
+#[derive(Default)]
+struct Mined {
+    funnel: Funnel,
+    bytes: u64,
+    segments: usize,
+    license: Option<String>,
+}
+
 pub fn run(args: &Args) -> Result<(), Error> {
     let store = Store::open(&args.store)?;
     let mut total = Funnel::default();
-    let mut repositories: BTreeMap<(String, String), (Funnel, u64, usize)> = BTreeMap::new();
+    let mut repositories: BTreeMap<(String, String), Mined> = BTreeMap::new();
     for (_, checkpoint) in store.batches()? {
         total.add(&checkpoint.funnel);
         let key = (checkpoint.repository.name, checkpoint.repository.identity);
-        let (funnel, bytes, segments) = repositories.entry(key).or_default();
-        funnel.add(&checkpoint.funnel);
-        *bytes += checkpoint.segments.iter().map(|segment| segment.bytes).sum::<u64>();
-        *segments += checkpoint.segments.len();
+        let mined = repositories.entry(key).or_default();
+        mined.funnel.add(&checkpoint.funnel);
+        mined.bytes += checkpoint.segments.iter().map(|segment| segment.bytes).sum::<u64>();
+        mined.segments += checkpoint.segments.len();
+        mined.license = checkpoint.license;
     }
     let failed: Vec<(String, Failure)> = match Index::read(&store) {
         Some(index) => index
@@ -54,14 +64,20 @@ pub fn run(args: &Args) -> Result<(), Error> {
             .collect();
         let list: Vec<_> = repositories
             .iter()
-            .map(|((name, identity), (funnel, bytes, segments))| json!({"name": name, "identity": identity, "funnel": funnel, "bytes": bytes, "segments": segments}))
+            .map(|((name, identity), mined)| {
+                json!({
+                    "name": name, "identity": identity, "license": mined.license, "funnel": mined.funnel,
+                    "bytes": mined.bytes, "segments": mined.segments,
+                })
+            })
             .collect();
         return print(&format!("{:#}\n", json!({"repositories": list, "funnel": total, "failed": failed})));
     }
-    let mut table = new_table(&["repository", "commits", "changes", "rows", "segments", "MB"]);
-    for ((name, _), (funnel, bytes, segments)) in &repositories {
+    let mut table = new_table(&["repository", "licence at its tip", "commits", "changes", "rows", "segments", "MB"]);
+    for ((name, _), Mined { funnel, bytes, segments, license }) in &repositories {
         table.add_row([
             name.clone(),
+            license.clone().unwrap_or_default(),
             grouped(funnel.commits.candidates),
             grouped(funnel.changes.candidates),
             grouped(funnel.changes.kept),
@@ -69,7 +85,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
             format!("{:.1}", *bytes as f64 / 1e6),
         ]);
     }
-    align(&mut table, 1..6);
+    align(&mut table, 2..7);
     print(&format!("{table}\n\n{}", funnel_table(&total)))?;
     let failures: Vec<(&str, &Failure)> =
         failed.iter().map(|(identity, failure)| (identity.as_str(), failure)).collect();

@@ -132,6 +132,18 @@ impl<'a> TreeDiff<'a> {
         Ok(std::mem::take(&mut self.changes))
     }
 
+    /// The root directory of a tree, with its notable files; without any where the tree can't be read.
+    pub fn root(&mut self, tree: ObjectId) -> Directory {
+        self.changes = Changes::default();
+        self.changes.directories.push(Directory::default());
+        let bytes = self.tree(tree).unwrap_or_default();
+        let mut rest = bytes.as_slice();
+        while let Some(entry) = self.next(&mut rest) {
+            self.note(Some(entry), 0);
+        }
+        std::mem::take(&mut self.changes).directories.swap_remove(0)
+    }
+
     fn tree(&self, id: ObjectId) -> Result<Vec<u8>, ReadError> {
         let mut buffer = Vec::new();
         if !id.is_empty_tree() {

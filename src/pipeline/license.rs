@@ -12,13 +12,14 @@ use crate::{
     },
     git::{
         blobs::{read, size},
-        change::Directory,
-        repository::Objects,
+        change::{Directory, TreeDiff},
+        repository::{Objects, Repository},
+        walk,
     },
 };
 
 /// What is known of a file's licence.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Found {
     /// SPDX expression.
     pub expression: String,
@@ -160,6 +161,14 @@ impl<'a> Resolver<'a> {
 fn join(directory: &Directory, name: &[u8]) -> String {
     let slash: &[u8] = if directory.path.is_empty() { b"" } else { b"/" };
     String::from_utf8_lossy(&[&directory.path[..], slash, name].concat()).into_owned()
+}
+
+/// What the root directory of a commit's tree says: the licence of the repository as a whole.
+pub fn of_repository(repository: &Repository, commit: ObjectId) -> Option<Found> {
+    let objects = repository.objects();
+    let tree = walk::tree_of(repository, &objects, commit).ok()?;
+    let root = TreeDiff::new(&objects, repository.hash(), 0, is_evidence).root(tree);
+    Resolver::new(&[root]).nearest(&objects, 0)
 }
 
 /// The directories of all commits, each kind once; a directory without evidence stands for the nearest one above it

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     extract::{self, Block, Plan},
+    license,
     recipe::Recipe,
 };
 use crate::{
@@ -129,6 +130,9 @@ pub fn mine_repository(
         Ok::<_, Error>(())
     })?;
     writing.seal()?;
+    if let [tip] = tips[..] {
+        batch.license = license::of_repository(&repository, tip).map(|found| found.expression);
+    }
     batch.complete(&plan, id, &tips, recipe)
 }
 
@@ -201,6 +205,7 @@ struct Batch {
     replaced: bool,
     hidden: Vec<String>,
     shallow: Vec<String>,
+    license: Option<String>,
     identity: String,
     digest: String,
     segments: Vec<SegmentManifest>,
@@ -314,6 +319,7 @@ impl Batch {
             tips: hex(tips),
             hidden: self.hidden,
             shallow: self.shallow,
+            license: self.license,
             recipe: serde_json::to_value(recipe)
                 .map_err(|e| store::Error::BadManifest { path: path.clone(), reason: e.to_string() })?,
             early: plan.early.clone(),

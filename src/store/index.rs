@@ -14,12 +14,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, param
 use super::{Checkpoint, Error, Store, io_error};
 
 /// Version of the tables; another one is made again.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE repository (
     identity TEXT PRIMARY KEY, name TEXT NOT NULL, columns TEXT NOT NULL, directory TEXT NOT NULL,
-    generation INTEGER NOT NULL, batches INTEGER NOT NULL, tips TEXT NOT NULL, recipe TEXT NOT NULL, tool TEXT NOT NULL,
+    license TEXT, generation INTEGER NOT NULL, batches INTEGER NOT NULL, tips TEXT NOT NULL, recipe TEXT NOT NULL, tool TEXT NOT NULL,
     commits INTEGER NOT NULL, changes INTEGER NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE segment (
@@ -235,12 +235,13 @@ fn insert(transaction: &Transaction<'_>, directory: &Path, checkpoints: &[&Check
     };
     transaction.execute("DELETE FROM segment WHERE repository = ?1", [identity])?;
     transaction.execute(
-        "INSERT OR REPLACE INTO repository VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT OR REPLACE INTO repository VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             identity,
             last.repository.name,
             serde_json::json!(last.repository.columns).to_string(),
             directory.file_name().unwrap_or_default().to_string_lossy(),
+            last.license,
             last.generation,
             last.batch + 1,
             serde_json::json!(last.tips).to_string(),

@@ -111,6 +111,10 @@ pub struct Checkpoint {
     /// Commit ids at the edge of a shallow clone.
     #[serde(default)]
     pub shallow: Vec<String>,
+    /// The licence of the repository as a whole at its tip, as an SPDX expression; none where it is not known or where
+    /// there are several tips.
+    #[serde(default)]
+    pub license: Option<String>,
     /// The settings that decide the rows.
     pub recipe: serde_json::Value,
     /// The account of the changes that were decided without reading a blob, and so stand in no segment.

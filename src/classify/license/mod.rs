@@ -216,7 +216,8 @@ pub fn commitpack_name(expression: &str) -> Option<String> {
 }
 
 /// How a licence was found, from the strongest evidence on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Method {
     /// `SPDX-License-Identifier` in the file itself.
     Tag,
