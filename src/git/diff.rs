@@ -95,7 +95,10 @@ impl Lines<'_> {
 }
 
 fn split(text: &str) -> Vec<&str> {
-    text.split_inclusive('\n').collect()
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
+    let rest = (!text.is_empty() && !text.ends_with('\n')).then_some(text.len());
+    ends.chain(rest).map(|to| &text[std::mem::replace(&mut from, to)..to]).collect()
 }
 
 /// An empty range names the line before it, and a length of one is left out, as POSIX has it.

@@ -119,7 +119,7 @@ impl Rule {
 
     fn holds(&self, contents: &str) -> bool {
         if self.minified {
-            let lines = contents.bytes().filter(|byte| *byte == b'\n').count() + 1;
+            let lines = memchr::memchr_iter(b'\n', contents.as_bytes()).count() + 1;
             return contents.len() > lines * (MINIFIED_LINE_BYTES + 1);
         }
         match (&self.pattern, self.lines) {

@@ -5,6 +5,7 @@ pub mod text;
 
 use std::{collections::HashMap, sync::OnceLock};
 
+use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 
 /// The compiled-in table.
@@ -83,15 +84,6 @@ impl License {
             && self.every.iter().all(|phrase| normalized.contains(phrase.as_str()))
             && !self.none.iter().any(|phrase| normalized.contains(phrase.as_str()))
     }
-
-    fn is_header(&self, normalized: &str) -> bool {
-        self.header_len(normalized) > 0
-    }
-
-    fn header_len(&self, normalized: &str) -> usize {
-        let found = self.headers.iter().filter(|phrase| normalized.contains(phrase.as_str()));
-        found.map(String::len).max().unwrap_or(0)
-    }
 }
 
 #[derive(Deserialize)]
@@ -104,6 +96,9 @@ struct Table {
 pub struct Licenses {
     licenses: Vec<License>,
     by_id: HashMap<String, usize>,
+    /// The phrases of all headers, and the licence that each belongs to.
+    headers: AhoCorasick,
+    header_of: Vec<usize>,
 }
 
 impl Licenses {
@@ -125,7 +120,11 @@ impl Licenses {
             }
         }
         let by_id = license.iter().enumerate().map(|(at, license)| (license.id.clone(), at)).collect();
-        Ok(Licenses { licenses: license, by_id })
+        let headers =
+            license.iter().enumerate().flat_map(|(at, license)| license.headers.iter().map(move |text| (at, text)));
+        let (header_of, phrases): (Vec<usize>, Vec<&String>) = headers.unzip();
+        let headers = AhoCorasick::new(phrases).map_err(|e| e.to_string())?;
+        Ok(Licenses { licenses: license, by_id, headers, header_of })
     }
 
     /// All licences, sorted by id.

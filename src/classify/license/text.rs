@@ -1,5 +1,9 @@
 //! Knows licence texts, and the notices at the head of source files, by phrases that tell them apart.
 
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use regex::bytes::Regex;
+
 use super::{License, Licenses};
 
 /// Where a source file's notice is looked for, in bytes.
@@ -48,8 +52,9 @@ impl Licenses {
 
     /// Of the licences whose notice is in a text, the one with the longest phrase, which is the most exact.
     fn by_notice(&self, normalized: &str) -> Option<&License> {
-        let found = self.all().filter(|license| license.is_header(normalized));
-        found.max_by_key(|license| license.header_len(normalized))
+        let found = self.headers.find_overlapping_iter(normalized);
+        let best = found.map(|phrase| (phrase.len(), self.header_of[phrase.pattern()])).max()?;
+        Some(&self.licenses[best.1])
     }
 
     /// The licence that the head of a source file names: an SPDX tag, or a notice. The second value is how it was found.
@@ -59,18 +64,22 @@ impl Licenses {
             end -= 1;
         }
         let head = &contents[..end];
+        // Nearly no file has a notice, and what follows costs more than this.
+        static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new("icense|ICENSE|icence|ublic domain|ermission is hereby").expect("the pattern is valid")
+        });
+        if !MAY_HAVE_ONE.is_match(head.as_bytes()) {
+            return None;
+        }
         if let Some(expression) = tag(head) {
             return Some((expression, HeaderKind::Tag));
-        }
-        // Nearly no file has a notice, and normalizing costs more than these.
-        if !["icense", "ICENSE", "icence", "ublic domain", "ermission is hereby"].iter().any(|word| head.contains(word))
-        {
-            return None;
         }
         let head = normalized(head);
         let id = |license: &License| license.id.clone();
         if head.contains(" your choice of ") {
-            let all: Vec<String> = self.all().filter(|license| license.is_header(&head)).map(id).collect();
+            let found = self.headers.find_overlapping_iter(&head).map(|phrase| self.header_of[phrase.pattern()]);
+            let all: BTreeSet<usize> = found.collect();
+            let all: Vec<String> = all.into_iter().map(|at| id(&self.licenses[at])).collect();
             return (!all.is_empty()).then(|| (all.join(" OR "), HeaderKind::Notice));
         }
         let whole_text = || self.all().find(|license| license.is_text(&head));
