@@ -725,3 +725,23 @@ fn branches_are_mined_all_or_not_at_all() {
         fs::remove_file(path).expect("the ref can be removed");
     }
 }
+
+#[test]
+fn exports_state_the_types_of_their_columns() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", &history(3));
+    lab.mine("r", "store", &[]);
+    lab.ok(&["export", "store", "out"]);
+    let card = fs::read_to_string(lab.path("out/README.md")).expect("a card");
+    let row = &lab.rows("store")[0];
+    for name in row.as_object().expect("a row").keys() {
+        assert!(card.contains(&format!("\n  - name: {name}\n")), "{name}");
+    }
+    for part in ["path: data/train-*", "- name: reverts\n    sequence: string", "- name: diff\n    dtype: large_string"]
+    {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    lab.ok(&["export", "store", "ten", "--columns", "commitpack"]);
+    let card = fs::read_to_string(lab.path("ten/README.md")).expect("a card");
+    assert_eq!(card.matches("- name: ").count(), 10);
+}

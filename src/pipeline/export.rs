@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use arrow_schema::DataType;
 use serde_json::{Value, json};
 
 use crate::{
@@ -186,7 +187,7 @@ pub struct Exported {
 }
 
 /// Writes the rows of `store` as JSON lines to the directory `out`: `data/train-00000-of-0000N.jsonl`, each of about
-/// `shard_bytes_max` bytes, and `manifest.json`. `columns` are the fields of a row, in order.
+/// `shard_bytes_max` bytes, `manifest.json`, and a `README.md` with the columns' types, as `datasets` reads them. `columns` are the fields of a row, in order.
 ///
 /// # Errors
 /// `out` exists, can't be written, or the store is damaged; `out` then does not exist.
@@ -248,7 +249,32 @@ fn write_export(
         .collect();
     let manifest = json!({"gitlode_export": 1, "format": "jsonl", "columns": columns, "rows": rows, "shards": shards, "inputs": inputs});
     store::write_json(&directory.join("manifest.json"), &manifest)?;
+    let card = directory.join("README.md");
+    fs::write(&card, features_card(columns)).map_err(io_error(&card))?;
     Ok(exported)
+}
+
+/// A dataset card that states the columns' types. Without it `datasets` guesses them from the first rows, and stops at
+/// the first value in a column that was null until then.
+fn features_card(columns: &[&str]) -> String {
+    let schema = store::rows::schema();
+    let mut card = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*\n\
+                    dataset_info:\n  features:\n"
+        .to_owned();
+    for name in columns {
+        let kind = match schema.field_with_name(name).map(|field| field.data_type().clone()) {
+            Ok(DataType::LargeUtf8) => "dtype: large_string",
+            Ok(DataType::UInt32) => "dtype: uint32",
+            Ok(DataType::Int32) => "dtype: int32",
+            Ok(DataType::Int64) => "dtype: int64",
+            Ok(DataType::Float64) => "dtype: float64",
+            Ok(DataType::Boolean) => "dtype: bool",
+            Ok(DataType::List(_)) => "sequence: string",
+            _ => "dtype: string",
+        };
+        card.push_str(&format!("  - name: {name}\n    {kind}\n"));
+    }
+    card + "---\n\nMade by gitlode. `manifest.json` names the inputs and the checksums.\n"
 }
 
 fn line(sample: &Sample<'_>, columns: &[&str]) -> Vec<u8> {
