@@ -745,3 +745,74 @@ fn exports_state_the_types_of_their_columns() {
     let card = fs::read_to_string(lab.path("ten/README.md")).expect("a card");
     assert_eq!(card.matches("- name: ").count(), 10);
 }
+
+#[test]
+fn rows_are_never_replaced_by_what_can_not_be_read() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(4));
+    lab.mine("r", "store", &[]);
+    let expected = lab.export("store");
+    git(&repository, &["symbolic-ref", "HEAD", "refs/heads/unborn"]);
+    assert_eq!(lab.gitlode(&["mine", "r", "--store", "store"]).status.code(), Some(3));
+    assert_eq!(lab.export("store"), expected);
+    git(&repository, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+    lab.script(&repository, "seq 3 > a.py; git commit -q -a -m 'Count to three and no further'");
+    let tip = String::from_utf8(git(&repository, &["rev-parse", "HEAD"])).expect("hex");
+    let loose = repository.join(".git/objects").join(&tip[..2]).join(tip[2..].trim());
+    let bytes = fs::read(&loose).expect("the commit is loose");
+    fs::remove_file(&loose).expect("it can be removed");
+    assert_eq!(lab.gitlode(&["mine", "r", "--store", "store"]).status.code(), Some(3));
+    assert_eq!(lab.export("store"), expected);
+    fs::write(&loose, bytes).expect("it can be written");
+    lab.mine("r", "store", &[]);
+    assert_eq!(lab.rows("store").len(), 10);
+    let directory = fs::read_dir(lab.path("store/repositories")).expect("a store").next().expect("one").expect("one");
+    fs::remove_file(directory.path().join("0001-000000.json")).expect("a checkpoint can be removed");
+    assert_eq!(lab.gitlode(&["verify", "store"]).status.code(), Some(5), "a chain with a gap is damage");
+}
+
+#[test]
+fn trees_without_end_are_skipped() {
+    let lab = Lab::new();
+    let script = r#"
+        t=$(git hash-object -t tree -w --stdin </dev/null)
+        for l in 1 2 3 4 5 6; do
+            t=$(for i in 0 1 2 3 4 5 6 7 8 9 a b c d e f g h i j; do printf "040000 tree $t\t$i\n"; done | git mktree)
+        done
+        git update-ref refs/heads/main $(git commit-tree -m 'Spell out sixty-four million trees' $t </dev/null)
+    "#;
+    lab.repository("r", "sha1", script);
+    assert_eq!(lab.mine("r", "store", &[])["commits"]["skipped"], json!({"too_many_changes": 1}));
+}
+
+#[test]
+fn small_traps_stay_closed() {
+    let lab = Lab::new();
+    let script = r"printf 'a\177b\n' > f; git add f; git commit -q -m 'Add a file with a DEL'; printf 'a\177c\n' > f;
+        git commit -q -a -m 'Change the file with a DEL'; git tag -a blob -m x $(git rev-parse HEAD:f)";
+    let repository = lab.repository("r", "sha1", script);
+    lab.mine("r", "store", &[]);
+    let shown: Value = serde_json::from_str(&lab.ok(&["show", "store", "--json"])).expect("JSON");
+    assert_eq!(text(&shown, "new_contents"), "a\u{7f}c\n");
+    assert_eq!(lab.gitlode(&["mine", "r", "--store", "other", "--rev", "blob"]).status.code(), Some(3));
+    assert_eq!(lab.gitlode(&["mine", "r", "--store", "other", "--since", "20240131"]).status.code(), Some(2));
+    fs::create_dir(lab.path("out.tmp")).expect("a directory");
+    lab.ok(&["export", "store", "out"]);
+    assert!(lab.path("out.tmp").exists(), "what is not ours stays");
+    for command in [&["verify", "none", "--repair"][..], &["reindex", "none"]] {
+        assert_eq!(lab.gitlode(command).status.code(), Some(5));
+        assert!(!lab.path("none").exists(), "no store is made by looking for one");
+    }
+    let url = format!("file://{}", repository.display());
+    assert_eq!(lab.gitlode(&["mine", &url, "--dry-run", "--store", "none"]).status.code(), Some(2));
+    for name in ["shallow", "packed-refs", "commondir", "objects/info/alternates"] {
+        lab.script(&repository, &format!("mkdir -p .git/objects/info; mkfifo .git/{name}"));
+        let output = lab.gitlode(&["mine", "r", "--dry-run"]);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{name}");
+        fs::remove_file(repository.join(".git").join(name)).expect("the pipe can be removed");
+    }
+    let script = format!("{} mine r --replace --store store -v 2>&1 >/dev/null | true", env!("CARGO_BIN_EXE_gitlode"));
+    let mut piped = Command::new("bash");
+    let status = piped.args(["-c", &format!("set -o pipefail; {script}")]).current_dir(lab.dir.path()).status();
+    assert_eq!(status.expect("bash runs").code(), Some(0), "a log that nobody reads stops nothing");
+}

@@ -1,7 +1,7 @@
 //! What a long run shows: bars on a terminal, plain lines elsewhere, nothing when quiet.
 
 use std::{
-    io::IsTerminal as _,
+    io::{IsTerminal as _, Write as _},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -119,7 +119,7 @@ impl Display {
                 Some(length) if length > 0 => format!(" {} of {}", grouped(bar.position()), grouped(length)),
                 _ => String::new(),
             };
-            eprintln!("{name}: {}{far}", bar.message());
+            say(&format!("{name}: {}{far}", bar.message()));
         }
     }
 
@@ -176,7 +176,7 @@ impl Display {
         } else if self.terminal {
             let _a_lost_progress_line_is_no_error = self.bars.println(line);
         } else {
-            eprintln!("{line}");
+            say(line);
         }
     }
 
@@ -184,4 +184,9 @@ impl Display {
     pub fn clear(&self) {
         let _a_lost_progress_line_is_no_error = self.bars.clear();
     }
+}
+
+/// A log that nobody reads any more is no reason to stop mining.
+fn say(line: &str) {
+    let _nobody_listens = writeln!(std::io::stderr(), "{line}");
 }

@@ -142,7 +142,8 @@ pub struct Args {
 /// Only absolute dates: a run must mean the same tomorrow.
 fn date(text: &str) -> Result<i64, String> {
     if let Ok(seconds) = text.parse::<i64>()
-        && text.len() > 4
+        // Fewer digits would be a day of 1973 at the latest, and are more likely a date written without dashes.
+        && text.len() > 8
     {
         return Ok(seconds);
     }
@@ -283,9 +284,9 @@ fn mine_all(
 fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
     let directory = match (&args.mirrors, &args.store) {
         (Some(mirrors), _) => mirrors.clone(),
-        (None, Some(store)) => store.join("mirrors"),
-        (None, None) if specs.iter().all(|spec| matches!(spec.location, source::Location::Path(_))) => PathBuf::new(),
-        (None, None) => return Err(Error::Usage("--dry-run of a URL needs --mirrors DIR".into())),
+        (None, Some(store)) if !args.dry_run || store.join("store.json").exists() => store.join("mirrors"),
+        _ if specs.iter().all(|spec| matches!(spec.location, source::Location::Path(_))) => PathBuf::new(),
+        _ => return Err(Error::Usage("--dry-run of a URL needs --mirrors DIR".into())),
     };
     // The child that fetches may run in another directory.
     let directory = if directory.as_os_str().is_empty() { directory } else { absolute(&directory)? };

@@ -158,13 +158,15 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Licenses(args) => licenses::run(&args),
         Command::Config(args) => config::run(&args, &file, &command),
         Command::Reindex { store } => {
+            store::Store::open(&store)?;
             let store = store::Store::create(&store, &|| false)?;
             store::index::Index::rebuild(&store)?;
             print(&format!("{} repositories in the index\n", store.directories()?.len()))
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "gitlode", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gitlode", &mut script);
+            print_raw(&String::from_utf8_lossy(&script))
         }
         Command::Man { directory } => {
             let made =
@@ -210,10 +212,19 @@ fn grouped(n: u64) -> String {
     out
 }
 
-/// Writes to standard output; a closed pipe is the reader's wish to see no more.
+/// Writes to standard output, without colours where it is no terminal; for text that people read.
 fn print(text: &str) -> Result<(), Error> {
-    use std::io::Write as _;
-    match anstream::stdout().write_all(text.as_bytes()) {
+    write(&mut anstream::stdout(), text)
+}
+
+/// Writes to standard output as it is; for what programs read.
+fn print_raw(text: &str) -> Result<(), Error> {
+    write(&mut std::io::stdout(), text)
+}
+
+/// A closed pipe is the reader's wish to see no more.
+fn write(to: &mut dyn std::io::Write, text: &str) -> Result<(), Error> {
+    match to.write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::Io { path: "standard output".into(), source: e })
         }

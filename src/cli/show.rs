@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Error, print};
+use super::{Error, print, print_raw};
 use crate::{pipeline::export::for_each, sample::Sample, store::Store};
 
 /// More of a subject is not printed.
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if drawn.is_empty() {
         return Err(Error::Usage("no such row in the store".into()));
     }
-    drawn.values().try_for_each(|row| print(row))
+    drawn.values().try_for_each(|row| if args.json { print_raw(row) } else { print(row) })
 }
 
 fn json(sample: &Sample<'_>) -> String {

@@ -15,6 +15,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
+    Store::open(&args.store)?;
     let store = if args.repair { Store::create(&args.store, &|| false)? } else { Store::open(&args.store)? };
     let directories = store.directories()?;
     let mut damaged = 0;

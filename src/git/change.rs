@@ -20,6 +20,9 @@ const PATH_BYTES_MAX: usize = 4096;
 /// end costs stack and time.
 const DEPTH_MAX: usize = 256;
 
+/// Most directories that one commit may change. The largest trees have some ten thousand in all.
+const DIRECTORIES_MAX: usize = 1_000_000;
+
 /// A file's mode and id on one side of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct File {
@@ -234,7 +237,12 @@ impl<'a> TreeDiff<'a> {
         };
         self.path.truncate(path_len);
         result?;
-        if self.changes.len() > self.changes_max { Err(Skip::TooManyChanges) } else { Ok(()) }
+        // A few objects can spell out trees without end that hold no file at all.
+        if self.changes.len() > self.changes_max || self.changes.directories.len() > DIRECTORIES_MAX {
+            Err(Skip::TooManyChanges)
+        } else {
+            Ok(())
+        }
     }
 
     fn subtree(&mut self, old: Option<Entry<'_>>, new: Option<Entry<'_>>, depth: usize) -> Result<(), Skip> {

@@ -46,22 +46,28 @@ impl<'a> Commit<'a> {
             encoding: None,
             message: b"",
         };
+        // Parents stand directly behind the tree; git does not look for them anywhere else.
+        while let Some(parent) = lines.0.strip_prefix(b"parent ") {
+            let end = parent.iter().position(|byte| *byte == b'\n').unwrap_or(parent.len());
+            commit.parents.push(id(&parent[..end])?);
+            lines.next();
+        }
+        let (mut author, mut committer) = (None, None);
         while let Some(line) = lines.next() {
             if line.is_empty() {
                 commit.message = lines.0;
                 break;
             }
             // A line that begins with a space continues a signature; no header of ours has one.
-            if let Some(parent) = line.strip_prefix(b"parent ") {
-                commit.parents.push(id(parent)?);
-            } else if let Some(author) = line.strip_prefix(b"author ") {
-                commit.author = Person::parse(author);
-            } else if let Some(committer) = line.strip_prefix(b"committer ") {
-                commit.committer = Person::parse(committer);
+            if let Some(line) = line.strip_prefix(b"author ") {
+                author.get_or_insert_with(|| Person::parse(line));
+            } else if let Some(line) = line.strip_prefix(b"committer ") {
+                committer.get_or_insert_with(|| Person::parse(line));
             } else if let Some(encoding) = line.strip_prefix(b"encoding ") {
                 commit.encoding = Some(encoding);
             }
         }
+        (commit.author, commit.committer) = (author.unwrap_or_default(), committer.unwrap_or_default());
         Some(commit)
     }
 }
@@ -132,6 +138,8 @@ mod tests {
         case(b"author A <x> <y> 99999999999999999999 +99999\n\nm", "A|x> <y", 0, 0, 0, "m");
         case(b"author A <a> -5 -0000", "A|a", -5, 0, 0, "");
         case(b"", "|", 0, 0, 0, "");
+        let late = b"author A <a> 5 +0000\nauthor B <b> 6 +0000\nparent 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\nm";
+        case(late, "A|a", 5, 0, 0, "m");
         assert_eq!(parse(b"parent 12\n\nm"), None);
         assert_eq!(Commit::parse(b"author A <a> 5 +0000\n\nm", HashKind::Sha1), None);
         assert_eq!(Commit::parse(TREE.as_bytes(), HashKind::Sha256), None);

@@ -28,6 +28,9 @@ const PACK_CACHE_BYTES: usize = 48 << 20;
 /// Longest chain of symbolic refs that is followed, git's own limit (SYMREF_MAXDEPTH).
 const SYMREF_DEPTH_MAX: usize = 5;
 
+/// Longest chain of annotated tags that is followed; git has no limit.
+const TAG_DEPTH_MAX: usize = 64;
+
 /// A per-thread view of the objects, with its own delta-base cache.
 pub type Objects = gix::odb::Cache<gix::odb::store::Handle<Arc<Store>>>;
 
@@ -64,6 +67,12 @@ impl Repository {
         let objects_dir = common_dir.join("objects");
         refuse_alternates(path, &objects_dir)?;
         let open = |reason: String| Error::Open { path: path.to_owned(), reason };
+        for name in ["packed-refs", "objects/info/alternates"] {
+            let file = common_dir.join(name);
+            if file.exists() && regular(&file).is_err() {
+                return Err(open(format!("its {name} is no regular file")));
+            }
+        }
         let options = gix::odb::store::init::Options { alloc_limit_bytes: Some(ALLOC_BYTES_MAX), ..Default::default() };
         let store =
             Store::at_opts(objects_dir, hash, &mut std::iter::empty(), options).map_err(|e| open(e.to_string()))?;
@@ -133,7 +142,7 @@ impl Repository {
         };
         let mut id = match self.by_id(objects, name) {
             Some(id) => self.peel(objects, id),
-            None => self.resolve(objects, name, 0)?,
+            None => self.resolve(objects, name, 0)?.and_then(|id| self.peel(objects, id)),
         };
         let mut buffer = Vec::new();
         for _ in 0..generations {
@@ -175,7 +184,7 @@ impl Repository {
     /// Follows annotated tags to a commit.
     fn peel(&self, objects: &Objects, mut id: ObjectId) -> Option<ObjectId> {
         let mut buffer = Vec::new();
-        for _ in 0..SYMREF_DEPTH_MAX {
+        for _ in 0..TAG_DEPTH_MAX {
             let object = objects.try_find(&id, &mut buffer).ok()??;
             match object.kind {
                 gix::objs::Kind::Commit => return Some(id),
@@ -189,6 +198,11 @@ impl Repository {
     }
 }
 
+/// `path`, if it is a regular file: a pipe in its place would be read for ever.
+fn regular(path: &Path) -> std::io::Result<&Path> {
+    if fs::metadata(path)?.is_file() { Ok(path) } else { Err(std::io::ErrorKind::InvalidInput.into()) }
+}
+
 /// The git directory of the repository at `path`, if it is one.
 fn git_dir(path: &Path) -> Option<PathBuf> {
     let dot_git = path.join(".git");
@@ -200,7 +214,7 @@ fn git_dir(path: &Path) -> Option<PathBuf> {
 }
 
 fn common_dir(git_dir: &Path) -> PathBuf {
-    match fs::read_to_string(git_dir.join("commondir")) {
+    match regular(&git_dir.join("commondir")).and_then(fs::read_to_string) {
         Ok(relative) => {
             let joined = git_dir.join(relative.trim_end());
             joined.canonicalize().unwrap_or(joined)
@@ -233,7 +247,7 @@ fn object_format(path: &Path, common_dir: &Path) -> Result<HashKind, Error> {
 
 /// One commit id a line. A line that is none names nothing that could be met.
 fn shallow(file: &Path) -> std::io::Result<HashSet<ObjectId>> {
-    match fs::read(file) {
+    match regular(file).and_then(fs::read) {
         Ok(text) => Ok(text.lines().filter_map(|line| ObjectId::from_hex(line.trim()).ok()).collect()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
         Err(e) => Err(e),
@@ -241,7 +255,7 @@ fn shallow(file: &Path) -> std::io::Result<HashSet<ObjectId>> {
 }
 
 fn refuse_alternates(path: &Path, objects_dir: &Path) -> Result<(), Error> {
-    let Ok(list) = fs::read(objects_dir.join("info/alternates")) else { return Ok(()) };
+    let Ok(list) = regular(&objects_dir.join("info/alternates")).and_then(fs::read) else { return Ok(()) };
     match list.lines().map(ByteSlice::trim).find(|line| !line.is_empty() && !line.starts_with(b"#")) {
         None => Ok(()),
         Some(line) => {

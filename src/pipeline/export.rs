@@ -201,10 +201,8 @@ pub fn export_jsonl(
         let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(store::Error::Io { path: out.to_owned(), source });
     }
-    let temporary = out.with_added_extension("tmp");
-    if temporary.exists() {
-        fs::remove_dir_all(&temporary).map_err(io_error(&temporary))?;
-    }
+    // A name that nobody else has: what is there under another one isn't ours to remove.
+    let temporary = out.with_added_extension(format!("gitlode-{}", std::process::id()));
     let result = write_export(store, &temporary, columns, shard_bytes_max)
         .and_then(|exported| fs::rename(&temporary, out).map_err(io_error(out)).map(|()| exported));
     if result.is_err() {

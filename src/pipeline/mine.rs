@@ -42,6 +42,10 @@ pub enum Error {
     Git(#[from] git::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error("HEAD of {name} names no commit any more; its rows are kept")]
+    NoTip { name: String },
+    #[error("the history of {name} can't be read as far as it was mined; its rows are kept")]
+    Unreadable { name: String },
     #[error("{name} was mined before with other settings ({})", settings.join(", "))]
     OtherSettings { name: String, settings: Vec<String> },
 }
@@ -52,6 +56,10 @@ impl Error {
         match self {
             Error::Git(error) => error.hint(),
             Error::Store(error) => error.hint(),
+            Error::NoTip { .. } => {
+                Some("--rev NAME mines another branch, in place of the earlier rows with --replace".into())
+            }
+            Error::Unreadable { .. } => Some("see `git fsck`, or mine a new clone".into()),
             Error::OtherSettings { .. } => {
                 Some("add --replace to mine it again and replace its rows, or use another --store".into())
             }
@@ -180,8 +188,18 @@ impl Work {
                 batch.restart(&mut hidden);
             }
         }
+        if tips.is_empty() && !earlier.is_empty() {
+            return Err(Error::NoTip { name: id.name.clone() });
+        }
         let mut walked = walk(&hidden)?;
         if !walked.continues {
+            // Only a history that was read whole can show that it was rewritten.
+            if [Skip::MissingObject, Skip::CorruptObject]
+                .iter()
+                .any(|reason| walked.skipped.skipped.contains_key(reason))
+            {
+                return Err(Error::Unreadable { name: id.name.clone() });
+            }
             batch.restart(&mut hidden);
             walked = walk(&hidden)?;
         }

@@ -273,6 +273,9 @@ pub fn visible(directory: &Path) -> Result<Vec<Checkpoint>, Error> {
     let newest = checkpoints.iter().map(|c| c.generation).max();
     checkpoints.retain(|c| Some(c.generation) == newest);
     checkpoints.sort_by_key(|c| c.batch);
+    if let Some((missing, _)) = (0..).zip(&checkpoints).find(|(number, checkpoint)| *number != checkpoint.batch) {
+        return Err(Error::BadManifest { path: directory.to_owned(), reason: format!("batch {missing} is missing") });
+    }
     Ok(checkpoints)
 }
 
