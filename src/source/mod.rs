@@ -172,17 +172,18 @@ fn one(text: &str, columns: &BTreeMap<String, String>) -> Found {
 }
 
 fn at_path(text: &str, path: &Path, columns: &BTreeMap<String, String>) -> Found {
-    let mut paths = Vec::new();
-    search(path, 0, &mut paths);
+    let (mut paths, mut closed) = (Vec::new(), Vec::new());
+    search(path, 0, &mut paths, &mut closed);
     paths.sort();
-    if paths.is_empty() {
+    if paths.is_empty() && closed.is_empty() {
         return vec![Err(BadSource {
             text: text.to_owned(),
             reason: "neither a git repository nor a directory that holds one".into(),
             hint: Some("the search goes six directories deep and follows no symbolic links".into()),
         })];
     }
-    paths.into_iter().map(|path| spec(&path, columns)).collect()
+    closed.sort_by(|a, b| a.text.cmp(&b.text));
+    paths.into_iter().map(|path| spec(&path, columns)).chain(closed.into_iter().map(Err)).collect()
 }
 
 fn spec(path: &Path, columns: &BTreeMap<String, String>) -> Result<RepoSpec, BadSource> {
@@ -203,13 +204,22 @@ pub fn is_repository(path: &Path) -> bool {
     path.join(".git").exists() || (path.join("HEAD").is_file() && path.join("objects").is_dir())
 }
 
-fn search(path: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+/// Directories that can't be read are sources that failed: there may be repositories in them.
+fn search(path: &Path, depth: usize, found: &mut Vec<PathBuf>, closed: &mut Vec<BadSource>) {
     if is_repository(path) {
         found.push(path.to_owned());
     } else if depth < SEARCH_DEPTH_MAX {
-        let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(e) => {
+                let hint = Some("make it readable, or leave it out by naming its neighbours".into());
+                closed.push(BadSource { text: path.display().to_string(), reason: e.to_string(), hint });
+                return;
+            }
+        };
+        let entries = entries.filter_map(Result::ok);
         for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            search(&entry.path(), depth + 1, found);
+            search(&entry.path(), depth + 1, found, closed);
         }
     }
 }
