@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-/// The first line of `message`, without its line end.
+/// The first line of `message` that is not blank, without its line end. (git folds the whole first paragraph into one
+/// line; CommitPack has its first line.)
 pub fn subject(message: &str) -> &str {
-    message.split('\n').next().unwrap_or_default().trim_end_matches('\r')
+    let mut lines = message.split('\n').map(|line| line.trim_end_matches('\r'));
+    lines.find(|line| !line.trim().is_empty()).unwrap_or_default()
 }
 
 /// What a message says it reverts.
@@ -59,22 +61,49 @@ pub enum TrailerPolicy {
     Drop,
 }
 
-/// Applies `policy` to every line of `message` such as `Signed-off-by: Jane <jane@example.org>`.
+/// Applies `policy` to the trailers of `message` such as `Signed-off-by: Jane <jane@example.org>`: to those in its last
+/// paragraph, and before that, as squashed and quoted messages have them, to those with an address. Lines that go on
+/// in the next one, indented, belong together. The subject is never touched.
 pub fn apply_trailers(message: &str, policy: TrailerPolicy) -> Cow<'_, str> {
     if policy == TrailerPolicy::Keep || !message.lines().any(|line| person_token(line).is_some()) {
         return Cow::Borrowed(message);
     }
+    let lines: Vec<&str> = message.split_inclusive('\n').collect();
+    let blank = |line: &&str| line.trim().is_empty();
+    let body = lines.iter().position(|line| !blank(line)).map_or(0, |subject| subject + 1);
+    let end = lines.iter().rposition(|line| !blank(line)).map_or(0, |last| last + 1);
+    // A message of one paragraph has no trailers, as git has it.
+    let last_paragraph = lines[..end].iter().rposition(blank).filter(|at| *at >= body);
     let mut kept = String::with_capacity(message.len());
-    for line in message.split_inclusive('\n') {
-        match (person_token(line), policy) {
+    let mut at = 0;
+    while at < lines.len() {
+        let line = lines[at];
+        let among_trailers = last_paragraph.is_some_and(|start| at > start);
+        let mut next = at + 1;
+        while next < end && lines[next].starts_with([' ', '\t']) && !blank(&lines[next]) {
+            if person_token(lines[next]).is_some() {
+                break;
+            }
+            next += 1;
+        }
+        let token = person_token(line)
+            .filter(|_| at >= body)
+            .filter(|_| among_trailers || lines[at..next].iter().any(|line| line.contains(['@', '<'])));
+        match (token, policy) {
+            (None, _) => {
+                kept.push_str(line);
+                next = at + 1;
+            }
             (Some(token), TrailerPolicy::Mask) => {
+                let last = lines[next - 1];
+                kept.push_str(&line[..line.find(token).unwrap_or(0)]);
                 kept.push_str(token);
                 kept.push_str(": NAME <EMAIL>");
-                kept.push_str(&line[line.trim_end_matches(['\r', '\n']).len()..]);
+                kept.push_str(&last[last.trim_end_matches(['\r', '\n']).len()..]);
             }
             (Some(_), _) => {}
-            (None, _) => kept.push_str(line),
         }
+        at = next;
     }
     if policy == TrailerPolicy::Drop {
         // The blank line that stood before the trailers ends nothing any more.
@@ -86,12 +115,23 @@ pub fn apply_trailers(message: &str, policy: TrailerPolicy) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// The token of a trailer that names a person: any that ends in `-by`, and `Cc`.
+/// Tokens of trailers that name people without ending in `-by`.
+const PERSON_TOKENS: [&str; 10] =
+    ["author", "cc", "co-author", "commit", "committer", "from", "patch-from", "reviewer", "thanks", "thanks-to"];
+
+/// The token of a trailer that names a person: any that ends in `-by`, and [`PERSON_TOKENS`]. It may be indented or
+/// quoted, and spaces may stand before its colon.
 fn person_token(line: &str) -> Option<&str> {
     let (token, value) = line.split_once(':')?;
+    let token = token.trim_start_matches([' ', '\t', '>', '|', '*', '-', '#']).trim_end();
     let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
     let lower = token.to_ascii_lowercase();
-    (is_token && (lower.ends_with("-by") || lower == "cc") && !value.trim().is_empty()).then_some(token)
+    let names_a_person = match lower.as_str() {
+        // `Commit: Jane <jane@example.org>` of `git log --format=full`, not `Commit: 1234567`.
+        "commit" | "from" => value.contains('@'),
+        _ => lower.ends_with("-by") || PERSON_TOKENS.contains(&lower.as_str()),
+    };
+    (is_token && names_a_person).then_some(token)
 }
 
 #[cfg(test)]
@@ -136,7 +176,35 @@ mod tests {
     }
 
     #[test]
+    fn trailers_of_all_shapes_lose_names_and_addresses() {
+        let mask = |message: &str| apply_trailers(message, TrailerPolicy::Mask).into_owned();
+        let cases = [
+            // Folded, with a space before the colon, quoted, indented, with other tokens.
+            ("Add x\n\nSigned-off-by: Jane\n <j@d>\n", "Add x\n\nSigned-off-by: NAME <EMAIL>\n"),
+            ("Add x\n\nReviewed-by : J <j@d>", "Add x\n\nReviewed-by: NAME <EMAIL>"),
+            ("Add x\n\n> Acked-by: J <j@d>\n\nDone\n", "Add x\n\n> Acked-by: NAME <EMAIL>\n\nDone\n"),
+            ("Add x\n\n    Cc: j@d\r\n\nDone\n", "Add x\n\n    Cc: NAME <EMAIL>\r\n\nDone\n"),
+            ("Add x\n\nThanks-to: J D\nAuthor: J <j@d>\n", "Add x\n\nThanks-to: NAME <EMAIL>\nAuthor: NAME <EMAIL>\n"),
+            (
+                "Squash\n\n* a\n\nSigned-off-by: J <j@d>\n\n* b\n",
+                "Squash\n\n* a\n\nSigned-off-by: NAME <EMAIL>\n\n* b\n",
+            ),
+            // What is no trailer stays: a subject, a sentence of the body, a value that goes on elsewhere.
+            ("Sorted-by: use the new key\n", "Sorted-by: use the new key\n"),
+            ("Cc: the list\n\nBody\n", "Cc: the list\n\nBody\n"),
+            ("Add x\n\nSorted-by: takes a key\n\nDone\n", "Add x\n\nSorted-by: takes a key\n\nDone\n"),
+            ("Add x\n\nCommit: 1234567\n", "Add x\n\nCommit: 1234567\n"),
+        ];
+        for (message, masked) in cases {
+            assert_eq!(mask(message), masked, "{message}");
+        }
+        let folded = "Add x\n\nWhy.\n\nSigned-off-by: Jane\n <j@d>\nFixes: 1\n";
+        assert_eq!(apply_trailers(folded, TrailerPolicy::Drop), "Add x\n\nWhy.\n\nFixes: 1\n");
+    }
+
+    #[test]
     fn the_subject_is_the_first_line() {
         assert_eq!((subject("a\r\nb"), subject(""), subject("a")), ("a", "", "a"));
+        assert_eq!((subject("\n \n\n a \nb"), subject("\n\n")), (" a ", ""));
     }
 }
