@@ -98,10 +98,13 @@ fn read(stdin: &mut dyn Read) -> Result<String, Error> {
 fn list(name: &str, text: &str) -> Result<Found, Error> {
     let text = text.trim_start_matches('\u{feff}');
     let first = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-    let is_header = first.split(',').any(|column| SOURCE_COLUMNS.contains(&column.trim()));
-    if first.starts_with('{') {
-        json_lines(name, text)
-    } else if is_header && (first.contains(',') || name.ends_with(".csv")) {
+    let mut columns = first.split(',').map(|column| column.trim().trim_matches('"').to_ascii_lowercase());
+    let is_header = columns.any(|column| SOURCE_COLUMNS.contains(&column.as_str())) && !Path::new(first).exists();
+    if first.starts_with('[') {
+        json_array(name, text)
+    } else if first.starts_with('{') {
+        Ok(json_lines(name, text))
+    } else if is_header {
         csv_rows(name, text)
     } else {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -109,32 +112,65 @@ fn list(name: &str, text: &str) -> Result<Found, Error> {
     }
 }
 
-fn json_lines(name: &str, text: &str) -> Result<Found, Error> {
-    let mut found = Vec::new();
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let bad = |reason: String| Error::Line { name: name.to_owned(), line: number + 1, reason };
-        let object: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(line).map_err(|e| bad(e.to_string()))?;
-        let columns = object.into_iter().filter_map(|(key, value)| match value {
-            serde_json::Value::Null => None,
-            serde_json::Value::String(text) => Some((key, text)),
-            other => Some((key, other.to_string())),
-        });
-        found.extend(row(columns.collect()).ok_or_else(|| bad(no_source_column()))?);
-    }
-    Ok(found)
+/// A line of a list that names no source.
+fn bad_line(name: &str, line: usize, reason: String) -> Found {
+    let hint = "mend the line and give the list again; all its other lines count".into();
+    vec![Err(BadSource { text: format!("{name}:{line}"), reason, hint: Some(hint) })]
+}
+
+fn json_lines(name: &str, text: &str) -> Found {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let found = lines.flat_map(|(number, line)| match serde_json::from_str(line) {
+        Ok(value) => json_row(name, number + 1, value),
+        Err(e) => bad_line(name, number + 1, e.to_string()),
+    });
+    found.collect()
+}
+
+fn json_array(name: &str, text: &str) -> Result<Found, Error> {
+    let values: Vec<serde_json::Value> = serde_json::from_str(text).map_err(|e| Error::Line {
+        name: name.to_owned(),
+        line: e.line(),
+        reason: format!("neither a JSON array nor a list of sources: {e}"),
+    })?;
+    Ok(values.into_iter().enumerate().flat_map(|(number, value)| json_row(name, number + 1, value)).collect())
+}
+
+fn json_row(name: &str, number: usize, value: serde_json::Value) -> Found {
+    let object = match value {
+        serde_json::Value::Object(object) => object,
+        serde_json::Value::String(text) => return one(&text, &BTreeMap::new()),
+        _ => return bad_line(name, number, "neither an object nor a string".into()),
+    };
+    let columns = object.into_iter().filter_map(|(key, value)| match value {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some((key, text)),
+        other => Some((key, other.to_string())),
+    });
+    row(columns.collect()).unwrap_or_else(|| bad_line(name, number, no_source_column()))
 }
 
 fn csv_rows(name: &str, text: &str) -> Result<Found, Error> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-    let bad = |line: usize, reason: String| Error::Line { name: name.to_owned(), line, reason };
-    let header = reader.headers().map_err(|e| bad(1, e.to_string()))?.clone();
+    let header = reader
+        .headers()
+        .map_err(|e| Error::Line { name: name.to_owned(), line: 1, reason: e.to_string() })?
+        .iter()
+        .map(str::to_ascii_lowercase)
+        .collect::<Vec<_>>();
     let mut found = Vec::new();
     for (number, record) in reader.records().enumerate() {
-        let record = record.map_err(|e| bad(number + 2, e.to_string()))?;
-        let columns = header.iter().zip(record.iter()).filter(|(_, value)| !value.is_empty());
-        let columns = columns.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        found.extend(row(columns).ok_or_else(|| bad(number + 2, no_source_column()))?);
+        let line = |position: Option<&csv::Position>| {
+            position.map_or(number + 2, |at| usize::try_from(at.line()).unwrap_or(usize::MAX))
+        };
+        found.extend(match record {
+            Err(e) => bad_line(name, line(e.position()), e.to_string()),
+            Ok(record) => {
+                let columns = header.iter().zip(record.iter()).filter(|(_, value)| !value.is_empty());
+                let columns = columns.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                row(columns).unwrap_or_else(|| bad_line(name, line(record.position()), no_source_column()))
+            }
+        });
     }
     Ok(found)
 }
@@ -143,7 +179,9 @@ fn no_source_column() -> String {
     format!("no repository: one of the columns {} must name it", SOURCE_COLUMNS.join(", "))
 }
 
-fn row(mut columns: BTreeMap<String, String>) -> Option<Found> {
+fn row(columns: BTreeMap<String, String>) -> Option<Found> {
+    let mut columns: BTreeMap<String, String> =
+        columns.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect();
     let source = SOURCE_COLUMNS.iter().find_map(|column| columns.remove(*column))?;
     let name = columns.remove("name");
     let mut found = one(&source, &columns);
@@ -189,13 +227,14 @@ fn at_path(text: &str, path: &Path, columns: &BTreeMap<String, String>) -> Found
 fn spec(path: &Path, columns: &BTreeMap<String, String>) -> Result<RepoSpec, BadSource> {
     let bad = |reason: String| BadSource { text: path.display().to_string(), reason, hint: None };
     let canonical = path.canonicalize().map_err(|e| bad(e.to_string()))?;
+    // `x/.git` is the repository `x`. (A linked work tree has a HEAD of its own, and is a source of its own.)
+    let canonical = match canonical.parent() {
+        Some(parent) if canonical.ends_with(".git") => parent.to_owned(),
+        _ => canonical,
+    };
     let identity = canonical.to_str().ok_or_else(|| bad("its path is not UTF-8".into()))?.to_owned();
     let name = canonical.file_name().and_then(|name| name.to_str()).unwrap_or("repository");
-    let name = match name.strip_suffix(".git") {
-        Some("") => canonical.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or("repository"),
-        Some(name) => name,
-        None => name,
-    };
+    let name = name.strip_suffix(".git").unwrap_or(name);
     Ok(RepoSpec { identity, name: name.to_owned(), location: Location::Path(canonical), columns: columns.clone() })
 }
 
@@ -252,9 +291,32 @@ mod tests {
     }
 
     #[test]
-    fn malformed_lists_name_the_line() {
-        assert!(parse_list("{\"url\":\"a/b\"}\n{oops\n").is_err_and(|e| e.starts_with("standard input:2: ")));
-        assert!(parse_list("{\"stars\":1}\n").is_err_and(|e| e.contains("must name it")));
-        assert!(parse_list("url,stars\na/b,1,2\n").is_err_and(|e| e.starts_with("standard input:2: ")));
+    fn lists_come_in_many_spellings() {
+        let identities = |text: &str| parse_list(text).map(|found| found.into_iter().map(|f| f.0).collect::<Vec<_>>());
+        let both = Ok(vec!["github.com/a/b".to_owned(), "github.com/c/d".to_owned()]);
+        for text in [
+            "url\na/b\nc/d\n",
+            "URL,Stars\na/b,1\nc/d,2\n",
+            "\"repo\",\"license\"\n\"a/b\",\"MIT\"\n\"c/d\",\"MIT\"\n",
+            "[\"a/b\", \"c/d\"]",
+            "[{\"Repo\": \"a/b\"},\n {\"repo\": \"c/d\", \"stars\": 5}]",
+        ] {
+            assert_eq!(identities(text), both, "{text}");
+        }
+    }
+
+    #[test]
+    fn malformed_lines_are_failed_sources_and_the_others_count() {
+        let check = |text: &str, at: &str, reason: &str| {
+            let found = parse_list(text).expect("a list");
+            assert_eq!((found[0].0.as_str(), found.len()), ("github.com/a/b", 2), "{text}");
+            assert!(found[1].0 == at && found[1].2.contains(reason), "{:?}", found[1]);
+        };
+        check("{\"url\":\"a/b\"}\n{oops\n", "standard input:2", "key must be a string");
+        check("{\"url\":\"a/b\"}\n{\"stars\":1}\n", "standard input:2", "must name it");
+        check("url,stars\na/b,1\nc/d,1,2\n", "standard input:3", "fields");
+        check("url,stars\na/b,1\n,2\n", "standard input:3", "must name it");
+        check("[\"a/b\", 5]", "standard input:2", "neither an object nor a string");
+        assert!(parse_list("[oops]").is_err_and(|e| e.starts_with("standard input:1: neither a JSON array")));
     }
 }
