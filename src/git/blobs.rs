@@ -48,7 +48,8 @@ pub fn read<'b>(objects: &Objects, id: ObjectId, kind: Kind, buffer: &'b mut Vec
     match found {
         Ok(Ok(Some(found))) if found == kind => Ok(buffer),
         Ok(Ok(None)) => Err(ReadError::Missing),
-        Ok(Ok(Some(_)) | Err(_)) | Err(_) => Err(ReadError::Corrupt),
+        Ok(Err(error)) => Err(corrupt(objects, &error)),
+        Ok(Ok(Some(_))) | Err(_) => Err(ReadError::Corrupt),
     }
 }
 
@@ -57,11 +58,18 @@ pub fn read<'b>(objects: &Objects, id: ObjectId, kind: Kind, buffer: &'b mut Vec
 /// # Errors
 /// As [`read`].
 pub fn size(objects: &Objects, id: ObjectId) -> Result<u64, ReadError> {
-    match catch_unwind(AssertUnwindSafe(|| gix::odb::Header::try_header(&**objects, &id))) {
+    match catch_unwind(AssertUnwindSafe(|| gix::odb::Header::try_header(&***objects, &id))) {
         Ok(Ok(Some(header))) if header.kind() == Kind::Blob => Ok(header.size()),
         Ok(Ok(None)) => Err(ReadError::Missing),
-        Ok(Ok(Some(_)) | Err(_)) | Err(_) => Err(ReadError::Corrupt),
+        Ok(Err(error)) => Err(corrupt(objects, &error)),
+        Ok(Ok(Some(_))) | Err(_) => Err(ReadError::Corrupt),
     }
+}
+
+/// Damage, as far as one object tells; an error of the machine is remembered and stops the repository.
+fn corrupt(objects: &Objects, error: &gix::Error) -> ReadError {
+    objects.note(error);
+    ReadError::Corrupt
 }
 
 /// A blob that is text.

@@ -2,6 +2,8 @@
 //!
 //! A subtree that is missing or damaged is one skipped change; everything beside it is still compared.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 
 use super::{
@@ -91,6 +93,7 @@ pub struct TreeDiff<'a> {
     hash: HashKind,
     changes_max: usize,
     notable: fn(&[u8]) -> bool,
+    interrupt: &'a AtomicBool,
     path: Vec<u8>,
     changes: Changes,
     /// Position of the directory that is being compared.
@@ -115,9 +118,17 @@ struct Entry<'t> {
 
 impl<'a> TreeDiff<'a> {
     /// A comparison that gives up on commits of more than `changes_max` changed paths. In every directory that it
-    /// compares it also lists the files whose name is `notable`.
-    pub fn new(objects: &'a Objects, hash: HashKind, changes_max: usize, notable: fn(&[u8]) -> bool) -> Self {
-        TreeDiff { objects, hash, changes_max, notable, path: Vec::new(), changes: Changes::default(), directory: 0 }
+    /// compares it also lists the files whose name is `notable`. After an interruption it gives up on everything; the
+    /// caller has to look at `interrupt` itself.
+    pub fn new(
+        objects: &'a Objects,
+        hash: HashKind,
+        changes_max: usize,
+        notable: fn(&[u8]) -> bool,
+        interrupt: &'a AtomicBool,
+    ) -> Self {
+        let (path, changes) = (Vec::new(), Changes::default());
+        TreeDiff { objects, hash, changes_max, notable, interrupt, path, changes, directory: 0 }
     }
 
     /// What turns the tree `old` (none: the empty tree) into the tree `new`.
@@ -211,8 +222,18 @@ impl<'a> TreeDiff<'a> {
             return None;
         }
         let entry = parse_entry(rest, self.hash);
-        if entry.is_none() {
+        let Some(found) = entry else {
             *rest = &[];
+            self.changes.skipped.skip(Skip::CorruptObject);
+            return None;
+        };
+        // A name that comes twice would make two changes of one id. git reads the first when it looks for a path.
+        while is_named(rest, found.name) {
+            let mut behind = *rest;
+            if !parse_entry(&mut behind, self.hash).is_some_and(|again| again.same_name(&found)) {
+                break;
+            }
+            *rest = behind;
             self.changes.skipped.skip(Skip::CorruptObject);
         }
         entry
@@ -238,7 +259,10 @@ impl<'a> TreeDiff<'a> {
         self.path.truncate(path_len);
         result?;
         // A few objects can spell out trees without end that hold no file at all.
-        if self.changes.len() > self.changes_max || self.changes.directories.len() > DIRECTORIES_MAX {
+        if self.changes.len() > self.changes_max
+            || self.changes.directories.len() > DIRECTORIES_MAX
+            || self.interrupt.load(Ordering::Relaxed)
+        {
             Err(Skip::TooManyChanges)
         } else {
             Ok(())
@@ -307,6 +331,12 @@ impl Entry<'_> {
             order => order.is_lt(),
         }
     }
+}
+
+/// Whether the entry at the start of `rest` has this name; cheaper than to parse it.
+fn is_named(rest: &[u8], name: &[u8]) -> bool {
+    let space = rest.iter().take(8).position(|byte| *byte == b' ');
+    space.is_some_and(|space| rest[space + 1..].strip_prefix(name).is_some_and(|behind| behind.first() == Some(&0)))
 }
 
 fn parse_entry<'t>(rest: &mut &'t [u8], hash: HashKind) -> Option<Entry<'t>> {

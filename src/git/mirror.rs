@@ -320,6 +320,24 @@ pub(super) fn clean_up(directory: &Path) {
     }
 }
 
+/// Removes the unfinished clones that killed runs left anywhere below `mirrors`. Those that another process works on stay.
+pub fn clean_up_all(mirrors: &Path) {
+    clean_up_below(mirrors, 0);
+}
+
+fn clean_up_below(directory: &Path, depth: usize) {
+    // Host, and as many groups as a server allows; GitLab has 20.
+    const DEPTH_MAX: usize = 24;
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some((mirror, _)) = name.split_once(".partial-").filter(|(mirror, _)| mirror.ends_with(".git")) {
+            clean_up(&directory.join(mirror));
+        } else if !name.ends_with(".git") && depth < DEPTH_MAX && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            clean_up_below(&entry.path(), depth + 1);
+        }
+    }
+}
+
 /// The path of the unfinished clone that the process `pid` makes.
 pub(super) fn partial(directory: &Path, pid: u32) -> PathBuf {
     sibling(directory, &format!("partial-{pid}"))

@@ -34,6 +34,8 @@ pub enum Error {
     NoSuchRevision { path: PathBuf, rev: String },
     #[error("{name} in {path} can't be resolved: {reason}")]
     BadReference { path: PathBuf, name: String, reason: String },
+    #[error("the objects of {path} can't be read: {reason}")]
+    Unreadable { path: PathBuf, reason: String },
     #[error("interrupted")]
     Interrupted,
 }
@@ -54,6 +56,9 @@ impl Error {
             Error::BadReference { .. } => {
                 Some("see `git fsck`; --rev NAME mines what another branch, a tag or a commit id reaches".into())
             }
+            Error::Unreadable { .. } => Some(
+                "it is the disk, the permissions or the limits of the machine; mine again when that is mended".into(),
+            ),
             Error::Open { .. } | Error::Interrupted => None,
         }
     }

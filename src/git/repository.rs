@@ -3,8 +3,9 @@
 use std::{
     collections::HashSet,
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use gix::{
@@ -32,7 +33,37 @@ const SYMREF_DEPTH_MAX: usize = 5;
 const TAG_DEPTH_MAX: usize = 64;
 
 /// A per-thread view of the objects, with its own delta-base cache.
-pub type Objects = gix::odb::Cache<gix::odb::store::Handle<Arc<Store>>>;
+pub struct Objects {
+    cache: gix::odb::Cache<gix::odb::store::Handle<Arc<Store>>>,
+    trouble: Arc<OnceLock<String>>,
+}
+
+impl std::ops::Deref for Objects {
+    type Target = gix::odb::Cache<gix::odb::store::Handle<Arc<Store>>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.cache
+    }
+}
+
+impl Objects {
+    /// Remembers an error of reading an object that comes from the machine and not from the repository's contents:
+    /// [`Repository::check`] returns it.
+    pub(super) fn note(&self, error: &gix::Error) {
+        let io = error.iter_errors().filter_map(|error| error.downcast_ref::<std::io::Error>());
+        if let Some(error) = io.filter(|error| is_environment(error)).last() {
+            self.trouble.get_or_init(|| error.to_string());
+        }
+    }
+}
+
+/// Whether reading failed for a reason that has nothing to do with what was to be read. An empty file that can't be
+/// mapped (EINVAL), a directory in a file's place and a file that is gone say something of the repository.
+fn is_environment(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as E;
+    let of_contents = [E::NotFound, E::InvalidInput, E::IsADirectory, E::NotADirectory, E::InvalidFilename];
+    error.raw_os_error().is_some() && !of_contents.contains(&error.kind())
+}
 
 /// An opened repository. Cheap to share between threads; see [`Repository::objects`].
 pub struct Repository {
@@ -41,6 +72,7 @@ pub struct Repository {
     refs: Refs,
     hash: HashKind,
     shallow: HashSet<ObjectId>,
+    trouble: Arc<OnceLock<String>>,
 }
 
 /// Where mining starts.
@@ -82,16 +114,57 @@ impl Repository {
             Refs::for_linked_worktree(git_dir, common_dir.clone(), hash)
         };
         let shallow = shallow(&common_dir.join("shallow")).map_err(|e| open(format!("its shallow file: {e}")))?;
-        Ok(Repository { path: path.to_owned(), store: Arc::new(store), refs, hash, shallow })
+        let trouble = Arc::default();
+        Ok(Repository { path: path.to_owned(), store: Arc::new(store), refs, hash, shallow, trouble })
+    }
+
+    /// Whether what was read so far can be trusted.
+    ///
+    /// # Errors
+    /// The machine failed to read an object.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.trouble.get() {
+            Some(reason) => Err(Error::Unreadable { path: self.path.clone(), reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether objects that were not found are missing from the repository, and not just out of reach: gix takes an
+    /// index that it can't open for one that is not there.
+    ///
+    /// # Errors
+    /// The objects' directory is gone, or a file in it can't be opened.
+    pub fn check_files(&self) -> Result<(), Error> {
+        self.check()?;
+        let unreadable = |path: &Path, e: std::io::Error| Error::Unreadable {
+            path: self.path.clone(),
+            reason: format!("{}: {e}", path.display()),
+        };
+        let objects = self.store.path();
+        fs::read_dir(objects).map_err(|e| unreadable(objects, e))?;
+        let packs = objects.join("pack");
+        let entries = match fs::read_dir(&packs) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|e| unreadable(&packs, e))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(|e| unreadable(&packs, e))?.path();
+            let wanted = path.extension().is_some_and(|end| end == "idx" || end == "pack");
+            let first_byte = || regular(&path).and_then(fs::File::open)?.read(&mut [0]);
+            if wanted && let Some(error) = first_byte().err().filter(is_environment) {
+                return Err(unreadable(&path, error));
+            }
+        }
+        Ok(())
     }
 
     /// A view of the objects for one thread.
     pub fn objects(&self) -> Objects {
         // An object that is not found is looked for again among the packs that are there by now: somebody may repack
         // the repository while it is mined.
-        let mut objects = gix::odb::Cache::from(self.store.to_handle_arc());
-        objects.set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
-        objects
+        let mut cache = gix::odb::Cache::from(self.store.to_handle_arc());
+        cache.set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
+        Objects { cache, trouble: Arc::clone(&self.trouble) }
     }
 
     /// The repository's hash function.
@@ -147,7 +220,7 @@ impl Repository {
         let mut buffer = Vec::new();
         for _ in 0..generations {
             id = id.and_then(|id| {
-                let object = objects.try_find(&id, &mut buffer).ok()??;
+                let object = objects.try_find(&id, &mut buffer).inspect_err(|e| objects.note(e)).ok()??;
                 gix::objs::CommitRefIter::from_bytes(object.data, self.hash).parent_ids().next()
             });
         }
@@ -185,7 +258,7 @@ impl Repository {
     fn peel(&self, objects: &Objects, mut id: ObjectId) -> Option<ObjectId> {
         let mut buffer = Vec::new();
         for _ in 0..TAG_DEPTH_MAX {
-            let object = objects.try_find(&id, &mut buffer).ok()??;
+            let object = objects.try_find(&id, &mut buffer).inspect_err(|e| objects.note(e)).ok()??;
             match object.kind {
                 gix::objs::Kind::Commit => return Some(id),
                 gix::objs::Kind::Tag => {

@@ -57,7 +57,7 @@ pub struct Walked {
 /// Lists what is reachable from `tips` and not from `hidden`.
 ///
 /// # Errors
-/// Only an interruption.
+/// An interruption, or an error of the machine.
 pub fn walk(
     repository: &Repository,
     tips: &[ObjectId],
@@ -102,6 +102,7 @@ pub fn walk(
             commits.push(Commit { time: parsed.time, id, tree: parsed.tree, parent: parsed.parents.first().copied() });
         }
     }
+    repository.check()?;
     commits.sort_by_key(|commit| (commit.time, commit.id));
     if !unmet.is_empty() {
         // One old tip may hide behind another, so only the whole ancestry tells.

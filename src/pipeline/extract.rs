@@ -112,7 +112,7 @@ pub fn plan(
     let mut directories = Directories::default();
     let compare = |objects: &mut Objects, block: u64| -> Result<Vec<Result<Compared, Skip>>, git::Error> {
         let from = block as usize * COMMITS_PER_BLOCK;
-        let mut differ = TreeDiff::new(objects, repository.hash(), recipe.commit_changes_max, is_evidence);
+        let mut differ = TreeDiff::new(objects, repository.hash(), recipe.commit_changes_max, is_evidence, interrupt);
         let mut compared = Vec::new();
         for commit in &commits[from..total.min(from + COMMITS_PER_BLOCK)] {
             if interrupt.load(Ordering::Relaxed) {
@@ -135,7 +135,10 @@ pub fn plan(
             }));
         }
         // An interruption in the middle of the last comparison, too, must not pass for its outcome.
-        if interrupt.load(Ordering::Relaxed) { Err(git::Error::Interrupted) } else { Ok(compared) }
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(git::Error::Interrupted);
+        }
+        repository.check().map(|()| compared)
     };
     let blocks = total.div_ceil(COMMITS_PER_BLOCK) as u64;
     ordered(
@@ -332,6 +335,7 @@ impl<'a> Extractor<'a> {
             }
         }
         self.flush(&mut block).map_err(E::from)?;
+        self.repository.check()?;
         Ok(block)
     }
 
@@ -453,9 +457,15 @@ impl Facts {
             return Err(Skip::MessageTooLong);
         }
         let decoded = text::decode_message(commit.message, commit.encoding).map_err(|_| Skip::UndecodableText)?;
+        // A name in no known encoding is no reason to lose the row.
+        let named = commit.encoding.or(Some(decoded.encoding.as_bytes()));
+        let decode = |bytes: &[u8]| match text::decode_message(bytes, named) {
+            Ok(decoded) => decoded.text.into_owned(),
+            Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+        };
         let person = |person: git::commit::Person<'_>| Person {
-            name: String::from_utf8_lossy(person.name).into_owned(),
-            email: String::from_utf8_lossy(person.email).into_owned(),
+            name: decode(person.name),
+            email: decode(person.email),
             time: person.time,
             zone: person.zone,
         };

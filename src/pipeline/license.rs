@@ -1,7 +1,7 @@
 //! The licence of a file at a commit: what the file itself says, else the texts in the nearest directory that has some,
 //! else the nearest package metadata. Blobs are read once for each thread, whatever the number of rows.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, rc::Rc, sync::atomic::AtomicBool};
 
 use gix::{ObjectId, objs::Kind};
 
@@ -167,7 +167,8 @@ fn join(directory: &Directory, name: &[u8]) -> String {
 pub fn of_repository(repository: &Repository, commit: ObjectId) -> Option<Found> {
     let objects = repository.objects();
     let tree = walk::tree_of(repository, &objects, commit).ok()?;
-    let root = TreeDiff::new(&objects, repository.hash(), 0, is_evidence).root(tree);
+    let never = AtomicBool::new(false);
+    let root = TreeDiff::new(&objects, repository.hash(), 0, is_evidence, &never).root(tree);
     Resolver::new(&[root]).nearest(&objects, 0)
 }
 

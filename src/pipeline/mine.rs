@@ -32,6 +32,8 @@ pub struct Options {
     pub segment_bytes_max: u64,
     /// Whether to mine from the start and replace all earlier rows.
     pub replace: bool,
+    /// Whether to count what a run would mine, and leave the store as it is.
+    pub dry_run: bool,
 }
 
 /// What can stop the mining of one repository.
@@ -46,6 +48,8 @@ pub enum Error {
     NoTip { name: String },
     #[error("the history of {name} can't be read as far as it was mined; its rows are kept")]
     Unreadable { name: String },
+    #[error("{name} is a shallow clone with less history than was mined; its rows are kept")]
+    Shallower { name: String },
     #[error("{name} was mined before with other settings ({})", settings.join(", "))]
     OtherSettings { name: String, settings: Vec<String> },
 }
@@ -60,6 +64,12 @@ impl Error {
                 Some("--rev NAME mines another branch, in place of the earlier rows with --replace".into())
             }
             Error::Unreadable { .. } => Some("see `git fsck`, or mine a new clone".into()),
+            Error::Shallower { .. } => {
+                Some("run `git fetch --unshallow` in it, or mine what is left with --replace".into())
+            }
+            Error::OtherSettings { settings, .. } if settings.iter().any(|name| name == "license") => {
+                Some("the list declares another licence now; add --replace to mine the repository again with it".into())
+            }
             Error::OtherSettings { .. } => {
                 Some("add --replace to mine it again and replace its rows, or use another --store".into())
             }
@@ -120,15 +130,22 @@ pub fn mine_repository(
     let repository = Repository::open(path)?;
     let tips = repository.tips(&recipe.revision)?;
     let Some(work) = Work::find(store, id, recipe, &tips, options, &repository, interrupt)? else {
+        if let Some(store) = store.filter(|_| !options.dry_run) {
+            // A run that was killed right behind its checkpoint left the rows that this replaced.
+            store::sweep(&store.directory(&id.identity), &[])?;
+        }
         return Ok(Report { unchanged: true, ..Report::default() });
     };
     let Work { mut batch, walked } = work;
     let on_compare = |done, total| progress(Progress::Comparing { done, total });
     let plan = extract::plan(&repository, walked, recipe, options.threads, interrupt, &on_compare)?;
+    if has_lost_objects(&plan.early) || has_lost_objects(&plan.commits_skipped) {
+        repository.check_files()?;
+    }
     batch.resume(&plan)?;
     let from = batch.segments.last().map_or(0, |segment| segment.block_to);
     let total = plan.candidates.len() as u64;
-    let mut writing = Writing { batch: &mut batch, segment: None, options };
+    let mut writing = Writing { repository: &repository, batch: &mut batch, segment: None, options };
     let mut rows = 0;
     extract::extract(&repository, &plan, recipe, &id.name, from, options.threads, interrupt, |number, block| {
         rows += block.changes.kept;
@@ -142,6 +159,10 @@ pub fn mine_repository(
         batch.license = license::of_repository(&repository, tip).map(|found| found.expression);
     }
     batch.complete(&plan, id, &tips, recipe)
+}
+
+fn has_lost_objects(counts: &Counts) -> bool {
+    [Skip::MissingObject, Skip::CorruptObject].iter().any(|reason| counts.skipped.contains_key(reason))
 }
 
 /// A batch to be mined and the commits in it.
@@ -164,7 +185,11 @@ impl Work {
         let directory = store.map(|store| store.directory(&id.identity));
         let earlier = directory.as_deref().map(store::visible).transpose()?.unwrap_or_default();
         let walk = |hidden: &[ObjectId]| walk::walk(repository, tips, hidden, recipe.window, interrupt);
-        let mut batch = Batch { directory, identity: id.identity.clone(), ..Batch::default() };
+        let mut batch = Batch {
+            directory: directory.filter(|_| !options.dry_run),
+            identity: id.identity.clone(),
+            ..Batch::default()
+        };
         batch.shallow =
             hex(&repository.shallow().iter().copied().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
         let mut hidden = Vec::new();
@@ -183,6 +208,10 @@ impl Work {
             if !settings.is_empty() && !options.replace {
                 return Err(Error::OtherSettings { name: id.name.clone(), settings });
             }
+            let edge_is_new = batch.shallow.iter().any(|id| !last.shallow.contains(id));
+            if edge_is_new && !options.replace {
+                return Err(Error::Shallower { name: id.name.clone() });
+            }
             hidden = last.tips.iter().filter_map(|tip| ObjectId::from_hex(tip.as_bytes()).ok()).collect();
             if !same {
                 batch.restart(&mut hidden);
@@ -194,10 +223,7 @@ impl Work {
         let mut walked = walk(&hidden)?;
         if !walked.continues {
             // Only a history that was read whole can show that it was rewritten.
-            if [Skip::MissingObject, Skip::CorruptObject]
-                .iter()
-                .any(|reason| walked.skipped.skipped.contains_key(reason))
-            {
+            if has_lost_objects(&walked.skipped) {
                 return Err(Error::Unreadable { name: id.name.clone() });
             }
             batch.restart(&mut hidden);
@@ -272,7 +298,7 @@ impl Batch {
             };
             if manifest.batch_digest != self.digest
                 || manifest.block_from != expected
-                || segment::verify(directory, &manifest).is_err()
+                || segment::verify(directory, &manifest, &mut HashSet::new()).is_err()
             {
                 break;
             }
@@ -352,6 +378,7 @@ impl Batch {
 
 /// Cuts the stream of blocks into segments.
 struct Writing<'a> {
+    repository: &'a Repository,
     batch: &'a mut Batch,
     segment: Option<Open>,
     options: &'a Options,
@@ -390,7 +417,14 @@ impl Writing<'_> {
     }
 
     fn seal(&mut self) -> Result<(), Error> {
+        if has_lost_objects(&self.batch.unwritten) {
+            self.repository.check_files()?;
+        }
         let Some(open) = self.segment.take() else { return Ok(()) };
+        // What a failing disk hid must not be sealed as missing: the next run would take it for done.
+        if has_lost_objects(&open.changes) {
+            self.repository.check_files()?;
+        }
         let manifest = SegmentManifest {
             file: String::new(),
             repository: self.batch.identity.clone(),
