@@ -23,6 +23,9 @@ pub struct Args {
     /// Size in bytes after which a new shard begins.
     #[arg(long, default_value_t = 500_000_000, value_name = "BYTES")]
     shard_bytes_max: u64,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
@@ -34,10 +37,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if let Some(unknown) = columns.iter().find(|name| !COLUMNS.contains(name)) {
         return Err(Error::Usage(format!("there is no column {unknown}; there are: {}", COLUMNS.join(", "))));
     }
+    if let Some((_, twice)) = columns.iter().enumerate().find(|(at, name)| columns[..*at].contains(name)) {
+        return Err(Error::Usage(format!("the column {twice} is named twice")));
+    }
     if args.out.exists() {
         return Err(Error::Usage(format!("{} exists already; name a new directory", args.out.display())));
     }
     let exported = export_jsonl(&Store::open(&args.store)?, &args.out, &columns, args.shard_bytes_max)?;
+    if args.json {
+        return print(&format!("{:#}\n", serde_json::json!(exported)));
+    }
     print(&format!(
         "{} rows in {} shards under {}\n",
         grouped(exported.rows),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 
-use super::{Error, grouped, print};
+use super::{Error, grouped, print, printable};
 use crate::{
     pipeline::run::Failure,
     store::{Store, index::Index},
@@ -37,7 +37,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let store = Store::open(&args.store)?;
     let mut total = Funnel::default();
     let mut repositories: BTreeMap<(String, String), Mined> = BTreeMap::new();
-    for (_, checkpoint) in store.batches()? {
+    let (batches, damaged) = store.batches_and_damage()?;
+    for (_, checkpoint) in batches {
         total.add(&checkpoint.funnel);
         let key = (checkpoint.repository.name, checkpoint.repository.identity);
         let mined = repositories.entry(key).or_default();
@@ -71,12 +72,15 @@ pub fn run(args: &Args) -> Result<(), Error> {
                 })
             })
             .collect();
-        return print(&format!("{:#}\n", json!({"repositories": list, "funnel": total, "failed": failed})));
+        let damage: Vec<_> = damaged.iter().map(ToString::to_string).collect();
+        let account = json!({"repositories": list, "funnel": total, "failed": failed, "damage": damage});
+        print(&format!("{account:#}\n"))?;
+        return report_damage(damaged);
     }
     let mut table = new_table(&["repository", "licence at its tip", "commits", "changes", "rows", "segments", "MB"]);
     for ((name, _), Mined { funnel, bytes, segments, license }) in &repositories {
         table.add_row([
-            name.clone(),
+            printable(name),
             license.clone().unwrap_or_default(),
             grouped(funnel.commits.candidates),
             grouped(funnel.changes.candidates),
@@ -89,13 +93,18 @@ pub fn run(args: &Args) -> Result<(), Error> {
     print(&format!("{table}\n\n{}", funnel_table(&total)))?;
     let failures: Vec<(&str, &Failure)> =
         failed.iter().map(|(identity, failure)| (identity.as_str(), failure)).collect();
-    if failures.is_empty() {
-        return Ok(());
+    if !failures.is_empty() {
+        print(&format!(
+            "\nfailed in their last run, `gitlode mine --retry-failed` tries them again:\n{}\n",
+            failure_table(&failures)
+        ))?;
     }
-    print(&format!(
-        "\nfailed in their last run, `gitlode mine --retry-failed` tries them again:\n{}\n",
-        failure_table(&failures)
-    ))
+    report_damage(damaged)
+}
+
+/// The account lacks what is damaged, which is an error after all.
+fn report_damage(damaged: Vec<crate::store::Error>) -> Result<(), Error> {
+    damaged.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The account as a table in two units.
@@ -128,7 +137,7 @@ pub fn failure_table(failures: &[(&str, &Failure)]) -> Table {
     let mut table = new_table(&["repository", "why", "what to do"]);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(FAILURE_TABLE_WIDTH);
     for (name, failure) in failures {
-        table.add_row([name, failure.reason.as_str(), failure.hint.as_deref().unwrap_or("")]);
+        table.add_row([name, failure.reason.as_str(), failure.hint.as_deref().unwrap_or("")].map(printable));
     }
     table
 }

@@ -2,43 +2,119 @@
 
 use std::path::PathBuf;
 
-use super::{Error, print};
-use crate::store::{self, Store};
+use serde_json::json;
+
+use super::{Error, grouped, print, printable};
+use crate::store::{self, Store, Verified, index::Index};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// The store.
     store: PathBuf,
-    /// Drop every repository whose rows are damaged; the next `gitlode mine` makes them again.
+    /// Drop damaged batches and those behind them; the next `gitlode mine` makes their rows again.
     #[arg(long)]
     repair: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of one repository directory.
+struct Checked {
+    directory: PathBuf,
+    verified: Result<Verified, store::Error>,
+    /// Batches that a repair left.
+    batches_left: Option<usize>,
+}
+
+impl Checked {
+    fn damage(&self) -> Vec<String> {
+        match &self.verified {
+            Ok(verified) => verified.damage.iter().map(ToString::to_string).collect(),
+            Err(error) => vec![error.to_string()],
+        }
+    }
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
-    Store::open(&args.store)?;
-    let store = if args.repair { Store::create(&args.store, &|| false)? } else { Store::open(&args.store)? };
-    let directories = store.directories()?;
-    let mut damaged = 0;
-    for directory in &directories {
-        let found = store::verify(directory)?;
-        for error in &found {
-            anstream::eprintln!("{}: {error}", super::style("error"));
-        }
-        if !found.is_empty() {
-            damaged += 1;
-            if args.repair {
-                std::fs::remove_dir_all(directory).map_err(|source| Error::Io { path: directory.clone(), source })?;
-                print(&format!("dropped {}\n", directory.display()))?;
+    let mut store = Store::open(&args.store)?;
+    if args.repair {
+        store = Store::create(&args.store, &|| false)?;
+    }
+    // What a running process writes belongs to no batch yet.
+    let running = store.is_being_written();
+    let lost = match Index::read(&store) {
+        Some(index) if !running => index.lost_batches(&store)?,
+        _ => Vec::new(),
+    };
+    let mut checked = Vec::new();
+    for directory in store.directories()? {
+        let verified = store::verify(&directory);
+        let batches_left = match &verified {
+            Ok(verified) if args.repair && !(verified.damage.is_empty() && verified.remains.is_empty()) => {
+                Some(store::repair(&directory, verified)?)
             }
+            _ => None,
+        };
+        checked.push(Checked { directory, verified, batches_left });
+    }
+    if args.repair {
+        Index::rebuild(&store)?;
+    }
+    if args.json {
+        print_json(&checked, &lost)?
+    } else {
+        print_text(&checked, &lost, running)?
+    }
+    let unmended = |checked: &&Checked| !checked.damage().is_empty() && checked.batches_left.is_none();
+    let unmended = checked.iter().filter(unmended).count() + if args.repair { 0 } else { lost.len() };
+    if unmended == 0 {
+        return Ok(());
+    }
+    if !args.json {
+        let store = args.store.display();
+        anstream::eprintln!("{}: run `gitlode verify {store} --repair`, then mine again", super::style("hint"));
+    }
+    Err(Error::Reported(5))
+}
+
+fn print_json(checked: &[Checked], lost: &[String]) -> Result<(), Error> {
+    let repositories: Vec<_> = checked
+        .iter()
+        .map(|checked| {
+            let (rows, remains) = checked.verified.as_ref().map_or((0, &[][..]), |v| (v.rows, &v.remains[..]));
+            json!({
+                "directory": checked.directory, "rows": rows, "damage": checked.damage(), "remains": remains,
+                "batches_left": checked.batches_left,
+            })
+        })
+        .collect();
+    print(&format!("{:#}\n", json!({"repositories": repositories, "lost": lost})))
+}
+
+fn print_text(checked: &[Checked], lost: &[String], running: bool) -> Result<(), Error> {
+    let mut remains = 0;
+    for one in checked {
+        for error in one.damage() {
+            anstream::eprintln!("{}: {}", super::style("error"), printable(&error));
+        }
+        let stopped = one.verified.as_ref().map_or(0, |verified| verified.remains.len());
+        remains += stopped;
+        if let Some(left) = one.batches_left {
+            print(&format!("{}: mended, {left} batches left\n", printable(&one.directory.display().to_string())))?;
         }
     }
-    if damaged > 0 && !args.repair {
-        anstream::eprintln!(
-            "{}: run `gitlode verify {} --repair`, then mine again",
-            super::style("hint"),
-            args.store.display()
-        );
-        return Err(Error::Reported(5));
+    for lost in lost {
+        anstream::eprintln!("{}: {}", super::style("error"), printable(lost));
     }
-    print(&format!("{} repositories checked, {damaged} damaged\n", directories.len()))
+    if remains > 0 && running {
+        print("another gitlode writes to the store; what it has not finished was not checked\n")?;
+    } else if remains > 0 {
+        print(&format!(
+            "{remains} files are of a run that was stopped; the next `gitlode mine` uses or removes them\n"
+        ))?;
+    }
+    let rows = grouped(checked.iter().filter_map(|checked| Some(checked.verified.as_ref().ok()?.rows)).sum());
+    let damaged = checked.iter().filter(|checked| !checked.damage().is_empty()).count() + lost.len();
+    print(&format!("{} repositories with {rows} rows checked, {damaged} damaged\n", checked.len()))
 }

@@ -106,9 +106,27 @@ impl Ord for Head {
 /// A segment is damaged, or what `each` returns.
 pub fn for_each(
     store: &Store,
-    mut each: impl FnMut(&Sample<'_>) -> Result<(), store::Error>,
+    each: impl FnMut(&Sample<'_>) -> Result<(), store::Error>,
 ) -> Result<Vec<Checkpoint>, store::Error> {
     let batches = store.batches()?;
+    let before: Vec<_> = batches.iter().map(|(_, c)| (c.repository.identity.clone(), c.generation)).collect();
+    for_each_of(batches, each).map_err(|error| match (error, store.batches()) {
+        // What a run replaced while it was read is not damaged.
+        (store::Error::Damaged { path, .. }, Ok(now))
+            if !before
+                .iter()
+                .all(|old| now.iter().any(|(_, c)| (&c.repository.identity, c.generation) == (&old.0, old.1))) =>
+        {
+            store::Error::Changed { path }
+        }
+        (error, _) => error,
+    })
+}
+
+fn for_each_of(
+    batches: Vec<(PathBuf, Checkpoint)>,
+    mut each: impl FnMut(&Sample<'_>) -> Result<(), store::Error>,
+) -> Result<Vec<Checkpoint>, store::Error> {
     let shared = shared_rows(&batches)?;
     let mut groups: BTreeMap<(&str, &str), Vec<PathBuf>> = BTreeMap::new();
     for (directory, checkpoint) in &batches {
@@ -203,13 +221,41 @@ pub fn export_jsonl(
     }
     // A name that nobody else has: what is there under another one isn't ours to remove.
     let temporary = out.with_added_extension(format!("gitlode-{}", std::process::id()));
-    let result = write_export(store, &temporary, columns, shard_bytes_max)
-        .and_then(|exported| fs::rename(&temporary, out).map_err(io_error(out)).map(|()| exported));
+    remove_remains(out);
+    fs::create_dir_all(&temporary).map_err(io_error(&temporary))?;
+    // Held as long as this process writes; what nobody holds a later export to the same place may remove.
+    let mark = temporary.join(UNFINISHED);
+    let lock = File::create(&mark).map_err(io_error(&mark))?;
+    let held = lock.try_lock();
+    let result = write_export(store, &temporary, columns, shard_bytes_max).and_then(|exported| {
+        fs::remove_file(&mark).map_err(io_error(&mark))?;
+        fs::rename(&temporary, out).map_err(io_error(out)).map(|()| exported)
+    });
+    drop((held, lock));
     if result.is_err() {
         // The first error is the one to report.
         let _second_error = fs::remove_dir_all(&temporary);
     }
     result
+}
+
+/// In a directory that is being written.
+const UNFINISHED: &str = ".gitlode-unfinished";
+
+/// Removes what killed exports to `out` left beside it.
+fn remove_remains(out: &Path) {
+    let Some(name) = out.file_name().map(|name| format!("{}.gitlode-", name.to_string_lossy())) else { return };
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(&name) {
+            continue;
+        }
+        let lock = File::open(entry.path().join(UNFINISHED));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            // What can't be removed is in nobody's way.
+            let _stays = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn write_export(

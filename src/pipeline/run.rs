@@ -33,7 +33,7 @@ use crate::{
 const REPOSITORIES_AT_ONCE_MAX: usize = 8;
 
 /// How to run, as far as it doesn't decide what the rows are.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// Threads that mine, over all repositories.
     pub threads: usize,
@@ -41,6 +41,8 @@ pub struct Options {
     pub segment_bytes_max: u64,
     /// Whether to mine from the start and replace all earlier rows.
     pub replace: bool,
+    /// The store whose rows a dry run takes as mined.
+    pub dry_run: Option<Store>,
     /// Where mirrors are kept and how they are fetched.
     pub mirrors: Mirrors,
 }
@@ -101,6 +103,9 @@ pub fn run(
     interrupt: &AtomicBool,
     observe: &(dyn Fn(usize, Event<'_>) + Sync),
 ) -> Vec<Option<Result<Report, Failure>>> {
+    if sources.iter().any(|source| matches!(source.location, Location::Url(_))) {
+        mirror::clean_up_all(&options.mirrors.directory);
+    }
     let outcomes = Mutex::new(vec![None; sources.len()]);
     let (remote, local): (Vec<usize>, Vec<usize>) =
         (0..sources.len()).partition(|&number| matches!(sources[number].location, Location::Url(_)));
@@ -242,8 +247,9 @@ impl Run<'_> {
             threads: self.options.threads.div_ceil(self.repositories_at_once().min(unfinished)),
             segment_bytes_max: self.options.segment_bytes_max,
             replace: self.options.replace,
+            dry_run: self.target.is_none(),
         };
-        let store = self.target.map(|target| target.store);
+        let store = self.target.map(|target| target.store).or(self.options.dry_run.as_ref());
         let progress = |progress| (self.observe)(number, Event::Mining(progress));
         // A repository must not take the others with it, whatever bug it finds.
         let mined = catch_unwind(AssertUnwindSafe(|| {
@@ -284,6 +290,7 @@ impl Run<'_> {
             identity: spec.identity.clone(),
             spec: serde_json::json!(without_secrets).to_string(),
             rows: result.as_ref().map_or(0, |report| report.rows),
+            recipe: serde_json::json!((self.recipe)(spec)).to_string(),
             failure: result.as_ref().err().map(|failure| (failure.reason.clone(), failure.hint.clone())),
         };
         index.set_source(target.run, &state)

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, param
 use super::{Checkpoint, Error, Store, io_error};
 
 /// Version of the tables; another one is made again.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE repository (
@@ -30,8 +30,8 @@ CREATE TABLE run (
     number INTEGER PRIMARY KEY, started INTEGER NOT NULL, finished INTEGER, tool TEXT NOT NULL, arguments TEXT NOT NULL
 );
 CREATE TABLE source (
-    identity TEXT PRIMARY KEY, spec TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, rows INTEGER NOT NULL,
-    failure TEXT, hint TEXT
+    identity TEXT PRIMARY KEY, spec TEXT NOT NULL, recipe TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run,
+    rows INTEGER NOT NULL, failure TEXT, hint TEXT
 ) WITHOUT ROWID;
 ";
 
@@ -48,6 +48,8 @@ pub struct SourceState {
     pub identity: String,
     /// The source in the form in which the caller can mine it again.
     pub spec: String,
+    /// The settings that it was mined with, as JSON.
+    pub recipe: String,
     /// New rows of the last run.
     pub rows: u64,
     /// Why the last run failed, and what to do about it; none where it went well.
@@ -95,7 +97,8 @@ impl Index {
             connection.execute_batch(&version).map_err(sql(&path))?;
         }
         let mut index = Self::connect(&path, OpenFlags::default()).map_err(sql(&path))?;
-        let batches = store.batches()?;
+        // A repository with damaged manifests is missing here, and fails by itself when it is read or mined.
+        let (batches, _) = store.batches_and_damage()?;
         let transaction = index.connection.transaction().map_err(sql(&path))?;
         transaction.execute_batch("DELETE FROM segment; DELETE FROM repository;").map_err(sql(&path))?;
         for group in batches.chunk_by(|(a, _), (b, _)| a == b) {
@@ -137,6 +140,29 @@ impl Index {
             (Ok(listed), Ok(present)) => listed == present,
             _ => false,
         }
+    }
+
+    /// Batches that it lists and that are not there any more, in words.
+    ///
+    /// # Errors
+    /// The index or the store can't be read.
+    pub fn lost_batches(&self, store: &Store) -> Result<Vec<String>, Error> {
+        let read = || -> rusqlite::Result<Vec<(String, String, u32, u32)>> {
+            let mut query = self
+                .connection
+                .prepare("SELECT identity, directory, generation, batches FROM repository ORDER BY identity")?;
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
+        };
+        let present = store.newest_batches()?;
+        let mut lost = Vec::new();
+        for (identity, directory, generation, batches) in read().map_err(sql(&self.path))? {
+            let found = present.iter().find(|(name, ..)| *name == directory).map_or((0, 0), |found| (found.1, found.2));
+            if found < (generation, batches) {
+                let left = if found.0 == generation { found.1 } else { 0 };
+                lost.push(format!("of {batches} batches of {identity} {left} are left"));
+            }
+        }
+        Ok(lost)
     }
 
     /// Enters the batches of a repository, which are all that `directory` shows.
@@ -185,8 +211,9 @@ impl Index {
             None => (None, None),
         };
         let rows = i64::try_from(state.rows).unwrap_or(i64::MAX);
-        let insert = "INSERT OR REPLACE INTO source VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let written = self.connection.execute(insert, params![state.identity, state.spec, run, rows, failure, hint]);
+        let insert = "INSERT OR REPLACE INTO source VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let values = params![state.identity, state.spec, state.recipe, run, rows, failure, hint];
+        let written = self.connection.execute(insert, values);
         written.map_err(sql(&self.path)).map(|_| ())
     }
 
@@ -205,11 +232,12 @@ impl Index {
     /// The index can't be read.
     pub fn failed(&self) -> Result<Vec<SourceState>, Error> {
         let read = || -> rusqlite::Result<Vec<SourceState>> {
-            let query = "SELECT identity, spec, failure, hint FROM source WHERE failure IS NOT NULL ORDER BY identity";
+            let query =
+                "SELECT identity, spec, recipe, failure, hint FROM source WHERE failure IS NOT NULL ORDER BY identity";
             let mut query = self.connection.prepare(query)?;
             let rows = query.query_map([], |row| {
-                let failure = Some((row.get(2)?, row.get(3)?));
-                Ok(SourceState { identity: row.get(0)?, spec: row.get(1)?, rows: 0, failure })
+                let failure = Some((row.get(3)?, row.get(4)?));
+                Ok(SourceState { identity: row.get(0)?, spec: row.get(1)?, recipe: row.get(2)?, rows: 0, failure })
             })?;
             rows.collect()
         };

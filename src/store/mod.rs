@@ -51,6 +51,8 @@ pub enum Error {
     Locked { path: PathBuf },
     #[error("segment {path} is damaged: {reason}")]
     Damaged { path: PathBuf, reason: String },
+    #[error("{path} changed while it was read: a run replaces its rows")]
+    Changed { path: PathBuf },
     #[error("can't encode rows: {0}")]
     Encode(#[from] arrow_schema::ArrowError),
 }
@@ -67,6 +69,7 @@ impl Error {
             Error::Damaged { .. } | Error::BadManifest { .. } => Some(
                 "run `gitlode verify STORE --repair` to drop what is damaged; the next `gitlode mine` makes its rows again".into(),
             ),
+            Error::Changed { .. } => Some("run the command again when `gitlode mine` is done".into()),
             Error::Newer { .. } => Some("use the newer gitlode for this store".into()),
             Error::Io { .. } | Error::Encode(_) => None,
         }
@@ -125,7 +128,11 @@ pub struct Checkpoint {
     pub funnel: Funnel,
 }
 
+/// Complete batches, each with the directory of its repository.
+pub type Batches = Vec<(PathBuf, Checkpoint)>;
+
 /// An open store.
+#[derive(Debug)]
 pub struct Store {
     root: PathBuf,
     /// Held for its lock; none when only reading.
@@ -195,7 +202,14 @@ impl Store {
         self.root.join("repositories").join(key(identity))
     }
 
-    /// Every repository directory, sorted.
+    /// Whether a process is writing at this moment. Takes no lock that a writer could trip over.
+    pub fn is_being_written(&self) -> bool {
+        // A shared lock is let go at once; a writer that comes in this instant waits or says so.
+        let Ok(lock) = File::open(self.root.join("lock")) else { return false };
+        self._lock.is_none() && matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+    }
+
+    /// Every repository directory, sorted. Files beside them are none of the store's business.
     ///
     /// # Errors
     /// The store can't be read.
@@ -206,7 +220,10 @@ impl Store {
         }
         let mut directories = Vec::new();
         for entry in fs::read_dir(&path).map_err(io_error(&path))? {
-            directories.push(entry.map_err(io_error(&path))?.path());
+            let entry = entry.map_err(io_error(&path))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                directories.push(entry.path());
+            }
         }
         directories.sort();
         Ok(directories)
@@ -220,10 +237,7 @@ impl Store {
     pub(crate) fn newest_batches(&self) -> Result<Vec<(String, u32, u32)>, Error> {
         let mut newest = Vec::new();
         for directory in self.directories()? {
-            let numbers = json_files(&directory)?.into_iter().filter_map(|(_, stem)| {
-                let (generation, batch) = stem.split_once('-')?;
-                Some((generation.parse::<u32>().ok()?, batch.parse::<u32>().ok()?))
-            });
+            let numbers = json_files(&directory)?.into_iter().filter_map(|(_, stem)| batch_numbers(&stem));
             if let Some((generation, batch)) = numbers.max() {
                 let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 newest.push((name, generation, batch + 1));
@@ -237,10 +251,25 @@ impl Store {
     ///
     /// # Errors
     /// A manifest can't be read or is of a newer version.
-    pub fn batches(&self) -> Result<Vec<(PathBuf, Checkpoint)>, Error> {
-        let mut repositories = Vec::new();
+    pub fn batches(&self) -> Result<Batches, Error> {
+        let (batches, damaged) = self.batches_and_damage()?;
+        damaged.into_iter().next().map_or(Ok(batches), Err)
+    }
+
+    /// As [`Store::batches`], without the repositories whose manifests can't be read, and what is wrong with those.
+    ///
+    /// # Errors
+    /// The directory of repositories can't be read.
+    pub fn batches_and_damage(&self) -> Result<(Batches, Vec<Error>), Error> {
+        let (mut repositories, mut damaged) = (Vec::new(), Vec::new());
         for directory in self.directories()? {
-            let mut batches = visible(&directory)?;
+            let mut batches = match visible(&directory) {
+                Ok(batches) => batches,
+                Err(error) => {
+                    damaged.push(error);
+                    continue;
+                }
+            };
             let Some(newest) = batches.last().map(|last| last.repository.clone()) else { continue };
             batches.iter_mut().for_each(|batch| batch.repository = newest.clone());
             repositories.push((newest.name, newest.identity, directory, batches));
@@ -249,7 +278,7 @@ impl Store {
         let all = repositories
             .into_iter()
             .flat_map(|(_, _, directory, batches)| batches.into_iter().map(move |batch| (directory.clone(), batch)));
-        Ok(all.collect())
+        Ok((all.collect(), damaged))
     }
 }
 
@@ -260,13 +289,15 @@ impl Store {
 pub fn visible(directory: &Path) -> Result<Vec<Checkpoint>, Error> {
     let mut checkpoints = Vec::new();
     for (path, stem) in json_files(directory)? {
-        if stem.split('-').count() != 2 {
-            continue;
-        }
+        let Some(numbers) = batch_numbers(&stem) else { continue };
         let checkpoint: Checkpoint = parse(&path, &fs::read(&path).map_err(io_error(&path))?)?;
         if checkpoint.format > FORMAT_VERSION || checkpoint.schema > crate::sample::SCHEMA_VERSION {
             let found = checkpoint.format.max(checkpoint.schema);
             return Err(Error::Newer { path, found, known: FORMAT_VERSION });
+        }
+        if (checkpoint.generation, checkpoint.batch) != numbers {
+            let reason = "it is the checkpoint of another batch".into();
+            return Err(Error::BadManifest { path, reason });
         }
         checkpoints.push(checkpoint);
     }
@@ -298,13 +329,31 @@ pub fn sweep(directory: &Path, keep: &[&str]) -> Result<(), Error> {
         }
     }
     for entry in fs::read_dir(directory).map_err(io_error(directory))? {
-        let path = entry.map_err(io_error(directory))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !wanted.contains(name.as_ref()) {
+        let entry = entry.map_err(io_error(directory))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let is_ours = entry.file_type().is_ok_and(|kind| kind.is_file()) && is_store_file(&name.to_string_lossy());
+        if is_ours && !wanted.contains(name.to_string_lossy().as_ref()) {
             fs::remove_file(&path).map_err(io_error(&path))?;
         }
     }
     Ok(())
+}
+
+/// Whether a file may be removed when no batch names it.
+fn is_store_file(name: &str) -> bool {
+    let stem = name.strip_suffix(".tmp").unwrap_or(name);
+    let stem = stem.strip_suffix(".json").or_else(|| stem.strip_suffix(".arrow"));
+    stem.is_some_and(|stem| {
+        (2..=3).contains(&stem.split('-').count())
+            && stem.split('-').all(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+/// Generation and batch in the file name of a checkpoint; none for any other file.
+fn batch_numbers(stem: &str) -> Option<(u32, u32)> {
+    let (generation, batch) = stem.split_once('-')?;
+    let numbers = (generation.parse().ok()?, batch.parse().ok()?);
+    (batch_stem(numbers.0, numbers.1) == stem).then_some(numbers)
 }
 
 /// The common start of the file names of a batch.
@@ -368,27 +417,147 @@ fn key(identity: &str) -> String {
     format!("{}-{}", tail.trim_start_matches(['.', '-', '_']), &blake3::hash(identity.as_bytes()).to_hex()[..12])
 }
 
-/// Everything that does not agree in the repository directory `directory`: checksums, row counts, sums.
+/// What a check of a repository directory found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Checked rows.
+    pub rows: u64,
+    /// What does not agree.
+    pub damage: Vec<Error>,
+    /// Files of no complete batch: the remains of a run that was stopped, or of one that goes on.
+    pub remains: Vec<PathBuf>,
+    /// The first batch with damage, and its generation.
+    bad: Option<(u32, u32)>,
+}
+
+/// Checks the repository directory `directory`: names, chain of batches, checksums, counts in both units, manifests.
 ///
 /// # Errors
-/// The directory can't be read.
-pub fn verify(directory: &Path) -> Result<Vec<Error>, Error> {
-    let mut found = Vec::new();
-    let checkpoints = match visible(directory) {
-        Ok(checkpoints) => checkpoints,
-        Err(error @ Error::BadManifest { .. }) => return Ok(vec![error]),
-        Err(error) => return Err(error),
-    };
-    for checkpoint in checkpoints {
-        let path = directory.join(format!("{}.json", batch_stem(checkpoint.generation, checkpoint.batch)));
-        let mut changes = checkpoint.early.clone();
-        for segment in &checkpoint.segments {
-            changes.add(&segment.changes);
-            found.extend(segment::verify(directory, segment).err());
-        }
-        if changes != checkpoint.funnel.changes || !checkpoint.funnel.adds_up() {
-            found.push(Error::BadManifest { path, reason: "its counts do not add up".into() });
+/// The directory can't be read, or is of a newer version.
+pub fn verify(directory: &Path) -> Result<Verified, Error> {
+    // A run that replaces rows while they are checked would look like damage.
+    const TRIES: usize = 3;
+    let mut tried = 0;
+    loop {
+        tried += 1;
+        let before = stems(directory)?;
+        let verified = verify_once(directory)?;
+        if verified.damage.is_empty() || tried == TRIES || before == stems(directory)? {
+            return Ok(verified);
         }
     }
-    Ok(found)
+}
+
+fn stems(directory: &Path) -> Result<Vec<String>, Error> {
+    Ok(json_files(directory)?.into_iter().map(|(_, stem)| stem).filter(|stem| batch_numbers(stem).is_some()).collect())
+}
+
+fn verify_once(directory: &Path) -> Result<Verified, Error> {
+    let mut verified = Verified::default();
+    let numbers: Vec<(u32, u32)> = stems(directory)?.iter().filter_map(|stem| batch_numbers(stem)).collect();
+    let newest = numbers.iter().map(|(generation, _)| *generation).max().unwrap_or_default();
+    let last = numbers.iter().filter(|(generation, _)| *generation == newest).map(|(_, batch)| *batch).max();
+    let mut named: HashSet<String> = numbers.iter().map(|(g, b)| format!("{}.json", batch_stem(*g, *b))).collect();
+    let mut tips = Vec::new();
+    for batch in 0..last.map_or(0, |last| last + 1) {
+        let path = directory.join(format!("{}.json", batch_stem(newest, batch)));
+        let bad = |reason: &str| Error::BadManifest { path: path.clone(), reason: reason.into() };
+        let checkpoint: Checkpoint = match fs::read(&path).map_err(io_error(&path)).and_then(|text| parse(&path, &text))
+        {
+            Ok(checkpoint) => checkpoint,
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                verified.damage.push(bad("the batch is missing"));
+                verified.bad.get_or_insert((newest, batch));
+                continue;
+            }
+            Err(error @ Error::BadManifest { .. }) => {
+                verified.damage.push(error);
+                verified.bad.get_or_insert((newest, batch));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if checkpoint.format > FORMAT_VERSION || checkpoint.schema > crate::sample::SCHEMA_VERSION {
+            let found = checkpoint.format.max(checkpoint.schema);
+            return Err(Error::Newer { path, found, known: FORMAT_VERSION });
+        }
+        let damage = verified.damage.len();
+        if (checkpoint.generation, checkpoint.batch) != (newest, batch) {
+            verified.damage.push(bad("it is the checkpoint of another batch"));
+        }
+        if directory.file_name().and_then(|name| name.to_str()) != Some(&key(&checkpoint.repository.identity)) {
+            verified.damage.push(bad("it belongs to another repository"));
+        }
+        if checkpoint.hidden != tips {
+            verified.damage.push(bad("it does not begin where the batch before it ends"));
+        }
+        verify_batch(directory, &checkpoint, &bad, &mut verified);
+        for segment in &checkpoint.segments {
+            named.extend([segment.file.clone(), segment.file.replace(".arrow", ".json")]);
+        }
+        if verified.damage.len() > damage {
+            verified.bad.get_or_insert((newest, batch));
+        }
+        tips = checkpoint.tips;
+    }
+    for entry in fs::read_dir(directory).map_err(io_error(directory))? {
+        let entry = entry.map_err(io_error(directory))?;
+        let name = entry.file_name();
+        if is_store_file(&name.to_string_lossy()) && !named.contains(name.to_string_lossy().as_ref()) {
+            verified.remains.push(entry.path());
+        }
+    }
+    verified.remains.sort();
+    Ok(verified)
+}
+
+fn verify_batch(directory: &Path, checkpoint: &Checkpoint, bad: &dyn Fn(&str) -> Error, verified: &mut Verified) {
+    let mut changes = checkpoint.early.clone();
+    let mut commits = HashSet::new();
+    let mut block = 0;
+    for segment in &checkpoint.segments {
+        changes.add(&segment.changes);
+        verified.rows += segment.rows;
+        verified.damage.extend(segment::verify(directory, segment, &mut commits).err());
+        if segment.block_from != block {
+            verified.damage.push(bad("its segments do not follow one another"));
+        }
+        block = segment.block_to;
+        let path = directory.join(segment.file.replace(".arrow", ".json"));
+        let own = fs::read(&path).map_err(io_error(&path)).and_then(|text| parse::<SegmentManifest>(&path, &text));
+        match own {
+            Ok(own) if own == *segment => {}
+            Ok(_) => {
+                let reason = "it differs from what its batch says".into();
+                verified.damage.push(Error::BadManifest { path, reason });
+            }
+            Err(Error::Io { source, path }) => {
+                verified.damage.push(Error::BadManifest { path, reason: source.to_string() });
+            }
+            Err(error) => verified.damage.push(error),
+        }
+    }
+    if changes != checkpoint.funnel.changes || !checkpoint.funnel.adds_up() {
+        verified.damage.push(bad("its counts do not add up"));
+    } else if checkpoint.funnel.commits.kept != commits.len() as u64 {
+        let reason = format!("it counts {} commits, its rows have {}", checkpoint.funnel.commits.kept, commits.len());
+        verified.damage.push(bad(&reason));
+    }
+}
+
+/// Drops from `directory` the first damaged batch that `verified` found and all behind it, and what belongs to no
+/// batch. The batches before it stay. The store must be locked. Returns the number of batches that are left.
+///
+/// # Errors
+/// A file can't be removed.
+pub fn repair(directory: &Path, verified: &Verified) -> Result<usize, Error> {
+    if let Some((generation, batch)) = verified.bad {
+        for (path, stem) in json_files(directory)? {
+            if batch_numbers(&stem).is_some_and(|found| found.0 == generation && found.1 >= batch) {
+                fs::remove_file(&path).map_err(io_error(&path))?;
+            }
+        }
+    }
+    sweep(directory, &[])?;
+    Ok(visible(directory)?.len())
 }

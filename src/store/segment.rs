@@ -155,11 +155,16 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch, Erro
     Ok(reader.map(move |batch| batch.map_err(|e| damaged(&path, &e))))
 }
 
-/// Checks size, checksum and number of rows of the segment that `manifest` describes.
+/// Checks size, checksum and number of rows of the segment that `manifest` describes, and adds the commits of its rows
+/// to `commits`.
 ///
 /// # Errors
 /// Whatever does not agree.
-pub fn verify(directory: &Path, manifest: &SegmentManifest) -> Result<(), Error> {
+pub fn verify(
+    directory: &Path,
+    manifest: &SegmentManifest,
+    commits: &mut std::collections::HashSet<String>,
+) -> Result<(), Error> {
     let path = directory.join(&manifest.file);
     let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
     let mut file = open(&path)?;
@@ -181,7 +186,15 @@ pub fn verify(directory: &Path, manifest: &SegmentManifest) -> Result<(), Error>
     }
     let mut rows = 0;
     for batch in read(&path)? {
-        rows += batch?.num_rows() as u64;
+        let batch = batch?;
+        rows += batch.num_rows() as u64;
+        let of_rows = rows::Rows::new(&batch).map_err(|e| damaged(e.to_string()))?;
+        for at in 0..of_rows.len() {
+            let commit = of_rows.get(at).commit;
+            if !commits.contains(commit) {
+                commits.insert(commit.to_owned());
+            }
+        }
     }
     if rows != manifest.rows || rows != manifest.changes.kept {
         return Err(damaged(format!("its manifest says {} rows, it has {rows}", manifest.rows)));
