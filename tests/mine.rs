@@ -295,6 +295,41 @@ fn shallow_clones_do_not_diff_against_nothing() {
     assert_eq!(again["commits"]["candidates"], 0);
     let replaced = lab.mine("shallow", "store", &["--kinds", "modified,added", "--replace"]);
     assert_eq!(replaced, deepened);
+    // History that was cut away afterwards is no reason to lose its rows.
+    git(&lab.path("shallow"), &["fetch", "-q", "--depth", "3"]);
+    let shallower = lab.gitlode(&["mine", "shallow", "--store", "store", "--kinds", "modified,added"]);
+    assert_eq!((shallower.status.code(), lab.rows("store").len()), (Some(3), 30));
+    let replaced = lab.mine("shallow", "store", &["--kinds", "modified,added", "--replace"]);
+    assert_eq!((&replaced["commits"]["candidates"], lab.rows("store").len()), (&json!(3), 6));
+}
+
+#[test]
+fn a_dry_run_counts_what_a_run_would_mine() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", &history(10));
+    lab.mine("r", "store", &[]);
+    lab.script(&repository, "echo more > more; git add more; git commit -qm 'Say more about it here'");
+    let counted = lab.mine("r", "store", &["--dry-run"]);
+    assert_eq!(counted["commits"]["candidates"], 1);
+    assert_eq!(lab.mine("r", "store", &[]), counted);
+    assert_eq!(lab.mine("r", "none", &["--dry-run"])["commits"]["candidates"], 11);
+    assert!(!lab.path("none").exists());
+}
+
+#[test]
+fn a_name_that_comes_twice_in_a_tree_gives_one_row() {
+    let lab = Lab::new();
+    let script = r#"
+        blob() { echo $1 | git hash-object -w --stdin; }
+        raw() { printf '%b' "$(echo $1 | sed 's/../\\x&/g')"; }
+        tree() { for n in "$@"; do printf '100644 f\0'; raw $(blob $n); done | git hash-object -t tree -w --stdin --literally; }
+        c=$(git commit-tree -m 'Add two files of one name' $(tree 1 2))
+        git update-ref refs/heads/main $(git commit-tree -p $c -m 'Change both of them at once' $(tree 3 4))
+    "#;
+    lab.repository("r", "sha1", script);
+    let funnel = lab.mine("r", "store", &[]);
+    assert_eq!(funnel["changes"]["skipped"], json!({"kind_added": 1, "corrupt_object": 3}), "{funnel}");
+    assert_eq!(lab.rows("store").len(), 1);
 }
 
 #[test]
@@ -339,10 +374,11 @@ fn large_blobs_and_wide_commits() {
 fn messages_in_other_encodings() {
     let lab = Lab::new();
     let script = "echo a > x; git add x; git commit -q -m 'Add a file for it'; \
-                  echo b > x; git -c i18n.commitEncoding=ISO-8859-1 commit -q -a -F <(printf 'Corrige l\\351t\\351 du fichier\\n\\nThis reverts commit 0123456789.\\n')";
+                  echo b > x; GIT_AUTHOR_NAME=$(printf 'Ren\\351') git -c i18n.commitEncoding=ISO-8859-1 commit -q -a -F <(printf 'Corrige l\\351t\\351 du fichier\\n\\nThis reverts commit 0123456789.\\n')";
     lab.repository("r", "sha1", script);
-    lab.mine("r", "store", &[]);
+    lab.mine("r", "store", &["--authors"]);
     let row = &lab.rows("store")[0];
+    assert_eq!(text(row, "author_name"), "René");
     assert_eq!((text(row, "message_encoding"), text(row, "subject")), ("windows-1252", "Corrige lété du fichier"));
     assert_eq!(row["reverts"], json!(["0123456789"]));
 }
@@ -796,6 +832,27 @@ fn small_traps_stay_closed() {
     assert_eq!(text(&shown, "new_contents"), "a\u{7f}c\n");
     assert_eq!(lab.gitlode(&["mine", "r", "--store", "other", "--rev", "blob"]).status.code(), Some(3));
     assert_eq!(lab.gitlode(&["mine", "r", "--store", "other", "--since", "20240131"]).status.code(), Some(2));
+    // A day ends at its end.
+    lab.script(
+        &repository,
+        "GIT_COMMITTER_DATE='2024-01-31T23:59:59Z' git commit -q --allow-empty -m 'Say nothing at the end of a day'",
+    );
+    let until = |date: &str| {
+        lab.mine("r", "none", &["--dry-run", "--until", date])["commits"]["skipped"]["outside_window"].clone()
+    };
+    assert_eq!(
+        (until("2024-01-31"), until("2024-01-30"), until("2024-01-31T23:59:58Z")),
+        (json!(null), json!(1), json!(1))
+    );
+    let both = lab.gitlode(&["mine", "r", "r/.git", "--dry-run", "--json"]);
+    let both: Value = serde_json::from_slice(&both.stdout).expect("JSON");
+    assert_eq!(both["repositories"].as_array().map(Vec::len), Some(1), "a repository and its .git are one: {both}");
+    assert_eq!(lab.gitlode(&["export", "store", "twice", "--columns", "id,id"]).status.code(), Some(2));
+    assert_eq!(lab.gitlode(&["show", "store", "--id", "none"]).status.code(), Some(1));
+    lab.script(&repository, "cd ..; cp -r r $'\\e[31mr\\u202e'; for i in 1 2; do mkdir -p $'lost\\e[31m'; done");
+    let shown = lab.gitlode(&["mine", "\u{1b}[31mr\u{202e}", "lost\u{1b}[31m", "--store", "odd"]);
+    let said = [shown.stdout, shown.stderr].concat();
+    assert!(said.len() > 100 && !said.contains(&0x1b) && !String::from_utf8_lossy(&said).contains('\u{202e}'));
     fs::create_dir(lab.path("out.tmp")).expect("a directory");
     lab.ok(&["export", "store", "out"]);
     assert!(lab.path("out.tmp").exists(), "what is not ours stays");

@@ -141,6 +141,23 @@ fn failed_sources_can_be_tried_again() {
 }
 
 #[test]
+fn a_retry_has_the_settings_of_the_run_that_failed() {
+    let lab = Lab::new();
+    lab.repository("good", "sha1", THREE_COMMITS);
+    let args = ["mine", "good", "later", "--store", "store", "--kinds", "added", "--authors", "-q"];
+    assert_eq!(lab.gitlode(&args).status.code(), Some(3));
+    lab.repository("later", "sha1", THREE_COMMITS);
+    let refused = lab.gitlode(&["mine", "--retry-failed", "--store", "store", "--kinds", "modified"]);
+    assert_eq!(refused.status.code(), Some(2), "{:?}", text(&refused));
+    assert!(text(&refused).1.contains("leave out --kinds"), "{:?}", text(&refused));
+    lab.ok(&["mine", "--retry-failed", "--store", "store", "-q"]);
+    let rows = lab.rows("store");
+    assert!(rows.iter().all(|row| row["kind"] == "added" && row["author_name"] == "A U Thor"), "{rows:?}");
+    // The same settings as ever: nothing to do, and no refusal.
+    lab.ok(&args);
+}
+
+#[test]
 fn an_index_is_made_again_from_the_manifests() {
     let lab = Lab::new();
     lab.repository("a", "sha1", THREE_COMMITS);
@@ -225,6 +242,29 @@ fn settings_come_from_file_environment_and_flags_in_this_order() {
         assert_eq!(output.status.code(), Some(4), "{bad}");
         assert!(text(&output).1.contains(reason), "{bad}: {:?}", text(&output));
     }
+    // A bad value is blamed on where it stands.
+    for (bad, reason) in
+        [("threads = \"many\"", "mine.threads can't be many"), ("kinds = [\"new\"]", "mine.kinds can't be new")]
+    {
+        fs::write(lab.path("c.toml"), format!("[mine]\n{bad}\n")).expect("the file can be written");
+        let output = lab.gitlode(&["mine", "r", "--dry-run", "--config", "c.toml"]);
+        assert!(text(&output).1.contains(reason), "{bad}: {:?}", text(&output));
+        assert_eq!(output.status.code(), Some(4), "{bad}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gitlode"));
+    let command = command.args(["mine", "r", "--dry-run"]).env("GITLODE_KINDS", "new").current_dir(lab.dir.path());
+    let output = command.output().expect("gitlode runs");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output).1.contains("GITLODE_KINDS: new is no value of --kinds"), "{:?}", text(&output));
+    assert_eq!(lab.gitlode(&["mine", "r", "--dry-run", "--kinds", "new"]).status.code(), Some(2));
+    // A flag turns off what the file turned on.
+    fs::write(lab.path("c.toml"), "[mine]\nquiet = true\njson = true\n").expect("the file can be written");
+    let with =
+        |flags: &[&str]| text(&lab.gitlode(&[&["mine", "r", "--dry-run", "--config", "c.toml"], flags].concat()));
+    assert!(with(&[]).0.starts_with('{') && with(&[]).1.is_empty());
+    assert!(with(&["--json=false"]).0.is_empty());
+    assert!(with(&["--quiet=false", "--json=false"]).0.contains("candidates"));
+    assert!(with(&["--verbose"]).1.contains("listing commits"));
     let missing = lab.gitlode(&["mine", "r", "--dry-run", "--config", "gone.toml"]);
     assert_eq!(missing.status.code(), Some(4));
 }

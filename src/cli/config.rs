@@ -71,6 +71,35 @@ impl File {
         Error::Config { path: self.path.clone().unwrap_or_default(), reason }
     }
 
+    /// The error to report where clap found a bad value that this file or the environment gave.
+    pub fn blame(&self, error: &clap::Error, arguments: &[OsString]) -> Option<Error> {
+        use clap::error::{ContextKind, ContextValue};
+        let text = |kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        let (arg, bad) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
+        let long = arg.split_whitespace().next()?.trim_end_matches("[=<BOOL>]").strip_prefix("--")?;
+        let flag = format!("--{long}");
+        let given = arguments.iter().filter_map(|argument| argument.to_str());
+        if given.clone().any(|argument| argument.split('=').next() == Some(&flag)) {
+            return None;
+        }
+        let expected = match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(values)) => format!("; it may be {}", values.join(", ")),
+            _ => std::error::Error::source(error).map(|e| format!(": {e}")).unwrap_or_default(),
+        };
+        let variable = format!("GITLODE_{}", long.replace('-', "_").to_ascii_uppercase());
+        if std::env::var_os(&variable).is_some() {
+            return Some(Error::Config {
+                path: variable.into(),
+                reason: format!("{bad} is no value of {flag}{expected}"),
+            });
+        }
+        let section = given.skip(1).find(|argument| self.table.contains_key(*argument))?;
+        Some(self.error(format!("{section}.{long} can't be {bad}{expected}")))
+    }
+
     /// Makes the settings of this file and of the environment part of `command`.
     pub fn apply(&self, mut command: Command) -> Result<Command, Error> {
         for (section, settings) in &self.table {
@@ -99,7 +128,17 @@ impl File {
     fn with_sources(&self, section: &str, arg: Arg) -> Arg {
         let Some(variable) = variable(&arg) else { return arg };
         let arg = match arg.get_action() {
-            ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+            // `--flag=false` turns off what the file or the environment turned on.
+            ArgAction::SetTrue => arg
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .value_name("BOOL")
+                .default_missing_value("true")
+                .default_value("false")
+                .hide_default_value(true)
+                .hide_possible_values(true)
+                .value_parser(BoolishValueParser::new()),
             _ => arg,
         };
         let arg = arg.env(variable).hide_env(true);
@@ -160,7 +199,6 @@ pub fn run(args: &Args, file: &File, command: &Command) -> Result<(), Error> {
         let (Some(long), Some(variable)) = (arg.get_long(), variable(arg)) else { continue };
         let defaults = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>();
         let default = match arg.get_action() {
-            ArgAction::SetTrue if defaults.is_empty() => Some("false".to_owned()),
             _ if defaults.is_empty() => None,
             _ => Some(defaults.join(",")),
         };

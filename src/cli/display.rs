@@ -11,7 +11,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::grouped;
+use super::{grouped, printable};
 use crate::{
     git::mirror,
     pipeline::{
@@ -60,6 +60,7 @@ impl Display {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
         let (active, done) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+        let names = names.iter().map(|name| printable(name)).collect();
         Arc::new(Display { level, terminal, bars, names, active, done })
     }
 
@@ -154,7 +155,7 @@ impl Display {
                 let commits = grouped(report.funnel.commits.candidates);
                 format!("{} rows from {commits} commits in {seconds:.1} s", grouped(report.rows))
             }
-            Err(failure) => format!("failed: {}", failure.reason),
+            Err(failure) => format!("failed: {}", printable(&failure.reason)),
         };
         self.line(&format!("[{done}/{}] {}: {what}", self.names.len(), self.names[number]));
         if let Ok(report) = result

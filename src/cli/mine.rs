@@ -1,6 +1,7 @@
 //! `gitlode mine`: resolves the flags, mines every source, reports what became of each.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -28,7 +29,7 @@ use crate::{
     sample::ChangeKind,
     source::{self, BadSource, RepoSpec},
     store::{
-        Store,
+        self, Store,
         index::{Index, SourceState},
     },
     verdict::Funnel,
@@ -47,7 +48,7 @@ pub struct Args {
     /// The store's directory; made where there is none.
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// Only sources whose last run failed; without SOURCE, all of those in the store.
+    /// Only sources whose last run failed, with the settings of that run; without SOURCE, all of those in the store.
     #[arg(long, conflicts_with = "dry_run")]
     retry_failed: bool,
 
@@ -60,8 +61,8 @@ pub struct Args {
     /// Only commits with a commit time from here on (2024-01-31, RFC 3339, or seconds since 1970).
     #[arg(long, value_name = "DATE", value_parser = date, help_heading = "What to mine")]
     since: Option<i64>,
-    /// Only commits with a commit time up to here.
-    #[arg(long, value_name = "DATE", value_parser = date, help_heading = "What to mine")]
+    /// Only commits with a commit time up to here; a date alone includes its day.
+    #[arg(long, value_name = "DATE", value_parser = end_of, help_heading = "What to mine")]
     until: Option<i64>,
     /// Kinds of change that become rows.
     #[arg(long, value_delimiter = ',', default_value = "modified", help_heading = "What to mine")]
@@ -132,9 +133,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// No progress and no summary.
-    #[arg(long, short, conflicts_with = "verbose")]
+    #[arg(long, short)]
     quiet: bool,
-    /// A line for every step.
+    /// A line for every step; wins over --quiet.
     #[arg(long, short)]
     verbose: bool,
 }
@@ -152,27 +153,42 @@ fn date(text: &str) -> Result<i64, String> {
         .map_err(|_| "give an absolute date such as 2024-01-31 or 2024-01-31T12:00:00Z".into())
 }
 
+/// The last second of a day, of a date without a time.
+fn end_of(text: &str) -> Result<i64, String> {
+    let is_day =
+        text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && text.contains('-');
+    date(text).map(|seconds| if is_day { seconds + 86_399 } else { seconds })
+}
+
 /// What became of one source.
 struct Outcome {
     name: String,
+    identity: String,
     result: Result<Report, Failure>,
 }
 
-pub fn run(args: &Args) -> Result<(), Error> {
-    let interrupt = interrupt_flag();
+pub fn run(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
     let started = Instant::now();
     if args.store.is_none() && !args.dry_run {
         return Err(Error::Usage("--store DIR is missing: where the rows go; or --dry-run to count only".into()));
     }
+    if args.retry_failed {
+        refuse_settings(given)?;
+    }
     let sources = source::parse(&args.sources, &mut std::io::stdin().lock())?;
+    // Until here nothing needs an orderly end, and Ctrl-C is one.
+    let interrupt = interrupt_flag();
     let store = match &args.store {
-        Some(path) if !args.dry_run => Some(Store::create(path, &|| wait(args, &interrupt))?),
+        Some(path) if !args.dry_run => match Store::create(path, &|| wait(args, &interrupt)) {
+            Err(store::Error::Locked { .. }) if interrupt.load(Ordering::Relaxed) => return Err(Error::Reported(130)),
+            other => Some(other?),
+        },
         _ => None,
     };
     let index = store.as_ref().map(Index::open).transpose()?.map(Mutex::new);
-    let sources = match &index {
+    let (sources, earlier) = match &index {
         Some(index) if args.retry_failed => failed_of(sources, index, args)?,
-        _ => sources,
+        _ => (sources, HashMap::new()),
     };
     let target = match (&store, &index) {
         (Some(store), Some(index)) => {
@@ -182,13 +198,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
         }
         _ => None,
     };
-    let outcomes = mine_all(args, target.as_ref(), sources, &interrupt)?;
+    let outcomes = mine_all(args, target.as_ref(), sources, &earlier, &interrupt)?;
+    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+    let interrupted = interrupt.load(Ordering::Relaxed);
+    report(args, &outcomes, started, interrupted)?;
     if let Some(target) = &target {
         lock(target.index).finish_run(target.run, seconds_now())?;
     }
-    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
-    report(args, &outcomes, started)?;
-    if interrupt.load(Ordering::Relaxed) {
+    if interrupted {
         anstream::eprintln!("interrupted: what is sealed is kept; the same command goes on from there");
         return Err(Error::Reported(130));
     }
@@ -203,16 +220,41 @@ fn wait(args: &Args, interrupt: &Arc<AtomicBool>) -> bool {
     static SAID: std::sync::Once = std::sync::Once::new();
     let wait = args.wait && !interrupt.load(Ordering::Relaxed);
     if wait && !args.quiet {
-        SAID.call_once(|| eprintln!("waiting for another gitlode that writes to the store"));
+        SAID.call_once(|| anstream::eprintln!("waiting for another gitlode that writes to the store"));
     }
     wait
 }
 
 type Sources = Vec<Result<RepoSpec, BadSource>>;
 
-/// Those of `sources` (all, where there are none) whose last run failed.
-fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<Sources, Error> {
+/// The settings of `--retry-failed` are those of the run that failed.
+fn refuse_settings(given: Option<&clap::ArgMatches>) -> Result<(), Error> {
+    use clap::{CommandFactory as _, parser::ValueSource};
+    let command = super::Cli::command();
+    let args = command.find_subcommand("mine").into_iter().flat_map(clap::Command::get_arguments);
+    let of_rows = args.filter(|arg| arg.get_help_heading() == Some("What to mine"));
+    for arg in of_rows {
+        let source = given.and_then(|given| given.value_source(arg.get_id().as_str()));
+        if source == Some(ValueSource::CommandLine) {
+            let reason = "--retry-failed mines with the settings of the run that failed; leave out";
+            return Err(Error::Usage(format!("{reason} --{}", arg.get_long().unwrap_or_default())));
+        }
+    }
+    Ok(())
+}
+
+/// Settings by identity.
+type Recipes = HashMap<String, Recipe>;
+
+/// Those of `sources` (all, where there are none) whose last run failed, and what that run was to do.
+fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sources, Recipes), Error> {
     let failed = lock(index).failed()?;
+    let mut recipes = Recipes::new();
+    for state in &failed {
+        if let Ok(recipe) = serde_json::from_str::<Recipe>(&state.recipe) {
+            recipes.insert(state.identity.clone(), Recipe { catalog: catalog_digest(), ..recipe });
+        }
+    }
     let identity = |source: &Result<RepoSpec, BadSource>| match source {
         Ok(spec) => spec.identity.clone(),
         Err(bad) => bad_identity(bad),
@@ -222,7 +264,7 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<Sour
             let identity = identity(source);
             failed.iter().any(|state| state.identity == identity)
         };
-        return Ok(sources.into_iter().filter(wanted).collect());
+        return Ok((sources.into_iter().filter(wanted).collect(), recipes));
     }
     let mut again = Sources::new();
     for state in failed {
@@ -231,11 +273,16 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<Sour
             // It was no repository; by now it may be one, or several, with identities of their own.
             Err(_) => {
                 lock(index).forget_source(&state.identity)?;
-                again.extend(source::parse(&[state.identity], &mut std::io::empty())?);
+                let found = source::parse(std::slice::from_ref(&state.identity), &mut std::io::empty())?;
+                if let Some(recipe) = recipes.get(&state.identity).cloned() {
+                    let specs = found.iter().filter_map(|source| source.as_ref().ok());
+                    recipes.extend(specs.map(|spec| (spec.identity.clone(), recipe.clone())).collect::<Vec<_>>());
+                }
+                again.extend(found);
             }
         }
     }
-    Ok(again)
+    Ok((again, recipes))
 }
 
 /// What tells sources apart that could not be understood: the absolute path that was meant, or the text.
@@ -248,6 +295,7 @@ fn mine_all(
     args: &Args,
     target: Option<&Target<'_>>,
     sources: Sources,
+    earlier: &Recipes,
     interrupt: &AtomicBool,
 ) -> Result<Vec<Outcome>, Error> {
     let mut specs = Vec::new();
@@ -258,30 +306,39 @@ fn mine_all(
             Err(bad) => {
                 if let Some(target) = target {
                     let failure = Some((bad.reason.clone(), bad.hint.clone()));
-                    let state = SourceState { identity: bad_identity(&bad), spec: String::new(), rows: 0, failure };
+                    let identity = bad_identity(&bad);
+                    let recipe = earlier.get(&identity).cloned().unwrap_or_else(|| recipe(args, None));
+                    let recipe = json!(recipe).to_string();
+                    let state = SourceState { identity, spec: String::new(), recipe, rows: 0, failure };
                     lock(target.index).set_source(target.run, &state)?;
                 }
-                outcomes.push(Outcome { name: bad.text, result: Err(Failure { reason: bad.reason, hint: bad.hint }) });
+                let identity = bad_identity(&bad);
+                let result = Err(Failure { reason: bad.reason, hint: bad.hint });
+                outcomes.push(Outcome { name: bad.text, identity, result });
             }
         }
     }
     let level = match (args.quiet, args.verbose) {
-        (true, _) => Level::Quiet,
         (_, true) => Level::Verbose,
+        (true, _) => Level::Quiet,
         _ => Level::Normal,
     };
     let display = Display::new(level, specs.iter().map(|spec| spec.name.clone()).collect());
     let options = options(args, &specs)?;
-    let recipe = |spec: &RepoSpec| recipe(args, spec);
+    let recipe = |spec: &RepoSpec| earlier.get(&spec.identity).cloned().unwrap_or_else(|| recipe(args, Some(spec)));
     let observe = |number: usize, event: run::Event<'_>| display.event(number, &event);
     let results = run::run(target, &specs, &recipe, &options, interrupt, &observe);
     display.clear();
     let finished = specs.into_iter().zip(results);
-    outcomes.extend(finished.filter_map(|(spec, result)| Some(Outcome { name: spec.name, result: result? })));
+    outcomes.extend(
+        finished
+            .filter_map(|(spec, result)| Some(Outcome { name: spec.name, identity: spec.identity, result: result? })),
+    );
     Ok(outcomes)
 }
 
 fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
+    let existing = args.store.as_deref().filter(|store| args.dry_run && store.join("store.json").exists());
     let directory = match (&args.mirrors, &args.store) {
         (Some(mirrors), _) => mirrors.clone(),
         (None, Some(store)) if !args.dry_run || store.join("store.json").exists() => store.join("mirrors"),
@@ -294,6 +351,7 @@ fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
         threads: args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1),
         segment_bytes_max: args.segment_bytes_max,
         replace: args.replace,
+        dry_run: existing.map(Store::open).transpose()?,
         mirrors: Mirrors {
             directory,
             discard: args.discard_mirrors,
@@ -316,7 +374,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
-fn recipe(args: &Args, spec: &RepoSpec) -> Recipe {
+fn recipe(args: &Args, spec: Option<&RepoSpec>) -> Recipe {
     let revision = match (&args.rev, args.all_branches) {
         (Some(rev), _) => Revision::Named(rev.clone()),
         (None, true) => Revision::AllBranches,
@@ -335,12 +393,12 @@ fn recipe(args: &Args, spec: &RepoSpec) -> Recipe {
         commit_changes_max: args.commit_changes_max,
         trailers: args.trailers,
         authors: args.authors,
-        license: spec.columns.get("license").map(|license| license.to_lowercase()),
+        license: spec.and_then(|spec| spec.columns.get("license")).map(|license| license.to_lowercase()),
         catalog: catalog_digest(),
     }
 }
 
-fn report(args: &Args, outcomes: &[Outcome], started: Instant) -> Result<(), Error> {
+fn report(args: &Args, outcomes: &[Outcome], started: Instant, interrupted: bool) -> Result<(), Error> {
     let mut funnel = Funnel::default();
     for report in outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()) {
         funnel.add(&report.funnel);
@@ -354,12 +412,15 @@ fn report(args: &Args, outcomes: &[Outcome], started: Instant) -> Result<(), Err
     if args.json {
         let repositories: Vec<_> = outcomes
             .iter()
-            .map(|outcome| match &outcome.result {
-                Ok(report) => json!({"name": outcome.name, "report": report}),
-                Err(Failure { reason, hint }) => json!({"name": outcome.name, "error": reason, "hint": hint}),
+            .map(|Outcome { name, identity, result }| match result {
+                Ok(report) => json!({"name": name, "identity": identity, "report": report}),
+                Err(Failure { reason, hint }) => {
+                    json!({"name": name, "identity": identity, "error": reason, "hint": hint})
+                }
             })
             .collect();
-        return print(&format!("{:#}\n", json!({"repositories": repositories, "funnel": funnel})));
+        let summary = json!({"repositories": repositories, "funnel": funnel, "interrupted": interrupted});
+        return print(&format!("{summary:#}\n"));
     }
     if args.quiet {
         return Ok(());

@@ -33,7 +33,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all good, 1 bug or environment, 2 usage, 3 done but some repositories failed, \
+const EXIT_CODES: &str = "Exit codes: 0 all good, 1 bug, environment, or nothing found, 2 usage, 3 done but some repositories failed, \
 4 configuration, 5 store damaged, locked or not a store, 130 interrupted.\n\n\
 Every long flag can also be set by a variable (--segment-bytes-max: GITLODE_SEGMENT_BYTES_MAX) and in the configuration \
 file ([mine] segment-bytes-max = 1000000); `gitlode config show` prints what holds.";
@@ -60,6 +60,9 @@ enum Command {
     Reindex {
         /// The store.
         store: PathBuf,
+        /// Print the summary as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Show settings and where they come from.
     Config(config::Args),
@@ -130,7 +133,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !matches!(error, Error::Reported(_)) {
-                anstream::eprintln!("{}: {error}", style("error"));
+                anstream::eprintln!("{}: {}", style("error"), printable(&error.to_string()));
             }
             if let Some(hint) = error.hint() {
                 anstream::eprintln!("{}: {hint}", style("hint"));
@@ -146,9 +149,15 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
     }
     let file = config::File::read(arguments)?;
     let command = file.apply(Cli::command())?;
-    let matches = command.clone().get_matches_from(arguments);
+    let matches = match command.clone().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => match file.blame(&error, arguments) {
+            Some(error) => return Err(error),
+            None => error.exit(),
+        },
+    };
     match Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit()).command {
-        Command::Mine(args) => mine::run(&args),
+        Command::Mine(args) => mine::run(&args, matches.subcommand_matches("mine")),
         Command::Stats(args) => stats::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
@@ -157,11 +166,22 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Languages(args) => languages::run(&args),
         Command::Licenses(args) => licenses::run(&args),
         Command::Config(args) => config::run(&args, &file, &command),
-        Command::Reindex { store } => {
+        Command::Reindex { store, json } => {
             store::Store::open(&store)?;
             let store = store::Store::create(&store, &|| false)?;
             store::index::Index::rebuild(&store)?;
-            print(&format!("{} repositories in the index\n", store.directories()?.len()))
+            let (batches, damaged) = store.batches_and_damage()?;
+            let repositories = batches.chunk_by(|(a, _), (b, _)| a == b).count();
+            let damage: Vec<_> = damaged.iter().map(ToString::to_string).collect();
+            if json {
+                print(&format!("{:#}\n", serde_json::json!({"repositories": repositories, "damage": damage})))?;
+            } else {
+                print(&format!("{repositories} repositories in the index\n"))?;
+            }
+            match damaged.into_iter().next() {
+                Some(error) => Err(error.into()),
+                None => Ok(()),
+            }
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -174,6 +194,15 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
             made.map_err(|source| Error::Io { path: directory, source })
         }
     }
+}
+
+/// Text from repositories and lists must not steer the terminal: controls and marks that turn the direction of writing
+/// are replaced.
+fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && !matches!(c, '\t' | '\n')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn style(word: &str) -> String {

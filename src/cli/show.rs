@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Error, print, print_raw};
+use super::{Error, print, print_raw, printable};
 use crate::{pipeline::export::for_each, sample::Sample, store::Store};
 
 /// More of a subject is not printed.
@@ -53,7 +53,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
         Ok(())
     })?;
     if drawn.is_empty() {
-        return Err(Error::Usage("no such row in the store".into()));
+        anstream::eprintln!("{}: no such row in the store", super::style("error"));
+        return Err(Error::Reported(1));
     }
     drawn.values().try_for_each(|row| if args.json { print_raw(row) } else { print(row) })
 }
@@ -70,7 +71,7 @@ fn text(sample: &Sample<'_>, diff_lines_max: usize) -> String {
         out,
         "{bold}{}{bold:#}\n{} · {} · {} · {} · +{} -{}\ncommit {} · sample {}\n",
         printable(&sample.subject.chars().take(SUBJECT_CHARS_MAX).collect::<String>()),
-        sample.repos,
+        printable(sample.repos),
         printable(path),
         sample.lang,
         sample.kind,
@@ -102,9 +103,4 @@ fn colour(line: &str) -> Style {
         [b'-', ..] => of(AnsiColor::Red),
         _ => Style::new(),
     }
-}
-
-/// Contents must not steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }

@@ -43,6 +43,8 @@ impl Lab {
         Command::new(env!("CARGO_BIN_EXE_gitlode"))
             .args(args)
             .current_dir(self.dir.path())
+            // The configuration of whoever runs the tests is none of theirs.
+            .env("XDG_CONFIG_HOME", self.dir.path())
             .output()
             .expect("gitlode runs")
     }
