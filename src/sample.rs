@@ -114,6 +114,8 @@ pub struct Sample<'a> {
     pub license_method: Option<&'a str>,
     pub license_confidence: Option<f64>,
     pub message_language: Option<&'a str>,
+    pub message_script: Option<&'a str>,
+    pub message_language_confidence: Option<f64>,
     pub vendored: Option<bool>,
     pub generated: Option<&'a str>,
 }

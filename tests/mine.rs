@@ -672,6 +672,10 @@ fn licenses_are_those_of_the_commit_and_the_path() {
         printf '// SPDX-License-Identifier: Apache-2.0\n3\n' > src/b.c
         echo 'SPDX-License-Identifier: CC0-1.0' > js/d.js.license
         for f in src/a.c vendor/lib/c.c js/d.js; do echo 3 > $f; done; commit 3
+        mkdir -p new/LICENSES new/po .reuse; touch new/LICENSES/BSD-2-Clause.txt new/po/x; echo 3 > new/e.c; echo 3 > new/po/f.js
+        printf '[[annotations]]\npath = "po/*.js"\nSPDX-License-Identifier = "CC0-1.0"\n' > new/REUSE.toml
+        printf 'Files: src/a*\nLicense: ISC\n' > .reuse/dep5; commit 4
+        for f in new/e.c new/po/f.js src/a.c src/b.c; do echo 5 >> $f; done; commit 5
         "#
     );
     lab.repository("r", "sha1", &script);
@@ -704,6 +708,10 @@ fn licenses_are_those_of_the_commit_and_the_path() {
         (3, "src/a.c", "BUSL-1.1", "text", "LICENSE"),
         (3, "src/b.c", "Apache-2.0", "tag", "src/b.c"),
         (3, "vendor/lib/c.c", "MPL-2.0", "text", "vendor/lib/COPYING"),
+        (5, "new/e.c", "BSD-2-Clause", "reuse", "new/LICENSES/"),
+        (5, "new/po/f.js", "CC0-1.0", "reuse", "new/REUSE.toml"),
+        (5, "src/a.c", "ISC", "reuse", ".reuse/dep5"),
+        (5, "src/b.c", "Apache-2.0", "tag", "src/b.c"),
     ]);
     assert_eq!(found, expected);
     fs::write(lab.path("list.csv"), "path,license\nr,GPLv9\n").expect("the list can be written");

@@ -335,3 +335,52 @@ fn a_commit_can_be_inspected() {
     fs::write(lab.path("LICENSE"), "Mozilla Public License Version 2.0: Covered Software").expect("a file");
     assert!(lab.ok(&["licenses", "check", "LICENSE"]).contains("MPL-2.0 (text), not permissive"));
 }
+
+#[test]
+fn declared_licenses_leave_repositories_out_only_when_asked() {
+    let lab = Lab::new();
+    for name in ["a", "b", "c"] {
+        lab.repository(name, "sha1", THREE_COMMITS);
+    }
+    fs::write(lab.path("list.csv"), "path,license\na,mit\nb,agpl-3.0\nc,\n").expect("it can be written");
+    let mined = |more: &[&str]| {
+        let args = [&["mine", "@list.csv", "--dry-run", "--json"], more].concat();
+        let summary: Value = serde_json::from_str(&lab.ok(&args)).expect("JSON");
+        let repositories = summary["repositories"].as_array().expect("a list").clone();
+        let left_out = repositories.iter().filter(|one| one["report"]["skipped_by_license"] == true);
+        let names: Vec<String> = left_out.map(|one| one["name"].as_str().unwrap_or_default().to_owned()).collect();
+        (names, summary["funnel"]["changes"]["kept"].clone())
+    };
+    assert_eq!(mined(&[]), (vec![], 6.into()));
+    assert_eq!(mined(&["--skip-by-declared-license"]), (vec!["b".to_owned()], 4.into()));
+    assert_eq!(mined(&["--skip-by-declared-license", "commitpack"]), (vec![], 6.into()));
+}
+
+#[test]
+fn tables_of_facts_can_be_replaced() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", THREE_COMMITS);
+    lab.mine("r", "store", &[]);
+    assert_eq!(lab.rows("store")[0]["author_kind"], "human");
+    fs::create_dir(lab.path("tables")).expect("a directory");
+    let write = |name: &str, text: &str| fs::write(lab.path("tables").join(name), text).expect("it can be written");
+    write("README.md", "not a table");
+    write("authors.toml", "[[author]]\nid = \"thor\"\nkind = \"bot\"\nnames = [\"A U Thor\"]\nsource = \"a test\"\n");
+    lab.mine("r", "store", &["--tables", "tables"]);
+    let rows = lab.rows("store");
+    assert!(rows.iter().all(|row| row["author_label"] == "thor"), "other tables make a repository due: {rows:?}");
+    assert_eq!(rows.len(), 2);
+    for (name, text, reason) in
+        [("authors.toml", "[[author]]\n", "authors.toml"), ("colours.toml", "", "is no table that gitlode knows")]
+    {
+        write(name, text);
+        let output = lab.gitlode(&["mine", "r", "--dry-run", "--tables", "tables"]);
+        assert_eq!(output.status.code(), Some(4), "{name}");
+        assert!(text_of(&output).contains(reason), "{name}: {}", text_of(&output));
+        fs::remove_file(lab.path("tables").join(name)).expect("it is there");
+    }
+}
+
+fn text_of(output: &Output) -> String {
+    text(output).1
+}

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-/// The compiled-in table.
-pub const TABLE: &str = include_str!("../../languages/authors.toml");
+use super::catalog;
 
 /// Who made a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -73,9 +72,17 @@ impl Entry {
 }
 
 impl Authors {
-    /// The compiled-in table.
-    pub fn builtin() -> Self {
-        toml::from_str(TABLE).expect("a test reads the compiled-in table")
+    /// The table in use.
+    pub fn in_use() -> Self {
+        Self::new(catalog::table("authors.toml")).expect("tables are checked before they are used")
+    }
+
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// It is not valid.
+    pub fn new(table: &str) -> Result<Self, String> {
+        toml::from_str(table).map_err(|e| e.to_string())
     }
 
     /// Judges names, addresses and trailers of a commit. The author counts before the committer, both before trailers.
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_says_where_from() {
-        let authors = Authors::builtin();
+        let authors = Authors::in_use();
         assert!(authors.author.is_sorted_by(|a, b| a.id < b.id));
         for entry in &authors.author {
             assert!(!entry.source.is_empty(), "{}", entry.id);
@@ -127,7 +134,7 @@ mod tests {
 
     #[test]
     fn authors() {
-        let table = Authors::builtin();
+        let table = Authors::in_use();
         let trailer = "Fix x\n\nCo-Authored-By: Claude <noreply@anthropic.com>\n";
         let cases = [
             (("Jane", "j@d", "Fix x\n"), (AuthorKind::Human, None)),

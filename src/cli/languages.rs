@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 fn list(json: bool) -> Result<(), Error> {
-    let languages = Linguist::builtin().languages();
+    let languages = Linguist::in_use().languages();
     if json {
         let list: Vec<_> = languages
             .iter()
@@ -57,10 +57,10 @@ fn detect(path: &PathBuf, json: bool) -> Result<(), Error> {
     let bytes = fs::read(path).map_err(|source| Error::Io { path: path.clone(), source })?;
     let contents = String::from_utf8_lossy(&bytes);
     let name = path.to_string_lossy();
-    let commitpack = CommitPackLanguages::builtin();
-    let languages = Languages::builtin();
+    let commitpack = CommitPackLanguages::in_use();
+    let languages = Languages::in_use();
     let label = languages.label(&languages.for_path(&name), &contents);
-    let found = label.language.map(|(id, method)| (Linguist::builtin().language(id).name.as_str(), method.as_str()));
+    let found = label.language.map(|(id, method)| (Linguist::in_use().language(id).name.as_str(), method.as_str()));
     if json {
         let (language, method) = found.unzip();
         let line = json!({

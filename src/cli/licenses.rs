@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use super::{Error, print, stats::new_table};
-use crate::classify::license::{Licenses, combine, is_text_name, metadata};
+use crate::classify::license::{License, Licenses, Use, combine, is_text_name, metadata, policy::Policy};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -39,26 +39,44 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 fn list(json: bool) -> Result<(), Error> {
-    let licenses = Licenses::builtin();
+    let licenses = Licenses::in_use();
     if json {
-        let list: Vec<_> = licenses.all().map(|l| json!({"id": l.id, "permissive": !l.class().restricted, "use": format!("{:?}", l.class().users), "attribution": l.class().attribution, "share_alike": l.class().share_alike})).collect();
-        return print(&format!("{:#}\n", json!(list)));
+        let policies = |id: &str| -> Vec<&str> {
+            Policy::all().iter().filter(|policy| policy.takes(Some(id))).map(|policy| policy.id.as_str()).collect()
+        };
+        let one = |license: &License| {
+            let class = license.class();
+            json!({
+                "id": license.id, "use": users(class.users), "attribution": class.attribution,
+                "share_alike": class.share_alike, "policies": policies(&license.id),
+            })
+        };
+        return print(&format!("{:#}\n", json!(licenses.all().map(one).collect::<Vec<_>>())));
     }
-    let mut table = new_table(&["licence", "permissive", "use", "attribution", "share-alike"]);
+    let mut table = new_table(&["licence", "permissive", "commitpack", "use", "attribution", "share-alike"]);
     let word = |yes: bool| if yes { "yes" } else { "no" };
     for license in licenses.all() {
         let class = license.class();
-        let users = format!("{:?}", class.users).to_lowercase();
-        let row =
-            [license.id.as_str(), word(!class.restricted), &users, word(class.attribution), word(class.share_alike)];
-        table.add_row(row);
+        let takes = |policy: &str| Policy::find(policy).is_some_and(|policy| policy.takes(Some(&license.id)));
+        let (attribution, share_alike) = (word(class.attribution), word(class.share_alike));
+        let [permissive, commitpack] = ["permissive", "commitpack"].map(|policy| word(takes(policy)));
+        table.add_row([&license.id, permissive, commitpack, users(class.users), attribution, share_alike]);
     }
     print(&format!("{table}\n"))
 }
 
+fn users(users: Use) -> &'static str {
+    match users {
+        Use::All => "all",
+        Use::Academic => "academic",
+        Use::NonCommercial => "non-commercial",
+        Use::Unspecified => "unspecified",
+    }
+}
+
 fn check(path: &Path, json: bool) -> Result<(), Error> {
     let (license, method) = if path.is_dir() { (directory(path)?, "text") } else { file(path)? };
-    let class = license.as_deref().map(|license| Licenses::builtin().class(license));
+    let class = license.as_deref().map(|license| Licenses::in_use().class(license));
     let permissive = class.map(|class| !class.restricted);
     if json {
         let line =
@@ -84,7 +102,7 @@ fn file(path: &Path) -> Result<(Option<String>, &'static str), Error> {
     if metadata::is_metadata_name(&name) {
         return Ok((metadata::license(&name, &contents), "metadata"));
     }
-    let licenses = Licenses::builtin();
+    let licenses = Licenses::in_use();
     let (found, choice) = licenses.in_text(&contents);
     if is_text_name(&name) || !found.is_empty() {
         let ids = found.iter().map(|license| license.id.clone()).collect();
@@ -101,7 +119,7 @@ fn directory(path: &Path) -> Result<Option<String>, Error> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if is_text_name(&name) && entry.path().is_file() {
             let contents = read(&entry.path())?;
-            let (found, choice) = Licenses::builtin().in_text(&contents);
+            let (found, choice) = Licenses::in_use().in_text(&contents);
             files.push((name, found.iter().map(|license| license.id.clone()).collect(), choice));
         }
     }

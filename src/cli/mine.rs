@@ -19,11 +19,16 @@ use super::{
     grouped, interrupt_flag, print, seconds_now,
 };
 use crate::{
-    classify::message::TrailerPolicy,
+    classify::{
+        catalog,
+        license::{self, policy::Policy},
+        message::TrailerPolicy,
+        natural::Judge,
+    },
     git::{mirror::redact_url, repository::Revision, supervise::Limits, walk::Window},
     pipeline::{
         mine::Report,
-        recipe::{Recipe, catalog_digest},
+        recipe::Recipe,
         run::{self, Failure, Mirrors, Target},
     },
     sample::ChangeKind,
@@ -82,9 +87,17 @@ pub struct Args {
     /// What to do with message trailers that name people.
     #[arg(long, default_value = "keep", help_heading = "What to mine")]
     trailers: TrailerPolicy,
+    /// Who judges the language of messages: a table and a small model, or where those are not sure lingua's models too.
+    #[arg(long, default_value = "fast", value_name = "JUDGE", value_parser = judge, help_heading = "What to mine")]
+    message_language: Judge,
     /// Put names and addresses of author and committer into the rows.
     #[arg(long, help_heading = "What to mine")]
     authors: bool,
+    /// Leave out repositories whose declared licence (the list's column `license`) the policy does not take.
+    ///
+    /// A history may have had another licence than today's, so this loses rows that could be kept.
+    #[arg(long, value_name = "POLICY", num_args = 0..=1, default_missing_value = "permissive", value_parser = ["any", "commitpack", "permissive"], help_heading = "What to mine")]
+    skip_by_declared_license: Option<String>,
     /// Mine from the start and replace all earlier rows; needed to change settings, or after missing objects came.
     #[arg(long)]
     replace: bool,
@@ -138,6 +151,17 @@ pub struct Args {
     /// A line for every step; wins over --quiet.
     #[arg(long, short)]
     verbose: bool,
+}
+
+fn judge(text: &str) -> Result<Judge, String> {
+    let judge = <Judge as clap::ValueEnum>::from_str(text, false).map_err(|_| "there are fast and lingua")?;
+    if judge == Judge::Lingua && !cfg!(feature = "lingua") {
+        return Err(
+            "this program was built without lingua; `cargo build --release --features lingua` builds one with it"
+                .into(),
+        );
+    }
+    Ok(judge)
 }
 
 /// Only absolute dates: a run must mean the same tomorrow.
@@ -252,7 +276,7 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sou
     let mut recipes = Recipes::new();
     for state in &failed {
         if let Ok(recipe) = serde_json::from_str::<Recipe>(&state.recipe) {
-            recipes.insert(state.identity.clone(), Recipe { catalog: catalog_digest(), ..recipe });
+            recipes.insert(state.identity.clone(), Recipe { catalog: catalog::digest(), ..recipe });
         }
     }
     let identity = |source: &Result<RepoSpec, BadSource>| match source {
@@ -300,8 +324,18 @@ fn mine_all(
 ) -> Result<Vec<Outcome>, Error> {
     let mut specs = Vec::new();
     let mut outcomes = Vec::new();
+    let policy = args.skip_by_declared_license.as_deref().and_then(Policy::find);
+    let refused = |spec: &RepoSpec| {
+        let declared = spec.columns.get("license");
+        // What declares nothing may have a licence all the same.
+        policy.is_some_and(|policy| declared.is_some_and(|text| !policy.takes(Some(&license::declared(text)))))
+    };
     for source in sources {
         match source {
+            Ok(spec) if refused(&spec) => {
+                let result = Ok(Report { skipped_by_license: true, ..Report::default() });
+                outcomes.push(Outcome { name: spec.name, identity: spec.identity, result });
+            }
             Ok(spec) => specs.push(spec),
             Err(bad) => {
                 if let Some(target) = target {
@@ -394,7 +428,8 @@ fn recipe(args: &Args, spec: Option<&RepoSpec>) -> Recipe {
         trailers: args.trailers,
         authors: args.authors,
         license: spec.and_then(|spec| spec.columns.get("license")).map(|license| license.to_lowercase()),
-        catalog: catalog_digest(),
+        message_language: args.message_language,
+        catalog: catalog::digest(),
     }
 }
 
@@ -427,6 +462,10 @@ fn report(args: &Args, outcomes: &[Outcome], started: Instant, interrupted: bool
     }
     print(&super::stats::funnel_table(&funnel))?;
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+    let skipped = outcomes.iter().filter(|outcome| outcome.result.as_ref().is_ok_and(|r| r.skipped_by_license)).count();
+    if skipped > 0 {
+        print(&format!("{skipped} repositories left out by their declared licence\n"))?;
+    }
     let rows = grouped(funnel.changes.kept);
     let seconds = started.elapsed().as_secs_f64();
     print(&format!("{rows} new rows from {} repositories in {seconds:.1} s, {failed} failed\n", outcomes.len()))

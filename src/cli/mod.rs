@@ -29,6 +29,9 @@ struct Cli {
     /// Configuration file; ~/.config/gitlode/config.toml by default.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global")]
     config: Option<PathBuf>,
+    /// Directory with tables of facts to use instead of the compiled-in ones of the same file name.
+    #[arg(long, global = true, value_name = "DIR", env = "GITLODE_TABLES", hide_env = true, help_heading = "Global")]
+    tables: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -89,6 +92,8 @@ enum Error {
     Git(#[from] crate::git::Error),
     #[error(transparent)]
     Source(#[from] source::Error),
+    #[error(transparent)]
+    Tables(#[from] crate::classify::catalog::Error),
     #[error("{0}")]
     Usage(String),
     #[error("{path}: {reason}")]
@@ -107,7 +112,7 @@ impl Error {
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
-            Error::Config { .. } => 4,
+            Error::Config { .. } | Error::Tables(_) => 4,
             Error::Reported(code) => *code,
         }
     }
@@ -121,6 +126,7 @@ impl Error {
             Error::Config { .. } => {
                 Some("`gitlode help mine` lists the settings; a section is named like a subcommand".into())
             }
+            Error::Tables(_) => Some("languages/README.md in the source tree says what the tables are".into()),
             Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
         }
     }
@@ -156,7 +162,11 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
             None => error.exit(),
         },
     };
-    match Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit()).command {
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    if let Some(directory) = &cli.tables {
+        crate::classify::catalog::use_directory(directory)?;
+    }
+    match cli.command {
         Command::Mine(args) => mine::run(&args, matches.subcommand_matches("mine")),
         Command::Stats(args) => stats::run(&args),
         Command::Show(args) => show::run(&args),

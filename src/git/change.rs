@@ -71,7 +71,8 @@ pub struct Directory {
     pub parent: Option<u32>,
     /// Its path, without a slash at the end; empty for the root.
     pub path: Box<[u8]>,
-    /// Names and blobs of the regular files that [`TreeDiff`]'s `notable` takes, in tree order.
+    /// Names and ids of the entries that [`TreeDiff`]'s `notable` takes, in tree order: regular files, and directories,
+    /// whose names end in a slash.
     pub notable: Vec<(Box<[u8]>, ObjectId)>,
 }
 
@@ -92,7 +93,7 @@ pub struct TreeDiff<'a> {
     objects: &'a Objects,
     hash: HashKind,
     changes_max: usize,
-    notable: fn(&[u8]) -> bool,
+    notable: fn(&[u8], bool) -> bool,
     interrupt: &'a AtomicBool,
     path: Vec<u8>,
     changes: Changes,
@@ -118,13 +119,14 @@ struct Entry<'t> {
 
 impl<'a> TreeDiff<'a> {
     /// A comparison that gives up on commits of more than `changes_max` changed paths. In every directory that it
-    /// compares it also lists the files whose name is `notable`. After an interruption it gives up on everything; the
+    /// compares it also lists the entries whose name is `notable`; the second argument of that is whether it is a
+    /// directory's. After an interruption it gives up on everything; the
     /// caller has to look at `interrupt` itself.
     pub fn new(
         objects: &'a Objects,
         hash: HashKind,
         changes_max: usize,
-        notable: fn(&[u8]) -> bool,
+        notable: fn(&[u8], bool) -> bool,
         interrupt: &'a AtomicBool,
     ) -> Self {
         let (path, changes) = (Vec::new(), Changes::default());
@@ -206,14 +208,24 @@ impl<'a> TreeDiff<'a> {
     }
 
     fn note(&mut self, entry: Option<Entry<'_>>, here: u32) {
-        if let Some(Entry { name, mode: Mode::Regular { .. }, id }) = entry
-            && (self.notable)(name)
-        {
+        let Some(Entry { name, mode: mode @ (Mode::Regular { .. } | Mode::Tree), id }) = entry else { return };
+        if (self.notable)(name, mode == Mode::Tree) {
             let notable = &mut self.changes.directories[here as usize].notable;
+            let name = if mode == Mode::Tree { [name, b"/"].concat() } else { name.to_vec() };
             if notable.last().is_none_or(|(last, _)| **last != *name) {
                 notable.push((name.into(), id));
             }
         }
+    }
+
+    /// The regular files that the tree `id` has itself, by name; none where it can't be read.
+    pub fn files(objects: &Objects, hash: HashKind, id: ObjectId) -> Vec<(Vec<u8>, ObjectId)> {
+        let mut buffer = Vec::new();
+        let Ok(bytes) = read(objects, id, Kind::Tree, &mut buffer) else { return Vec::new() };
+        let mut rest = bytes;
+        let entries = std::iter::from_fn(|| parse_entry(&mut rest, hash));
+        let files = entries.filter(|entry| matches!(entry.mode, Mode::Regular { .. }));
+        files.map(|entry| (entry.name.to_vec(), entry.id)).collect()
     }
 
     /// The next entry. A damaged rest of a tree counts as one skipped change and ends the tree.

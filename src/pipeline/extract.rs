@@ -4,6 +4,7 @@
 use std::{
     collections::HashSet,
     rc::Rc,
+    sync::OnceLock,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -19,6 +20,7 @@ use crate::{
         author::Authors,
         language::{Languages, PathFacts, commitpack::CommitPackLanguages},
         license, message,
+        natural::{self, Judge, NaturalLanguages},
     },
     git::{
         self,
@@ -225,19 +227,15 @@ pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
     interrupt: &AtomicBool,
     consume: impl FnMut(u64, Block) -> Result<(), E>,
 ) -> Result<(), E> {
-    let tables = Tables::builtin();
+    let tables = Tables::for_commits(plan.commits.len());
     let start = || Extractor::new(repository, plan, recipe, name, &tables);
     let work = |extractor: &mut Extractor<'_>, number: u64| extractor.block(number, interrupt);
     ordered(threads, from..plan.blocks(), start, work, consume)
 }
 
-/// A licence that the source list declares; what is no SPDX expression is kept as a reference of its own.
+/// What the source list declares.
 fn declared(text: &str) -> Found {
-    let expression = license::expression(text).or_else(|| license::expression(&text.to_uppercase()));
-    let expression = expression.unwrap_or_else(|| {
-        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '-' };
-        format!("LicenseRef-{}", text.chars().map(plain).collect::<String>())
-    });
+    let expression = license::declared(text);
     Found { expression, path: None, method: license::Method::Declared, confidence: 0.5 }
 }
 
@@ -252,7 +250,7 @@ pub fn for_each(
     name: &str,
     mut each: impl FnMut(&Candidate, Result<&Sample<'_>, Skip>),
 ) -> Result<(), store::Error> {
-    let tables = Tables::builtin();
+    let tables = Tables::for_commits(plan.commits.len());
     let mut extractor = Extractor::new(repository, plan, recipe, name, &tables);
     for candidate in &plan.candidates {
         match extractor.row(candidate) {
@@ -267,11 +265,14 @@ pub fn for_each(
 struct Tables {
     authors: Authors,
     commitpack: CommitPackLanguages,
+    /// The language of each commit's message, once it is known. A commit's rows are far apart.
+    natural: Vec<OnceLock<Option<natural::Label>>>,
 }
 
 impl Tables {
-    fn builtin() -> Self {
-        Tables { authors: Authors::builtin(), commitpack: CommitPackLanguages::builtin() }
+    fn for_commits(commits: usize) -> Self {
+        let natural = std::iter::repeat_with(OnceLock::new).take(commits).collect();
+        Tables { authors: Authors::in_use(), commitpack: CommitPackLanguages::in_use(), natural }
     }
 }
 
@@ -281,6 +282,7 @@ struct Extractor<'a> {
     recipe: &'a Recipe,
     name: &'a str,
     tables: &'a Tables,
+    judge: Judge,
     languages: Languages,
     /// Rows come sorted by path, so these serve many of them.
     path: PathFacts,
@@ -300,9 +302,10 @@ impl<'a> Extractor<'a> {
             recipe,
             name,
             tables,
-            languages: Languages::builtin(),
+            judge: recipe.message_language,
+            languages: Languages::in_use(),
             path: PathFacts::default(),
-            licenses: Resolver::new(&plan.directories),
+            licenses: Resolver::new(&plan.directories, repository.hash()),
             declared: recipe.license.as_deref().map(declared).map(Rc::new),
             blobs: Blobs::new(repository.objects(), recipe.blob_bytes_max),
             rows: RowsBuilder::default(),
@@ -374,6 +377,8 @@ impl<'a> Extractor<'a> {
         let license = self.licenses.resolve(self.blobs.objects(), candidate.directory, new_path, contents);
         let license = license.or_else(|| self.declared.clone());
         let commitpack_license = license.as_ref().and_then(|found| license::commitpack_name(&found.expression));
+        let natural = *self.tables.natural[candidate.commit as usize]
+            .get_or_init(|| NaturalLanguages::in_use().label(&facts.message, self.judge));
         let label = self.languages.label(&self.path, contents);
         let reverts = message::reverts(&facts.message);
         let unified =
@@ -426,9 +431,11 @@ impl<'a> Extractor<'a> {
             license_path: license.as_ref().and_then(|found| found.path.as_deref()),
             license_method: license.as_ref().map(|found| found.method.as_str()),
             license_confidence: license.as_ref().map(|found| found.confidence),
+            message_language: natural.map(|label| label.language),
+            message_script: natural.map(|label| label.script),
+            message_language_confidence: natural.map(|label| label.confidence),
             vendored: Some(label.vendored),
             generated: label.generated,
-            ..Sample::default()
         });
         Ok(())
     }

@@ -3,11 +3,12 @@
 
 use std::{collections::HashMap, rc::Rc, sync::atomic::AtomicBool};
 
-use gix::{ObjectId, objs::Kind};
+use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 
 use crate::{
     classify::license::{
         Licenses, Method, combine, is_text_name, metadata,
+        reuse::{self, Annotation},
         text::{HeaderKind, TEXT_BYTES_MAX},
     },
     git::{
@@ -31,22 +32,37 @@ pub struct Found {
     pub confidence: f64,
 }
 
-/// Whether a tree entry of this name may be evidence.
-pub fn is_evidence(name: &[u8]) -> bool {
+/// Whether a tree entry of this name, of a directory or a file, may be evidence.
+pub fn is_evidence(name: &[u8], is_directory: bool) -> bool {
+    if is_directory {
+        return name.eq_ignore_ascii_case(b"LICENSES") || name == b".reuse";
+    }
     // Most names end here.
     let first = name.first().copied().unwrap_or(0).to_ascii_lowercase();
     let ends =
         [&b"cense"[..], b"cence", b".gemspec", b".cabal", b".podspec", b".rockspec", b".nuspec", b"CENSE", b"CENCE"];
-    if !b"lcuompsdb".contains(&first) && !ends.iter().any(|end| name.ends_with(end)) {
+    if !b"lcuompsdbr".contains(&first) && !ends.iter().any(|end| name.ends_with(end)) {
         return false;
     }
     let Ok(name) = std::str::from_utf8(name) else { return false };
-    is_text_name(name) || metadata::is_metadata_name(name) || name.ends_with(".license")
+    is_text_name(name) || metadata::is_metadata_name(name) || name.ends_with(".license") || name == "REUSE.toml"
+}
+
+/// The annotations in one file.
+struct Annotations {
+    path: String,
+    /// The directory whose files they name, with a slash at its end; empty for the root.
+    below: String,
+    list: Rc<Vec<Annotation>>,
 }
 
 /// Finds licences, for one thread.
 pub struct Resolver<'a> {
     directories: &'a [Directory],
+    hash: HashKind,
+    /// What REUSE annotations hold for a directory, nearest first, with the paths that they are in and about.
+    annotations: HashMap<u32, Rc<Vec<Annotations>>>,
+    annotation_files: HashMap<ObjectId, Rc<Vec<Annotation>>>,
     by_directory: HashMap<u32, Option<Rc<Found>>>,
     texts: HashMap<ObjectId, Rc<(Vec<String>, bool)>>,
     buffer: Vec<u8>,
@@ -54,8 +70,16 @@ pub struct Resolver<'a> {
 
 impl<'a> Resolver<'a> {
     /// `directories` are those that [`Resolver::resolve`] is asked about.
-    pub fn new(directories: &'a [Directory]) -> Self {
-        Resolver { directories, by_directory: HashMap::new(), texts: HashMap::new(), buffer: Vec::new() }
+    pub fn new(directories: &'a [Directory], hash: HashKind) -> Self {
+        Resolver {
+            directories,
+            hash,
+            annotations: HashMap::new(),
+            annotation_files: HashMap::new(),
+            by_directory: HashMap::new(),
+            texts: HashMap::new(),
+            buffer: Vec::new(),
+        }
     }
 
     /// The licence of the file at `path` with these contents, in the directory at this position.
@@ -66,7 +90,11 @@ impl<'a> Resolver<'a> {
         path: &str,
         contents: &str,
     ) -> Option<Rc<Found>> {
-        if let Some((expression, kind)) = Licenses::builtin().in_header(contents) {
+        let annotated = directory.and_then(|directory| self.annotated(objects, directory, path));
+        if let Some((found, true)) = &annotated {
+            return Some(Rc::clone(found));
+        }
+        if let Some((expression, kind)) = Licenses::in_use().in_header(contents) {
             let (method, confidence) = match kind {
                 HeaderKind::Tag => (Method::Tag, 1.0),
                 HeaderKind::Notice => (Method::Header, 0.9),
@@ -76,6 +104,9 @@ impl<'a> Resolver<'a> {
         let directory = directory?;
         if let Some(found) = self.beside(objects, directory, path) {
             return Some(Rc::new(found));
+        }
+        if let Some((found, _)) = annotated {
+            return Some(found);
         }
         if let Some(known) = self.by_directory.get(&directory) {
             return known.clone();
@@ -94,9 +125,52 @@ impl<'a> Resolver<'a> {
             .iter()
             .find(|(entry, _)| entry.strip_suffix(b".license").is_some_and(|stem| stem == name.as_bytes()))?;
         let contents = self.text(objects, *id)?;
-        let (expression, _) = Licenses::builtin().in_header(&contents)?;
+        let (expression, _) = Licenses::in_use().in_header(&contents)?;
         let path = join(directory, sidecar);
         Some(Found { expression, path: Some(path), method: Method::Tag, confidence: 1.0 })
+    }
+
+    /// What the nearest annotation says, and whether it counts more than the file itself.
+    fn annotated(&mut self, objects: &Objects, directory: u32, path: &str) -> Option<(Rc<Found>, bool)> {
+        if !self.annotations.contains_key(&directory) {
+            let all = self.annotations_for(objects, directory);
+            self.annotations.insert(directory, Rc::new(all));
+        }
+        let all = Rc::clone(self.annotations.get(&directory)?);
+        all.iter().find_map(|annotations| {
+            let relative = path.strip_prefix(&annotations.below)?;
+            let annotation = reuse::annotation(&annotations.list, relative)?;
+            let (expression, path) = (annotation.expression.clone(), Some(annotations.path.clone()));
+            let found = Found { expression, path, method: Method::Reuse, confidence: 1.0 };
+            Some((Rc::new(found), annotation.overrides))
+        })
+    }
+
+    fn annotations_for(&mut self, objects: &Objects, directory: u32) -> Vec<Annotations> {
+        let all = self.directories;
+        let mut found = Vec::new();
+        let up = std::iter::successors(Some(&all[directory as usize]), |dir| dir.parent.map(|at| &all[at as usize]));
+        for dir in up {
+            let below = join(dir, b"");
+            for (name, id) in &dir.notable {
+                let (path, file, is_toml) = match &**name {
+                    b"REUSE.toml" => (join(dir, name), *id, true),
+                    b".reuse/" => {
+                        let files = TreeDiff::files(objects, self.hash, *id);
+                        let Some((_, id)) = files.into_iter().find(|(name, _)| name == b"dep5") else { continue };
+                        (join(dir, b".reuse/dep5"), id, false)
+                    }
+                    _ => continue,
+                };
+                if !self.annotation_files.contains_key(&file) {
+                    let text = self.text(objects, file).unwrap_or_default();
+                    let list = if is_toml { reuse::toml(&text) } else { reuse::dep5(&text) };
+                    self.annotation_files.insert(file, Rc::new(list));
+                }
+                found.push(Annotations { path, below: below.clone(), list: Rc::clone(&self.annotation_files[&file]) });
+            }
+        }
+        found
     }
 
     fn nearest(&mut self, objects: &Objects, directory: u32) -> Option<Found> {
@@ -115,11 +189,22 @@ impl<'a> Resolver<'a> {
             let (found, choice) = &*self.licenses_in(objects, *id);
             files.push((name.to_owned(), found.clone(), *choice));
         }
+        if files.iter().all(|(_, found, _)| found.is_empty()) {
+            return self.by_names(objects, directory);
+        }
         let first = files.iter().find(|(_, found, _)| !found.is_empty()).map(|(name, ..)| name.clone())?;
         let several = files.len() > 1;
         let expression = combine(files)?;
         let path = Some(join(directory, first.as_bytes()));
         Some(Found { expression, path, method: Method::Text, confidence: if several { 0.9 } else { 0.95 } })
+    }
+
+    /// By the file names in `LICENSES/`.
+    fn by_names(&self, objects: &Objects, directory: &Directory) -> Option<Found> {
+        let (name, id) = directory.notable.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"LICENSES/"))?;
+        let files = TreeDiff::files(objects, self.hash, *id);
+        let expression = reuse::directory(files.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok()))?;
+        Some(Found { expression, path: Some(join(directory, name)), method: Method::Reuse, confidence: 0.7 })
     }
 
     fn by_metadata(&mut self, objects: &Objects, directory: &Directory) -> Option<Found> {
@@ -139,7 +224,7 @@ impl<'a> Resolver<'a> {
         let found = match self.text(objects, id) {
             None => (Vec::new(), false),
             Some(contents) => {
-                let (found, choice) = Licenses::builtin().in_text(&contents);
+                let (found, choice) = Licenses::in_use().in_text(&contents);
                 (found.iter().map(|license| license.id.clone()).collect(), choice)
             }
         };
@@ -169,7 +254,7 @@ pub fn of_repository(repository: &Repository, commit: ObjectId) -> Option<Found>
     let tree = walk::tree_of(repository, &objects, commit).ok()?;
     let never = AtomicBool::new(false);
     let root = TreeDiff::new(&objects, repository.hash(), 0, is_evidence, &never).root(tree);
-    Resolver::new(&[root]).nearest(&objects, 0)
+    Resolver::new(&[root], repository.hash()).nearest(&objects, 0)
 }
 
 /// The directories of all commits, each kind once; a directory without evidence stands for the nearest one above it

@@ -97,6 +97,8 @@ pub enum Progress {
 /// What became of a repository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
+    /// Whether it was left out for the licence that its list declares.
+    pub skipped_by_license: bool,
     /// Whether there was nothing new.
     pub unchanged: bool,
     /// Whether earlier rows were replaced.
@@ -342,6 +344,7 @@ impl Batch {
             funnel.changes.add(&segment.changes);
         }
         let report = Report {
+            skipped_by_license: false,
             unchanged: false,
             replaced: self.replaced,
             rows: funnel.changes.kept,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    classify::message::TrailerPolicy,
+    classify::{message::TrailerPolicy, natural::Judge},
     git::{repository::Revision, walk::Window},
     sample::ChangeKind,
 };
@@ -32,7 +32,9 @@ pub struct Recipe {
     pub authors: bool,
     /// The licence that the source list declares, as it goes into the row.
     pub license: Option<String>,
-    /// Digest of the tables in `languages/`.
+    /// Who judges the language of messages.
+    pub message_language: Judge,
+    /// Digest of the tables of facts.
     pub catalog: String,
 }
 
@@ -49,6 +51,7 @@ impl Default for Recipe {
             trailers: TrailerPolicy::Keep,
             authors: false,
             license: None,
+            message_language: Judge::Fast,
             catalog: String::new(),
         }
     }
@@ -74,22 +77,4 @@ impl Recipe {
             .map(|(name, _)| name.clone())
             .collect()
     }
-}
-
-/// The digest of the compiled-in tables.
-pub fn catalog_digest() -> String {
-    use crate::classify::{author, language, license};
-    let mut hasher = blake3::Hasher::new();
-    let tables = [
-        author::TABLE,
-        language::commitpack::TABLE,
-        language::generated::TABLE,
-        language::tie_break::TABLE,
-        license::TABLE,
-    ];
-    for table in tables.iter().chain(&language::linguist::TABLES) {
-        hasher.update(&(table.len() as u64).to_le_bytes());
-        hasher.update(table.as_bytes());
-    }
-    hasher.finalize().to_hex()[..16].to_owned()
 }

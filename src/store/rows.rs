@@ -116,6 +116,7 @@ columns! {
     reverts_subject: MaybeText, author_name: MaybeText, author_email: MaybeText, committer_name: MaybeText,
     committer_email: MaybeText, language: MaybeText, license_spdx: MaybeText, license_path: MaybeText, license_method: MaybeText,
     license_confidence: MaybeShare, message_language: MaybeText,
+    message_script: MaybeText, message_language_confidence: MaybeShare,
     vendored: MaybeFlag, generated: MaybeText,
 }
 

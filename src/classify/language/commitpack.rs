@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-/// The compiled-in table.
-pub const TABLE: &str = include_str!("../../../languages/commitpack.toml");
+use crate::classify::catalog;
 
 /// What CommitPack calls a path that no extension matches.
 const UNKNOWN: &str = "unknown";
@@ -35,9 +34,17 @@ struct Language {
 }
 
 impl CommitPackLanguages {
-    /// The compiled-in table.
-    pub fn builtin() -> Self {
-        let table: Table = toml::from_str(TABLE).expect("a test reads the compiled-in table");
+    /// The table in use.
+    pub fn in_use() -> Self {
+        Self::new(catalog::table("commitpack.toml")).expect("tables are checked before they are used")
+    }
+
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// It is not valid.
+    pub fn new(table: &str) -> Result<Self, String> {
+        let table: Table = toml::from_str(table).map_err(|e| e.to_string())?;
         let mut languages = CommitPackLanguages { extensions: HashMap::new(), names: Vec::new() };
         for language in table.language {
             for extension in language.extensions {
@@ -49,7 +56,7 @@ impl CommitPackLanguages {
                 }
             }
         }
-        languages
+        Ok(languages)
     }
 
     /// The published directory name of the language with the longest extension that ends `path`, else `unknown`.
@@ -73,7 +80,7 @@ mod tests {
 
     #[test]
     fn paths() {
-        let languages = CommitPackLanguages::builtin();
+        let languages = CommitPackLanguages::in_use();
         let cases = [
             ("src/main.rs", "rust"),
             ("a/b.py", "python"),
@@ -94,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_table_is_whole() {
-        let table: Table = toml::from_str(TABLE).expect("the table is valid");
+        let table: Table = toml::from_str(catalog::table("commitpack.toml")).expect("the table is valid");
         assert_eq!(table.language.len(), 358);
         assert_eq!(table.language.iter().filter(|language| language.published).count(), 349);
         assert!(table.language.iter().all(|language| !language.extensions.is_empty() && !language.name.is_empty()));

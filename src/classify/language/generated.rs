@@ -5,8 +5,7 @@ use std::sync::OnceLock;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-/// The compiled-in table.
-pub const TABLE: &str = include_str!("../../../languages/generated.toml");
+use crate::classify::catalog;
 
 /// A minified file has lines of more than so many bytes on average (Linguist's `minified_files?`).
 const MINIFIED_LINE_BYTES: usize = 110;
@@ -50,10 +49,12 @@ pub struct Generated {
 }
 
 impl Generated {
-    /// The compiled-in table.
-    pub fn builtin() -> &'static Self {
+    /// The table in use.
+    pub fn in_use() -> &'static Self {
         static BUILTIN: OnceLock<Generated> = OnceLock::new();
-        BUILTIN.get_or_init(|| Self::new(TABLE).expect("a test reads the compiled-in table"))
+        BUILTIN.get_or_init(|| {
+            Self::new(catalog::table("generated.toml")).expect("tables are checked before they are used")
+        })
     }
 
     /// Reads a table.
@@ -175,7 +176,7 @@ mod tests {
             ("x.py", "print('Code generated')\n", None),
         ] {
             assert_eq!(
-                Generated::builtin().for_path(path).rule(contents),
+                Generated::in_use().for_path(path).rule(contents),
                 rule,
                 "{path}: {}",
                 &contents[..contents.len().min(40)]
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_strict() {
-        let ids: Vec<&str> = Generated::builtin().rules.iter().map(|rule| rule.id.as_str()).collect();
+        let ids: Vec<&str> = Generated::in_use().rules.iter().map(|rule| rule.id.as_str()).collect();
         assert!(ids.is_sorted(), "{ids:?}");
         assert!(Generated::new("[[rule]]\nid = \"x\"\nwhy = \"y\"\n").is_err());
         assert!(Generated::new("[[rule]]\nid = \"x\"\npattern = \"(\"\nlines = [0, 1]\n").is_err());

@@ -9,12 +9,7 @@ use std::{collections::HashMap, sync::OnceLock};
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
-/// The compiled-in tables.
-pub const TABLES: [&str; 3] = [
-    include_str!("../../../languages/linguist.toml"),
-    include_str!("../../../languages/heuristics.toml"),
-    include_str!("../../../languages/vendored.toml"),
-];
+use crate::classify::catalog;
 
 /// Of the contents, so many bytes are looked at (HEURISTICS_CONSIDER_BYTES).
 const CONTENT_BYTES_MAX: usize = 50 * 1024;
@@ -170,10 +165,13 @@ pub enum Error {
 }
 
 impl Linguist {
-    /// The compiled-in tables.
-    pub fn builtin() -> &'static Self {
+    /// The tables in use.
+    pub fn in_use() -> &'static Self {
         static BUILTIN: OnceLock<Linguist> = OnceLock::new();
-        BUILTIN.get_or_init(|| Self::new(TABLES).expect("a test reads the compiled-in tables"))
+        BUILTIN.get_or_init(|| {
+            let tables = ["linguist.toml", "heuristics.toml", "vendored.toml"].map(catalog::table);
+            Self::new(tables).expect("tables are checked before they are used")
+        })
     }
 
     /// Reads the tables of languages, heuristics and vendored paths. Patterns of heuristics are compiled when they are
@@ -321,9 +319,23 @@ impl Linguist {
         rules.iter().find(holds).map_or_else(Vec::new, |rule| rule.languages.clone())
     }
 
+    /// Compiles every pattern, to see whether it is one.
+    ///
+    /// # Errors
+    /// A pattern is not valid.
+    pub fn compile_all(&self) -> Result<(), Error> {
+        let patterns = self.disambiguations.iter().flat_map(|disambiguation| &disambiguation.raw);
+        for rule in patterns {
+            for any in rule.every.iter().chain(std::iter::once(&rule.none)) {
+                any_of(any).map_err(|e| Error::Table { what: "heuristics", reason: e.to_string() })?;
+            }
+        }
+        Ok(())
+    }
+
     fn rules<'a>(&self, disambiguation: &'a Disambiguation) -> &'a [Rule] {
         disambiguation.rules.get_or_init(|| {
-            let compile = |patterns: &[String]| any_of(patterns).expect("a test compiles all patterns");
+            let compile = |patterns: &[String]| any_of(patterns).expect("tables are checked before they are used");
             disambiguation
                 .raw
                 .iter()
@@ -449,7 +461,7 @@ mod tests {
 
     #[test]
     fn the_tables_are_whole() {
-        let linguist = Linguist::builtin();
+        let linguist = Linguist::in_use();
         assert!(linguist.languages.len() > 750);
         let names: Vec<&str> = linguist.languages.iter().map(|language| language.name.as_str()).collect();
         assert!(names.is_sorted(), "languages are sorted by name");
@@ -460,13 +472,27 @@ mod tests {
         }
         let groups: Vec<&String> = linguist.languages.iter().filter_map(|language| language.group.as_ref()).collect();
         assert!(groups.iter().all(|group| linguist.find(group).is_some()));
-        assert!(Linguist::new(["generic = []\nlanguage = []\ncolour = 1", TABLES[1], TABLES[2]]).is_err());
-        assert!(Linguist::new(["generic = []\nlanguage = []", TABLES[1], TABLES[2]]).is_err());
+        assert!(
+            Linguist::new([
+                "generic = []\nlanguage = []\ncolour = 1",
+                catalog::table("heuristics.toml"),
+                catalog::table("vendored.toml")
+            ])
+            .is_err()
+        );
+        assert!(
+            Linguist::new([
+                "generic = []\nlanguage = []",
+                catalog::table("heuristics.toml"),
+                catalog::table("vendored.toml")
+            ])
+            .is_err()
+        );
     }
 
     #[track_caller]
     fn check(path: &str, contents: &str, languages: &[&str], method: Method) {
-        let linguist = Linguist::builtin();
+        let linguist = Linguist::in_use();
         let found = linguist.candidates(path, contents);
         let names: Vec<&str> = found.languages.iter().map(|id| linguist.language(*id).name.as_str()).collect();
         assert_eq!((names.as_slice(), found.method), (languages, method), "{path}");
@@ -495,7 +521,7 @@ mod tests {
 
     #[test]
     fn vendored_paths() {
-        let vendored = |path: &str| Linguist::builtin().is_vendored(path);
+        let vendored = |path: &str| Linguist::in_use().is_vendored(path);
         for path in ["node_modules/x/y.js", "a/vendor/b.c", "jquery-3.2.1.min.js", "deps/lua/src/lua.c", "configure"] {
             assert!(vendored(path), "{path}");
         }

@@ -39,8 +39,8 @@ pub struct Languages {
 
 impl Languages {
     /// The compiled-in tables.
-    pub fn builtin() -> Self {
-        Languages { linguist: Linguist::builtin(), tie_break: TieBreak::builtin(), generated: Generated::builtin() }
+    pub fn in_use() -> Self {
+        Languages { linguist: Linguist::in_use(), tie_break: TieBreak::in_use(), generated: Generated::in_use() }
     }
 
     /// The table of languages.

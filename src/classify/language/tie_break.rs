@@ -6,9 +6,7 @@
 use std::{collections::HashMap, sync::OnceLock};
 
 use super::linguist::{LanguageId, Linguist};
-
-/// The compiled-in table.
-pub const TABLE: &str = include_str!("../../../languages/tie_break.tsv");
+use crate::classify::catalog;
 
 /// Of the contents, so many bytes are looked at.
 const CONTENT_BYTES_MAX: usize = 8 * 1024;
@@ -24,10 +22,12 @@ struct Words {
 }
 
 impl TieBreak {
-    /// The compiled-in table.
-    pub fn builtin() -> &'static Self {
+    /// The table in use.
+    pub fn in_use() -> &'static Self {
         static BUILTIN: OnceLock<TieBreak> = OnceLock::new();
-        BUILTIN.get_or_init(|| Self::new(TABLE).expect("a test reads the compiled-in table"))
+        BUILTIN.get_or_init(|| {
+            Self::new(catalog::table("tie_break.tsv")).expect("tables are checked before they are used")
+        })
     }
 
     /// Reads a table: a line for each language, its name, the cost of a word that is not listed, and groups of a cost
@@ -112,7 +112,7 @@ mod tests {
     fn the_likelier_language_wins() {
         let table = "# words\nC\t90\t10 int printf ;\nC++\t90\t10 int class ::\nRuby\t90\t10 end def\n";
         let tie_break = TieBreak::new(table).expect("a valid table");
-        let linguist = Linguist::builtin();
+        let linguist = Linguist::in_use();
         let id = |name: &str| linguist.find(name).expect("a language");
         let decide = |names: &[&str], contents: &str| {
             let ids: Vec<LanguageId> = names.iter().map(|name| id(name)).collect();
@@ -127,9 +127,9 @@ mod tests {
 
     #[test]
     fn the_table_names_languages() {
-        let tie_break = TieBreak::builtin();
+        let tie_break = TieBreak::in_use();
         assert!(tie_break.languages.len() > 100);
-        assert!(tie_break.languages.keys().all(|name| Linguist::builtin().find(name).is_some()));
+        assert!(tie_break.languages.keys().all(|name| Linguist::in_use().find(name).is_some()));
         let costs =
             tie_break.languages.values().flat_map(|words| words.costs.values().map(|cost| (*cost, words.unknown)));
         assert!(costs.into_iter().all(|(cost, unknown)| cost <= unknown && unknown < 300));

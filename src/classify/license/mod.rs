@@ -1,6 +1,8 @@
 //! Licences: what texts, headers and package metadata say, as SPDX expressions, and what that asks of a user.
 
 pub mod metadata;
+pub mod policy;
+pub mod reuse;
 pub mod text;
 
 use std::{collections::HashMap, sync::OnceLock};
@@ -8,8 +10,7 @@ use std::{collections::HashMap, sync::OnceLock};
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 
-/// The compiled-in table.
-pub const TABLE: &str = include_str!("../../../languages/licenses.toml");
+use super::catalog;
 
 /// Who may use what is under a licence, from the least restrictive on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -102,10 +103,12 @@ pub struct Licenses {
 }
 
 impl Licenses {
-    /// The compiled-in table.
-    pub fn builtin() -> &'static Self {
+    /// The table in use.
+    pub fn in_use() -> &'static Self {
         static BUILTIN: OnceLock<Licenses> = OnceLock::new();
-        BUILTIN.get_or_init(|| Self::new(TABLE).expect("a test reads the compiled-in table"))
+        BUILTIN.get_or_init(|| {
+            Self::new(catalog::table("licenses.toml")).expect("tables are checked before they are used")
+        })
     }
 
     /// Reads a table.
@@ -191,6 +194,15 @@ pub fn expression(text: &str) -> Option<String> {
     stack.pop().map(|(text, _)| text)
 }
 
+/// A licence as a source list declares it, in any case, as an SPDX expression; what is none is a reference of its own.
+pub fn declared(text: &str) -> String {
+    let by_id = || spdx::identifiers::LICENSES.iter().find(|license| license.name.eq_ignore_ascii_case(text.trim()));
+    expression(text).or_else(|| expression(by_id()?.name)).unwrap_or_else(|| {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c } else { '-' };
+        format!("LicenseRef-{}", text.chars().map(plain).collect::<String>())
+    })
+}
+
 /// SPDX's replacements for the identifiers of the GNU licences that it deprecated.
 fn precise(id: &str) -> String {
     let gnu = ["GPL-", "LGPL-", "AGPL-", "GFDL-"].iter().any(|family| id.starts_with(family));
@@ -224,6 +236,8 @@ pub enum Method {
     Header,
     /// A licence file in the nearest directory that has one.
     Text,
+    /// A `REUSE.toml`, a `.reuse/dep5` or the file names in a `LICENSES` directory.
+    Reuse,
     /// Package metadata in the nearest directory that has some.
     Metadata,
     /// The source list says so.
@@ -237,6 +251,7 @@ impl Method {
             Method::Tag => "tag",
             Method::Header => "header",
             Method::Text => "text",
+            Method::Reuse => "reuse",
             Method::Metadata => "metadata",
             Method::Declared => "declared",
         }
@@ -343,7 +358,7 @@ pub fn combine(mut files: Vec<(String, Vec<String>, bool)>) -> Option<String> {
     }
     // Names such as LICENSE-MIT and LICENSE-APACHE offer a choice by custom. Where one of them is copyleft, parts of the
     // project may be under each of them as well, so that only words count.
-    let copyleft = |text: &str| Licenses::builtin().class(text).share_alike;
+    let copyleft = |text: &str| Licenses::in_use().class(text).share_alike;
     let choice = pointer || parts.iter().all(|(text, named)| *named && !copyleft(text));
     let several = parts.len() > 1;
     let (word, other) = if choice { (" OR ", " AND ") } else { (" AND ", " OR ") };
@@ -380,7 +395,7 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_strict_and_known_to_spdx() {
-        let licenses = Licenses::builtin();
+        let licenses = Licenses::in_use();
         let ids: Vec<&str> = licenses.all().map(|license| license.id.as_str()).collect();
         assert!(ids.is_sorted(), "{ids:?}");
         for license in licenses.all() {
@@ -416,7 +431,7 @@ mod tests {
 
     #[test]
     fn classes_follow_and_and_or() {
-        let restricted = |text: &str| Licenses::builtin().class(text).restricted;
+        let restricted = |text: &str| Licenses::in_use().class(text).restricted;
         for (text, expected) in [
             ("MIT", false),
             ("MIT OR GPL-2.0-only", false),
@@ -430,9 +445,9 @@ mod tests {
         ] {
             assert_eq!(restricted(text), expected, "{text}");
         }
-        assert_eq!(Licenses::builtin().class("CC-BY-NC-4.0").users, Use::NonCommercial);
-        assert!(Licenses::builtin().class("MIT AND MPL-2.0").share_alike);
-        assert!(!Licenses::builtin().class("0BSD").attribution);
+        assert_eq!(Licenses::in_use().class("CC-BY-NC-4.0").users, Use::NonCommercial);
+        assert!(Licenses::in_use().class("MIT AND MPL-2.0").share_alike);
+        assert!(!Licenses::in_use().class("0BSD").attribution);
     }
 
     #[test]

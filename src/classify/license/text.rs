@@ -133,7 +133,7 @@ mod tests {
             ("// See LICENSE for the license.\n", None),
             ("fn main() {}\n", None),
         ] {
-            assert_eq!(Licenses::builtin().in_header(contents).map(|(id, _)| id).as_deref(), expected, "{contents}");
+            assert_eq!(Licenses::in_use().in_header(contents).map(|(id, _)| id).as_deref(), expected, "{contents}");
         }
     }
 
@@ -142,7 +142,7 @@ mod tests {
         let mit = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated \
                    documentation files … The above copyright notice and this permission notice shall be included";
         let ids = |text: &str| {
-            let (found, choice) = Licenses::builtin().in_text(text);
+            let (found, choice) = Licenses::in_use().in_text(text);
             (found.into_iter().map(|license| license.id.as_str()).collect::<Vec<_>>(), choice)
         };
         assert_eq!(ids(mit), (vec!["MIT"], false));

@@ -1,0 +1,370 @@
+//! The human language of a commit message: the script of its prose, then the words, letters and n-grams of the
+//! languages that are written in it.
+//!
+//! Code is no prose: words with digits, underscores, dots or capitals inside, URLs, and everything in backticks are left
+//! out before anything is counted. What then is left of many subjects is a word or two, so English has a lead.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::OnceLock,
+};
+
+use serde::Deserialize;
+use unicode_script::{Script, UnicodeScript as _};
+
+use super::catalog;
+
+/// More of a message says nothing new.
+const CHARS_MAX: usize = 2000;
+
+/// A Han, kana or Hangul letter stands for about so many letters of an alphabet.
+const LETTERS_PER_IDEOGRAPH: f64 = 2.5;
+
+/// A script other than Latin decides from this share of all letters on: prose in it is full of Latin names.
+const FOREIGN_SHARE_MIN: f64 = 0.25;
+
+/// What speaks for English before anything is read: nearly all commit messages are English.
+const ENGLISH_LEAD: f64 = 1.0;
+
+/// What the opinion of the n-gram model counts, in words.
+const MODEL_WEIGHT: f64 = 1.0;
+
+/// What a letter counts that a language has and English does not, in words.
+const LETTER_WEIGHT: f64 = 0.4;
+
+/// What a letter counts against a language that does not have it.
+const FOREIGN_LETTER_WEIGHT: f64 = 0.8;
+
+/// Letters that simplified Chinese writes in another way, and how traditional Chinese does.
+const SIMPLIFIED: &str = "这们为来时对说会过动发还问题实现错误数据类关闭删优页测试认单应该项请让从将变语义码场长间输设计读写种线级结统报给进连边带务办东乐书买云产亲价传";
+const TRADITIONAL: &str = "這們為來時對說會過動發還問題實現錯誤數據類關閉刪優頁測試認單應該項請讓從將變語義碼場長間輸設計讀寫種線級結統報給進連邊帶務辦東樂書買雲產親價傳";
+
+/// From this confidence on nobody else is asked.
+const SURE: f64 = 0.95;
+
+/// Who judges the language of messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Judge {
+    /// The table and a small n-gram model.
+    #[default]
+    Fast,
+    /// Where those are not sure, lingua's models too: slower, and only in a program that was built with them.
+    Lingua,
+}
+
+/// The language of a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Label {
+    /// ISO 639-1 code.
+    pub language: &'static str,
+    /// ISO 15924 code.
+    pub script: &'static str,
+    /// The share of the evidence that speaks for it, 0 to 1.
+    pub confidence: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    language: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    id: String,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for readers of the table; a test demands it"))]
+    name: String,
+    script: String,
+    letters: String,
+    words: Vec<String>,
+}
+
+/// The languages, ready for use.
+pub struct NaturalLanguages {
+    entries: Vec<Entry>,
+    /// For every word, the languages that have it.
+    words: HashMap<String, Vec<usize>>,
+    /// For every letter that is not one of all languages of its script, the languages that have it.
+    letters: HashMap<char, Vec<usize>>,
+    english: usize,
+}
+
+impl NaturalLanguages {
+    /// The table in use.
+    pub fn in_use() -> &'static Self {
+        static BUILTIN: OnceLock<NaturalLanguages> = OnceLock::new();
+        BUILTIN
+            .get_or_init(|| Self::new(catalog::table("natural.toml")).expect("tables are checked before they are used"))
+    }
+
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// It is not valid, or English is not in it.
+    pub fn new(table: &str) -> Result<Self, String> {
+        let entries = toml::from_str::<Table>(table).map_err(|e| e.to_string())?.language;
+        let mut words: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut letters: HashMap<char, Vec<usize>> = HashMap::new();
+        for (at, entry) in entries.iter().enumerate() {
+            for word in &entry.words {
+                words.entry(word.clone()).or_default().push(at);
+            }
+            for letter in entry.letters.chars() {
+                letters.entry(letter).or_default().push(at);
+            }
+        }
+        words.values_mut().for_each(|languages| languages.dedup());
+        let english = entries.iter().position(|entry| entry.id == "en").ok_or("there is no entry en")?;
+        Ok(NaturalLanguages { entries, words, letters, english })
+    }
+
+    /// The language of `message`; none where it has no prose.
+    pub fn label(&'static self, message: &str, judge: Judge) -> Option<Label> {
+        let prose = Prose::of(message);
+        let (script, share) = prose.script()?;
+        let candidates: Vec<usize> = (0..self.entries.len()).filter(|at| self.entries[*at].script == script).collect();
+        let (at, confidence) = match candidates[..] {
+            [] => return None,
+            [only] => (only, share),
+            _ => {
+                let first = self.vote(&prose, &candidates);
+                match judge {
+                    Judge::Lingua if first.1 < SURE => self.second_opinion(&prose, &candidates, first),
+                    _ => first,
+                }
+            }
+        };
+        let script = if script == "Hani" { prose.han_variant() } else { &self.entries[at].script };
+        Some(Label { language: &self.entries[at].id, script, confidence })
+    }
+
+    /// The candidate with the most evidence, and its share of it.
+    fn vote(&self, prose: &Prose, candidates: &[usize]) -> (usize, f64) {
+        let mut scores = vec![0.0; self.entries.len()];
+        for word in &prose.words {
+            for at in self.words.get(word.as_str()).into_iter().flatten() {
+                scores[*at] += 1.0;
+            }
+            for letter in word.chars().filter(|letter| !letter.is_ascii()) {
+                let Some(owners) = self.letters.get(&letter) else { continue };
+                for at in candidates {
+                    scores[*at] += if owners.contains(at) { LETTER_WEIGHT } else { -FOREIGN_LETTER_WEIGHT };
+                }
+            }
+        }
+        if candidates.contains(&self.english) {
+            scores[self.english] += ENGLISH_LEAD;
+            let text = prose.words.join(" ");
+            let model = whichlang_code(whichlang::detect_language(&text));
+            // A word or two say nothing to a model of n-grams.
+            let weight = MODEL_WEIGHT * (prose.words.len() as f64 / 4.0).min(1.0);
+            if let Some(at) = candidates.iter().find(|at| self.entries[**at].id == model) {
+                scores[*at] += weight;
+            }
+        }
+        let best = candidates.iter().copied().reduce(|a, b| if scores[b] > scores[a] { b } else { a });
+        let best = best.unwrap_or(self.english);
+        // Each word of difference makes a language about three times as likely.
+        let total: f64 = candidates.iter().map(|at| (scores[*at] - scores[best]).exp()).sum();
+        (best, 1.0 / total)
+    }
+
+    #[cfg(feature = "lingua")]
+    fn second_opinion(&self, prose: &Prose, candidates: &[usize], first: (usize, f64)) -> (usize, f64) {
+        static DETECTOR: OnceLock<lingua::LanguageDetector> = OnceLock::new();
+        let detector = DETECTOR.get_or_init(|| lingua::LanguageDetectorBuilder::from_all_languages().build());
+        let text = prose.words.join(" ");
+        let second =
+            detector.compute_language_confidence_values(text).into_iter().find_map(|(language, confidence)| {
+                let code = language.iso_code_639_1().to_string();
+                let at = candidates.iter().find(|at| self.entries[**at].id == code)?;
+                Some((*at, confidence))
+            });
+        match second {
+            Some((at, confidence)) if at == first.0 => (at, confidence.max(first.1)),
+            Some((at, confidence)) if confidence > first.1 => (at, confidence),
+            _ => first,
+        }
+    }
+
+    #[cfg(not(feature = "lingua"))]
+    fn second_opinion(&self, _: &Prose, _: &[usize], first: (usize, f64)) -> (usize, f64) {
+        first
+    }
+}
+
+/// What is left of a message without code: words in lower case.
+struct Prose {
+    words: Vec<String>,
+}
+
+impl Prose {
+    fn of(message: &str) -> Self {
+        let end = message.char_indices().nth(CHARS_MAX).map_or(message.len(), |(at, _)| at);
+        let mut words = Vec::new();
+        let mut quoted = false;
+        for line in message[..end].lines() {
+            if is_trailer(line) {
+                continue;
+            }
+            for token in line.split_whitespace() {
+                let ticks = token.matches('`').count();
+                let was_quoted = quoted;
+                quoted ^= ticks % 2 == 1;
+                if !was_quoted && ticks == 0 && !is_code(token) {
+                    let parts = token.split(|c: char| !c.is_alphabetic() && !is_mark(c));
+                    words.extend(parts.filter(|part| !part.is_empty()).map(str::to_lowercase));
+                }
+            }
+            quoted = false;
+        }
+        Prose { words }
+    }
+
+    /// The ISO 15924 code of the script of the prose, `Hani` for Chinese of either kind, and its share of all letters.
+    fn script(&self) -> Option<(&'static str, f64)> {
+        let mut letters: BTreeMap<&'static str, f64> = BTreeMap::new();
+        for letter in self.words.iter().flat_map(|word| word.chars()) {
+            let (code, weight) = match letter.script() {
+                Script::Common | Script::Inherited | Script::Unknown => continue,
+                Script::Hiragana | Script::Katakana => ("Jpan", LETTERS_PER_IDEOGRAPH),
+                Script::Hangul => ("Kore", LETTERS_PER_IDEOGRAPH),
+                Script::Han => ("Hani", LETTERS_PER_IDEOGRAPH),
+                script => (script.short_name(), 1.0),
+            };
+            *letters.entry(code).or_default() += weight;
+        }
+        // Japanese and Korean are written with Han letters as well.
+        let han = letters.get("Hani").copied().unwrap_or_default();
+        let with_han = letters.iter_mut().find(|(code, sum)| ["Jpan", "Kore"].contains(code) && **sum >= 0.1 * han);
+        if let Some((_, sum)) = with_han {
+            *sum += han;
+            letters.remove("Hani");
+        }
+        let total: f64 = letters.values().sum();
+        let foreign = letters.iter().filter(|(code, _)| **code != "Latn").max_by(|a, b| a.1.total_cmp(b.1));
+        let found = foreign.filter(|(_, sum)| **sum >= FOREIGN_SHARE_MIN * total);
+        found.or_else(|| letters.get_key_value("Latn")).map(|(code, sum)| (*code, sum / total))
+    }
+
+    /// Simplified or traditional Chinese, by letters of which the other has another form.
+    fn han_variant(&self) -> &'static str {
+        let count = |letters: &str| {
+            self.words.iter().flat_map(|word| word.chars()).filter(|letter| letters.contains(*letter)).count()
+        };
+        if count(TRADITIONAL) > count(SIMPLIFIED) { "Hant" } else { "Hans" }
+    }
+}
+
+/// Vowel signs and the like, which belong to the word that they are in.
+fn is_mark(c: char) -> bool {
+    matches!(c.script(), Script::Inherited) || (!c.is_ascii() && !c.is_alphanumeric() && is_letter_script(c))
+}
+
+fn is_letter_script(c: char) -> bool {
+    !matches!(c.script(), Script::Common | Script::Inherited | Script::Unknown)
+}
+
+/// `Signed-off-by: …`, `Change-Id: …`: the token is no prose, and what follows is a name.
+fn is_trailer(line: &str) -> bool {
+    let Some((token, value)) = line.split_once(": ") else { return false };
+    token.contains('-') && !value.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
+}
+
+/// Whether a token between blanks is rather code than prose.
+fn is_code(token: &str) -> bool {
+    let word = token.trim_matches(|c: char| !c.is_alphanumeric());
+    if !word.is_ascii() {
+        // Prose in scripts without blanks comes with code in one token, and the script tells.
+        return word.contains("://");
+    }
+    let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
+    let inner_capital = word.bytes().skip(1).any(|byte| byte.is_ascii_uppercase());
+    let code = |byte: u8| byte.is_ascii_digit() || b"_/\\.:=<>()[]{}@#$*+&|~^%".contains(&byte);
+    // `feat(parser):` and `l10n:` are prefixes, `<jane@example.org>` an address.
+    letters == 0
+        || inner_capital
+        || word.bytes().any(code)
+        || token.contains(['@', '\\', '$', '='])
+        || token.starts_with("--")
+}
+
+/// The ISO 639-1 code of what the model says.
+fn whichlang_code(language: whichlang::Lang) -> &'static str {
+    use whichlang::Lang;
+    match language {
+        Lang::Ara => "ar",
+        Lang::Cmn => "zh",
+        Lang::Deu => "de",
+        Lang::Eng => "en",
+        Lang::Fra => "fr",
+        Lang::Hin => "hi",
+        Lang::Ita => "it",
+        Lang::Jpn => "ja",
+        Lang::Kor => "ko",
+        Lang::Nld => "nl",
+        Lang::Por => "pt",
+        Lang::Rus => "ru",
+        Lang::Spa => "es",
+        Lang::Swe => "sv",
+        Lang::Tur => "tr",
+        Lang::Vie => "vi",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_whole() {
+        let table: Table = toml::from_str(catalog::table("natural.toml")).expect("the table is valid");
+        assert!(table.language.is_sorted_by(|a, b| a.id < b.id));
+        for entry in &table.language {
+            assert!(entry.id.len() == 2 && entry.script.len() == 4 && !entry.name.is_empty(), "{}", entry.id);
+            let shared = table.language.iter().filter(|other| other.script == entry.script).count() > 1;
+            assert_eq!(shared, !entry.words.is_empty(), "{}: words tell languages of one script apart", entry.id);
+            assert!(entry.words.iter().all(|word| word.to_lowercase() == *word), "{}", entry.id);
+        }
+    }
+
+    #[test]
+    fn the_kinds_of_chinese_share_no_letter() {
+        assert_eq!(SIMPLIFIED.chars().count(), TRADITIONAL.chars().count());
+        assert!(!SIMPLIFIED.contains(|letter| TRADITIONAL.contains(letter)));
+    }
+
+    #[test]
+    fn languages_of_messages() {
+        let label = |message: &str| {
+            NaturalLanguages::in_use().label(message, Judge::Fast).map(|label| (label.language, label.script))
+        };
+        for (message, expected) in [
+            ("Fix typo in parse_args", Some(("en", "Latn"))),
+            ("Bump serde from 1.0.1 to 1.0.2", Some(("en", "Latn"))),
+            ("rustfmt", Some(("en", "Latn"))),
+            ("", None),
+            ("1.0.2", None),
+            ("`foo bar` x_y()", None),
+            ("Fehler beim Laden der Daten behoben", Some(("de", "Latn"))),
+            ("Corrige le calcul de l'impôt sur les sociétés", Some(("fr", "Latn"))),
+            ("Corrige el cálculo de los datos", Some(("es", "Latn"))),
+            ("Corrige o cálculo dos dados da página", Some(("pt", "Latn"))),
+            ("Aggiornamento dei dati della regione", Some(("it", "Latn"))),
+            ("Korjattu virhe joka esti haun", Some(("fi", "Latn"))),
+            ("Исправлена ошибка в README.md", Some(("ru", "Cyrl"))),
+            ("Виправлено помилку під час завантаження", Some(("uk", "Cyrl"))),
+            ("修复 Windows 下 README 的错误", Some(("zh", "Hans"))),
+            ("修復 Windows 的問題", Some(("zh", "Hant"))),
+            ("ドキュメントを更新", Some(("ja", "Jpan"))),
+            ("문서 수정", Some(("ko", "Kore"))),
+            ("הוספת תיעוד", Some(("he", "Hebr"))),
+            ("Mention Müller in the list of authors", Some(("en", "Latn"))),
+            ("Fix build\n\nSigned-off-by: Jürgen Größe <j@g>", Some(("en", "Latn"))),
+        ] {
+            assert_eq!(label(message), expected, "{message}");
+        }
+    }
+}
