@@ -15,7 +15,7 @@ use unicode_script::{Script, UnicodeScript as _};
 use super::catalog;
 
 /// More of a message says nothing new.
-const CHARS_MAX: usize = 2000;
+const CHARS_MAX: usize = 600;
 
 /// A Han, kana or Hangul letter stands for about so many letters of an alphabet.
 const LETTERS_PER_IDEOGRAPH: f64 = 2.5;

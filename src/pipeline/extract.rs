@@ -265,14 +265,36 @@ pub fn for_each(
 struct Tables {
     authors: Authors,
     commitpack: CommitPackLanguages,
-    /// The language of each commit's message, once it is known. A commit's rows are far apart.
-    natural: Vec<OnceLock<Option<natural::Label>>>,
+    /// What is known of each commit, once it was asked for. A commit's rows are far apart.
+    commits: Vec<OnceLock<CommitLabels>>,
+}
+
+/// What author and message say.
+struct CommitLabels {
+    author_kind: &'static str,
+    author_label: Option<Box<str>>,
+    reverts: Option<Box<message::Reverts>>,
+    natural: Option<natural::Label>,
+}
+
+impl CommitLabels {
+    fn of(facts: &Facts, authors: &Authors, judge: Judge) -> Self {
+        let Facts { message, author, committer, .. } = facts;
+        let author = authors.classify(&author.name, &author.email, &committer.name, &committer.email, message);
+        let reverts = message::reverts(message);
+        CommitLabels {
+            author_kind: author.kind.as_str(),
+            author_label: author.name.map(Into::into),
+            reverts: (reverts != message::Reverts::default()).then(|| Box::new(reverts)),
+            natural: NaturalLanguages::in_use().label(message, judge),
+        }
+    }
 }
 
 impl Tables {
     fn for_commits(commits: usize) -> Self {
-        let natural = std::iter::repeat_with(OnceLock::new).take(commits).collect();
-        Tables { authors: Authors::in_use(), commitpack: CommitPackLanguages::in_use(), natural }
+        let commits = std::iter::repeat_with(OnceLock::new).take(commits).collect();
+        Tables { authors: Authors::in_use(), commitpack: CommitPackLanguages::in_use(), commits }
     }
 }
 
@@ -362,13 +384,9 @@ impl<'a> Extractor<'a> {
         let new = change.new.map(|file| self.blobs.text(file.id)).transpose()?;
         let facts = Facts::read(self.blobs.objects(), self.repository, commit.id, &mut self.buffer)?;
         let message = message::apply_trailers(&facts.message, self.recipe.trailers);
-        let author = self.tables.authors.classify(
-            &facts.author.name,
-            &facts.author.email,
-            &facts.committer.name,
-            &facts.committer.email,
-            &facts.message,
-        );
+        let CommitLabels { author_kind, author_label, reverts, natural } = self.tables.commits
+            [candidate.commit as usize]
+            .get_or_init(|| CommitLabels::of(&facts, &self.tables.authors, self.judge));
         // What the file is now; what it was, where it is gone.
         if self.path.path != new_path {
             self.path = self.languages.for_path(new_path);
@@ -377,10 +395,7 @@ impl<'a> Extractor<'a> {
         let license = self.licenses.resolve(self.blobs.objects(), candidate.directory, new_path, contents);
         let license = license.or_else(|| self.declared.clone());
         let commitpack_license = license.as_ref().and_then(|found| license::commitpack_name(&found.expression));
-        let natural = *self.tables.natural[candidate.commit as usize]
-            .get_or_init(|| NaturalLanguages::in_use().label(&facts.message, self.judge));
         let label = self.languages.label(&self.path, contents);
-        let reverts = message::reverts(&facts.message);
         let unified =
             diff::unified(change, old.as_deref().map(|t| t.text.as_str()), new.as_deref().map(|t| t.text.as_str()));
         let (old_file, new_file) = (change.old.map(|_| old_path), change.new.map(|_| new_path));
@@ -418,10 +433,10 @@ impl<'a> Extractor<'a> {
             author_zone: facts.author.zone,
             commit_time: facts.committer.time,
             commit_zone: facts.committer.zone,
-            author_kind: author.kind.as_str(),
-            author_label: author.name,
-            reverts: reverts.commits.iter().map(String::as_str).collect(),
-            reverts_subject: reverts.subject.as_deref(),
+            author_kind,
+            author_label: author_label.as_deref(),
+            reverts: reverts.iter().flat_map(|reverts| &reverts.commits).map(String::as_str).collect(),
+            reverts_subject: reverts.as_ref().and_then(|reverts| reverts.subject.as_deref()),
             author_name: author_name.as_deref(),
             author_email: author_email.as_deref(),
             committer_name: committer_name.as_deref(),

@@ -9,7 +9,7 @@ use crate::{
     classify::license::{
         Licenses, Method, combine, is_text_name, metadata,
         reuse::{self, Annotation},
-        text::{HeaderKind, TEXT_BYTES_MAX},
+        text::{HeaderKind, TEXT_BYTES_MAX, head},
     },
     git::{
         blobs::{read, size},
@@ -65,6 +65,9 @@ pub struct Resolver<'a> {
     annotation_files: HashMap<ObjectId, Rc<Vec<Annotation>>>,
     by_directory: HashMap<u32, Option<Rc<Found>>>,
     texts: HashMap<ObjectId, Rc<(Vec<String>, bool)>>,
+    head: String,
+    /// What `head` says.
+    header: Option<(String, HeaderKind)>,
     buffer: Vec<u8>,
 }
 
@@ -78,6 +81,8 @@ impl<'a> Resolver<'a> {
             annotation_files: HashMap::new(),
             by_directory: HashMap::new(),
             texts: HashMap::new(),
+            head: String::new(),
+            header: None,
             buffer: Vec::new(),
         }
     }
@@ -94,7 +99,7 @@ impl<'a> Resolver<'a> {
         if let Some((found, true)) = &annotated {
             return Some(Rc::clone(found));
         }
-        if let Some((expression, kind)) = Licenses::in_use().in_header(contents) {
+        if let Some((expression, kind)) = self.in_header(contents) {
             let (method, confidence) = match kind {
                 HeaderKind::Tag => (Method::Tag, 1.0),
                 HeaderKind::Notice => (Method::Header, 0.9),
@@ -114,6 +119,17 @@ impl<'a> Resolver<'a> {
         let found = self.nearest(objects, directory).map(Rc::new);
         self.by_directory.insert(directory, found.clone());
         found
+    }
+
+    /// Versions of a file come one after the other, and few changes touch its head.
+    fn in_header(&mut self, contents: &str) -> Option<(String, HeaderKind)> {
+        let head = head(contents);
+        if self.head != head {
+            self.head.clear();
+            self.head.push_str(head);
+            self.header = Licenses::in_use().in_header(head);
+        }
+        self.header.clone()
     }
 
     /// `FILE.license` beside FILE, as REUSE has it for files that can't have a header.

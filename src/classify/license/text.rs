@@ -59,11 +59,7 @@ impl Licenses {
 
     /// The licence that the head of a source file names: an SPDX tag, or a notice. The second value is how it was found.
     pub fn in_header(&self, contents: &str) -> Option<(String, HeaderKind)> {
-        let mut end = contents.len().min(HEADER_BYTES_MAX);
-        while !contents.is_char_boundary(end) {
-            end -= 1;
-        }
-        let head = &contents[..end];
+        let head = head(contents);
         // Nearly no file has a notice, and what follows costs more than this.
         static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new("icense|ICENSE|icence|ublic domain|ermission is hereby").expect("the pattern is valid")
@@ -85,6 +81,11 @@ impl Licenses {
         let whole_text = || self.all().find(|license| license.is_text(&head));
         self.by_notice(&head).or_else(whole_text).map(|license| (id(license), HeaderKind::Notice))
     }
+}
+
+/// The part of a file that may hold a header.
+pub fn head(contents: &str) -> &str {
+    &contents[..contents.floor_char_boundary(HEADER_BYTES_MAX)]
 }
 
 /// How a header named its licence.
