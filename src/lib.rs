@@ -1,8 +1,8 @@
 //! gitlode mines Git history into instruction-tuning data.
 //!
 //! In reading order: [`sample`] is the row, [`verdict`] the account; [`source`] says which repositories, [`git`] reads
-//! them, [`classify`] labels what they hold, [`store`] keeps the rows, and [`pipeline`] puts them together. [`cli`] is
-//! the program. `docs/architecture.md` has the data flow and the invariants.
+//! them, [`classify`] labels what they hold, [`filter`] keeps or drops, [`store`] keeps the rows, and [`pipeline`] puts
+//! them together. [`cli`] is the program. `docs/architecture.md` has the data flow and the invariants.
 
 pub mod sample;
 pub mod verdict;
@@ -12,6 +12,8 @@ pub mod source;
 pub mod git;
 
 pub mod classify;
+
+pub mod filter;
 
 pub mod store;
 

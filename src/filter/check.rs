@@ -1,0 +1,593 @@
+//! What a rule can demand: tests of one field, combinations of them, and a few that look at several fields at once.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::Arc,
+};
+
+use regex::Regex;
+
+use super::{Field, Layer, LicenseScope, Texts, Value, View};
+
+/// A ledger repeats at most so many characters of what it saw.
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// An inclusive range; an open end has no bound.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The least value.
+    #[serde(default = "lowest")]
+    pub min: f64,
+    /// The greatest value.
+    #[serde(default = "highest")]
+    pub max: f64,
+}
+
+fn lowest() -> f64 {
+    f64::NEG_INFINITY
+}
+
+fn highest() -> f64 {
+    f64::INFINITY
+}
+
+impl Range {
+    fn has(&self, number: f64) -> bool {
+        self.min <= number && number <= self.max
+    }
+
+    fn has_count(&self, count: usize) -> bool {
+        self.has(count as f64)
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.min.is_finite(), self.max.is_finite()) {
+            (true, true) => write!(f, "{} to {}", self.min, self.max),
+            (true, false) => write!(f, "at least {}", self.min),
+            (false, true) => write!(f, "at most {}", self.max),
+            (false, false) => write!(f, "any"),
+        }
+    }
+}
+
+/// Kinds of characters whose share a rule can bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Characters {
+    Alphabetic,
+    Digit,
+    NonAscii,
+    Punctuation,
+    Upper,
+    White,
+}
+
+impl Characters {
+    fn has(self, c: char) -> bool {
+        match self {
+            Characters::Alphabetic => c.is_alphabetic(),
+            Characters::Digit => c.is_numeric(),
+            Characters::NonAscii => !c.is_ascii(),
+            Characters::Punctuation => !c.is_alphanumeric() && !c.is_whitespace(),
+            Characters::Upper => c.is_uppercase(),
+            Characters::White => c.is_whitespace(),
+        }
+    }
+}
+
+/// A test of one value.
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// Number of Unicode code points.
+    Chars(Range),
+    /// Number of words between white space.
+    Words(Range),
+    /// Number of lines.
+    Lines(Range),
+    /// Number of bytes.
+    Bytes(Range),
+    /// A number.
+    Number(Range),
+    /// The share of characters of a kind, 0 to 1.
+    Ratio(Characters, Range),
+    /// One of the expressions matches somewhere.
+    Regex(Vec<Regex>),
+    /// One of the texts is in it.
+    Contains(Vec<String>),
+    /// It is one of the texts.
+    OneOf(HashSet<String>),
+    /// It begins with one of the texts.
+    StartsWith(Vec<String>),
+    /// It ends with one of the texts.
+    EndsWith(Vec<String>),
+    /// One of the globs names it; the second is how they were written.
+    Glob(Regex, Vec<String>),
+    /// A flag has this value.
+    Is(bool),
+    /// There is a value, or there is none.
+    Present(bool),
+}
+
+/// What is told apart by a draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrawOf {
+    /// All changes of a commit share a draw.
+    Commit,
+    /// Every change has its own.
+    Change,
+}
+
+/// What a rule demands.
+#[derive(Clone, Debug)]
+pub enum Check {
+    /// Of one field.
+    Field {
+        /// Which one.
+        field: Field,
+        /// Whether it is compared in lower case.
+        lower: bool,
+        /// What is tested.
+        test: Test,
+        /// What holds where the field has no value.
+        missing: bool,
+    },
+    /// All of them hold.
+    All(Vec<Check>),
+    /// One of them holds.
+    Any(Vec<Check>),
+    /// It does not hold.
+    Not(Box<Check>),
+    /// A licence policy takes the licence.
+    Policy(String),
+    /// The draw of a hash is below so many in a thousand.
+    Thin {
+        /// How many of a thousand stay.
+        per_mille: u32,
+        /// What is drawn.
+        of: DrawOf,
+    },
+    /// Whether old and new contents differ in white space alone.
+    WhitespaceOnly(bool),
+    /// Characters to be inserted, removed or replaced between old and new contents. Counted up to the bounds.
+    EditDistance(Range),
+    /// The subject begins with an instruction verb of one of these languages.
+    Verbs(Vec<Verbs>),
+    /// An expression of minijinja is true.
+    Expr(Expression),
+}
+
+/// The instruction verbs of a language.
+#[derive(Clone, Debug)]
+pub struct Verbs {
+    /// The list's name.
+    pub id: String,
+    /// What begins a subject, in lower case.
+    pub starts: Vec<String>,
+    /// What ends one instead.
+    pub ends: Vec<String>,
+    /// Whether words are set apart by spaces.
+    pub spaces: bool,
+}
+
+impl Verbs {
+    fn match_subject(&self, lower: &str) -> bool {
+        let starts = self
+            .starts
+            .iter()
+            .any(|verb| lower.strip_prefix(verb.as_str()).is_some_and(|rest| !self.spaces || rest.starts_with(' ')));
+        starts || self.ends.iter().any(|end| lower.ends_with(end.as_str()))
+    }
+}
+
+/// A compiled expression.
+#[derive(Clone)]
+pub struct Expression {
+    /// How it was written.
+    pub text: String,
+    /// The fields in it, by the name that stands for each.
+    pub fields: Vec<(String, Field)>,
+    /// The expression.
+    pub compiled: Arc<minijinja::Expression<'static, 'static>>,
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Expression {
+    /// An expression that fails, or takes too long, is not true.
+    fn holds(&self, at: &At<'_>) -> bool {
+        let value = |field| match at.value(field) {
+            Value::Missing => minijinja::Value::from(()),
+            Value::Text(text) => minijinja::Value::from(text.as_ref()),
+            Value::Number(number) if number.fract() == 0.0 => minijinja::Value::from(number as i64),
+            Value::Number(number) => minijinja::Value::from(number),
+            Value::Flag(flag) => minijinja::Value::from(flag),
+        };
+        let mut context: BTreeMap<&str, minijinja::Value> = BTreeMap::new();
+        let mut columns: BTreeMap<&str, minijinja::Value> = BTreeMap::new();
+        for (name, field) in &self.fields {
+            match field {
+                Field::Column(column) => columns.insert(column, value(field)),
+                _ => context.insert(name, value(field)),
+            };
+        }
+        context.insert("column", minijinja::Value::from_iter(columns));
+        self.compiled.eval(context).is_ok_and(|value| value.is_true())
+    }
+}
+
+/// A candidate with the versions of its texts that hold for one rule.
+pub struct At<'a> {
+    /// The candidate.
+    pub view: &'a dyn View,
+    /// All versions of subject and message.
+    pub texts: &'a Texts,
+    /// Rewrites before the rule.
+    pub epoch: usize,
+}
+
+impl<'a> At<'a> {
+    fn value(&self, field: &Field) -> Value<'a> {
+        match field {
+            Field::Subject => Value::from(self.texts.subject(self.epoch)),
+            Field::Message => Value::from(self.texts.message(self.epoch)),
+            Field::MessageChomped => {
+                let message = self.texts.message(self.epoch);
+                Value::from(message.strip_suffix('\n').unwrap_or(message))
+            }
+            _ => self.view.value(field),
+        }
+    }
+
+    fn text(&self, field: &Field) -> Cow<'a, str> {
+        match self.value(field) {
+            Value::Text(text) => text,
+            _ => Cow::Borrowed(""),
+        }
+    }
+}
+
+impl Check {
+    /// Whether the candidate is as demanded.
+    pub fn holds(&self, at: &At<'_>) -> bool {
+        match self {
+            Check::Field { field, lower, test, missing } => match at.value(field) {
+                Value::Missing => match test {
+                    Test::Present(wanted) => !wanted,
+                    _ => *missing,
+                },
+                Value::Text(text) if *lower => test.holds(&Value::Text(Cow::Owned(text.to_lowercase()))),
+                value => test.holds(&value),
+            },
+            Check::All(checks) => checks.iter().all(|check| check.holds(at)),
+            Check::Any(checks) => checks.iter().any(|check| check.holds(at)),
+            Check::Not(check) => !check.holds(at),
+            Check::Policy(policy) => at.view.policy_takes(policy),
+            Check::Thin { per_mille, of } => {
+                let commit = at.text(&Field::Commit);
+                let drawn = match of {
+                    DrawOf::Commit => format!("{commit}\0"),
+                    DrawOf::Change => {
+                        format!("{commit}\0{}\0{}", at.text(&Field::OldFile), at.text(&Field::NewFile))
+                    }
+                };
+                draw(&drawn) < *per_mille
+            }
+            Check::WhitespaceOnly(wanted) => {
+                let (old, new) = (at.text(&Field::OldContents), at.text(&Field::NewContents));
+                *wanted == (old != new && letters(&old).eq(letters(&new)))
+            }
+            Check::EditDistance(range) => {
+                let (old, new) = (at.text(&Field::OldContents), at.text(&Field::NewContents));
+                range.has_count(edit_distance(&old, &new, bound(range)))
+            }
+            Check::Verbs(lists) => {
+                let lower = at.text(&Field::Subject).to_lowercase();
+                lists.iter().any(|verbs| verbs.match_subject(&lower))
+            }
+            Check::Expr(expression) => expression.holds(at),
+        }
+    }
+
+    /// The value that decides, and the bound, for a ledger.
+    pub fn observe(&self, at: &At<'_>) -> (String, String) {
+        match self {
+            Check::Field { field, test, .. } => {
+                let value = at.value(field);
+                (test.observed(&value), format!("{} {test}", field.name()))
+            }
+            Check::All(checks) => checks
+                .iter()
+                .find(|check| !check.holds(at))
+                .or(checks.first())
+                .map_or_else(Default::default, |check| check.observe(at)),
+            Check::Any(checks) => {
+                let seen: Vec<(String, String)> = checks.iter().map(|check| check.observe(at)).collect();
+                let join = |texts: Vec<&str>, word: &str| texts.join(word);
+                (
+                    join(seen.iter().map(|(value, _)| value.as_str()).collect(), "; "),
+                    join(seen.iter().map(|(_, bound)| bound.as_str()).collect(), ", or "),
+                )
+            }
+            Check::Not(check) => {
+                let (value, bound) = check.observe(at);
+                (value, format!("not: {bound}"))
+            }
+            Check::Policy(policy) => (shown(&at.text(&Field::LicenseSpdx)), format!("licence policy {policy}")),
+            Check::Thin { per_mille, .. } => (String::new(), format!("{per_mille} of 1000 by hash")),
+            Check::WhitespaceOnly(wanted) => {
+                let word = if self.holds(at) == *wanted {
+                    "only white space differs"
+                } else {
+                    "more than white space differs"
+                };
+                (word.into(), format!("whitespace_only {wanted}"))
+            }
+            Check::EditDistance(range) => {
+                let (old, new) = (at.text(&Field::OldContents), at.text(&Field::NewContents));
+                (edit_distance(&old, &new, bound(range)).to_string(), format!("edit distance {range}"))
+            }
+            Check::Verbs(lists) => {
+                let names: Vec<&str> = lists.iter().map(|list| list.id.as_str()).collect();
+                let subject = at.text(&Field::Subject);
+                let first = subject.split_whitespace().next().unwrap_or_default();
+                (shown(first), format!("an instruction verb ({})", names.join(", ")))
+            }
+            Check::Expr(expression) => {
+                let values: Vec<String> = expression
+                    .fields
+                    .iter()
+                    .map(|(name, field)| format!("{name} = {}", shown(&plain(&at.value(field)))))
+                    .collect();
+                (values.join(", "), expression.text.clone())
+            }
+        }
+    }
+
+    /// Every field that it looks at.
+    pub fn fields(&self) -> Vec<Field> {
+        match self {
+            Check::Field { field, .. } => vec![field.clone()],
+            Check::All(checks) | Check::Any(checks) => checks.iter().flat_map(Check::fields).collect(),
+            Check::Not(check) => check.fields(),
+            Check::Policy(_) => vec![Field::LicenseSpdx],
+            Check::Thin { of: DrawOf::Commit, .. } => vec![Field::Commit],
+            Check::Thin { of: DrawOf::Change, .. } => vec![Field::Commit, Field::OldFile, Field::NewFile],
+            Check::WhitespaceOnly(_) | Check::EditDistance(_) => vec![Field::OldContents, Field::NewContents],
+            Check::Verbs(_) => vec![Field::Subject],
+            Check::Expr(expression) => expression.fields.iter().map(|(_, field)| field.clone()).collect(),
+        }
+    }
+
+    /// The earliest layer at which it can be checked.
+    pub fn layer(&self, scope: LicenseScope) -> Layer {
+        self.fields().iter().map(|field| field.layer(scope)).max().unwrap_or(Layer::Commit)
+    }
+
+    /// What it costs, in comparisons of short texts.
+    pub fn cost(&self) -> u32 {
+        let own = match self {
+            Check::Field { test, .. } => match test {
+                Test::Regex(_) => 8,
+                Test::Ratio(..) | Test::Glob(..) | Test::Contains(_) => 4,
+                _ => 1,
+            },
+            Check::All(checks) | Check::Any(checks) => checks.iter().map(Check::cost).sum(),
+            Check::Not(check) => check.cost(),
+            Check::Policy(_) => 10,
+            Check::Thin { .. } => 3,
+            Check::WhitespaceOnly(_) => 20,
+            Check::EditDistance(_) => 400,
+            Check::Verbs(_) => 6,
+            Check::Expr(_) => 30,
+        };
+        own + self.fields().iter().map(Field::cost).max().unwrap_or(0)
+    }
+
+    /// The licence policies that it names.
+    pub fn policies(&self) -> Vec<&str> {
+        match self {
+            Check::Policy(policy) => vec![policy],
+            Check::All(checks) | Check::Any(checks) => checks.iter().flat_map(Check::policies).collect(),
+            Check::Not(check) => check.policies(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, value: &Value<'_>) -> bool {
+        match (self, value) {
+            (Test::Present(wanted), _) => *wanted,
+            (Test::Is(wanted), Value::Flag(flag)) => wanted == flag,
+            (Test::Number(range), Value::Number(number)) => range.has(*number),
+            // Columns of lists are text.
+            (Test::Number(range), Value::Text(text)) => text.trim().parse().is_ok_and(|number| range.has(number)),
+            (test, Value::Text(text)) => test.holds_text(text),
+            (test, Value::Number(_) | Value::Flag(_)) => test.holds_text(&plain(value)),
+            (_, Value::Missing) => false,
+        }
+    }
+
+    fn holds_text(&self, text: &str) -> bool {
+        match self {
+            Test::Chars(range) => range.has_count(text.chars().count()),
+            Test::Words(range) => range.has_count(text.split_whitespace().count()),
+            Test::Lines(range) => range.has_count(text.lines().count()),
+            Test::Bytes(range) => range.has_count(text.len()),
+            Test::Ratio(characters, range) => range.has(ratio(text, *characters)),
+            Test::Regex(expressions) => expressions.iter().any(|expression| expression.is_match(text)),
+            Test::Contains(parts) => parts.iter().any(|part| text.contains(part.as_str())),
+            Test::OneOf(texts) => texts.contains(text),
+            Test::StartsWith(starts) => starts.iter().any(|start| text.starts_with(start.as_str())),
+            Test::EndsWith(ends) => ends.iter().any(|end| text.ends_with(end.as_str())),
+            Test::Glob(glob, _) => glob.is_match(text),
+            Test::Number(_) | Test::Is(_) | Test::Present(_) => false,
+        }
+    }
+
+    fn observed(&self, value: &Value<'_>) -> String {
+        let text = plain(value);
+        match self {
+            _ if *value == Value::Missing => "none".into(),
+            Test::Chars(_) => text.chars().count().to_string(),
+            Test::Words(_) => text.split_whitespace().count().to_string(),
+            Test::Lines(_) => text.lines().count().to_string(),
+            Test::Bytes(_) => text.len().to_string(),
+            Test::Ratio(characters, _) => format!("{:.3}", ratio(&text, *characters)),
+            Test::Regex(expressions) => match expressions.iter().find_map(|expression| expression.find(&text)) {
+                Some(found) => shown(found.as_str()),
+                None => shown(&text),
+            },
+            Test::Contains(parts) => match parts.iter().find(|part| text.contains(part.as_str())) {
+                Some(part) => shown(part),
+                None => shown(&text),
+            },
+            _ => shown(&text),
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |texts: &mut dyn Iterator<Item = &str>| {
+            let all: Vec<&str> = texts.collect();
+            let more = if all.len() > 8 { format!(" and {} more", all.len() - 8) } else { String::new() };
+            format!("{}{more}", all.iter().take(8).map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", "))
+        };
+        match self {
+            Test::Chars(range) => write!(f, "{range} chars"),
+            Test::Words(range) => write!(f, "{range} words"),
+            Test::Lines(range) => write!(f, "{range} lines"),
+            Test::Bytes(range) => write!(f, "{range} bytes"),
+            Test::Number(range) => write!(f, "{range}"),
+            Test::Ratio(characters, range) => write!(f, "share of {characters:?} {range}"),
+            Test::Regex(expressions) => {
+                write!(f, "matches {}", list(&mut expressions.iter().map(Regex::as_str)))
+            }
+            Test::Contains(parts) => write!(f, "contains {}", list(&mut parts.iter().map(String::as_str))),
+            Test::OneOf(texts) => {
+                let mut sorted: Vec<&str> = texts.iter().map(String::as_str).collect();
+                sorted.sort_unstable();
+                write!(f, "is {}", list(&mut sorted.into_iter()))
+            }
+            Test::StartsWith(starts) => write!(f, "starts with {}", list(&mut starts.iter().map(String::as_str))),
+            Test::EndsWith(ends) => write!(f, "ends with {}", list(&mut ends.iter().map(String::as_str))),
+            Test::Glob(_, globs) => write!(f, "is named by {}", list(&mut globs.iter().map(String::as_str))),
+            Test::Is(wanted) => write!(f, "is {wanted}"),
+            Test::Present(wanted) => write!(f, "is {}", if *wanted { "there" } else { "not there" }),
+        }
+    }
+}
+
+fn letters(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| !c.is_whitespace())
+}
+
+fn ratio(text: &str, characters: Characters) -> f64 {
+    let (mut all, mut of_kind) = (0u64, 0u64);
+    for c in text.chars() {
+        all += 1;
+        of_kind += u64::from(characters.has(c));
+    }
+    if all == 0 { 0.0 } else { of_kind as f64 / all as f64 }
+}
+
+fn plain<'v>(value: &'v Value<'_>) -> Cow<'v, str> {
+    match value {
+        Value::Missing => Cow::Borrowed(""),
+        Value::Text(text) => Cow::Borrowed(text),
+        Value::Number(number) => Cow::Owned(number.to_string()),
+        Value::Flag(flag) => Cow::Owned(flag.to_string()),
+    }
+}
+
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        None => text.to_owned(),
+        Some((at, _)) => format!("{}…", &text[..at]),
+    }
+}
+
+/// A number below 1000 that depends on `text` alone: the first 8 bytes of its BLAKE3 hash, little-endian, modulo 1000.
+pub fn draw(text: &str) -> u32 {
+    let hash = blake3::hash(text.as_bytes());
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&hash.as_bytes()[..8]);
+    u32::try_from(u64::from_le_bytes(bytes) % 1000).unwrap_or(0)
+}
+
+/// How far a distance has to be counted for a range to be decided.
+fn bound(range: &Range) -> usize {
+    let bound = |number: f64| if number.is_finite() && number >= 0.0 { number as usize } else { 0 };
+    bound(range.min).max(bound(range.max)) + 1
+}
+
+/// Levenshtein's distance in characters, counted up to `max`: beyond it, `max` comes back. Takes time in the order of
+/// the length times `max`, behind what both have in common at the ends.
+pub fn edit_distance(old: &str, new: &str, max: usize) -> usize {
+    let (old, new): (Vec<char>, Vec<char>) = (old.chars().collect(), new.chars().collect());
+    let prefix = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    let (old, new) = (&old[prefix..], &new[prefix..]);
+    let suffix = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    let (old, new) = (&old[..old.len() - suffix], &new[..new.len() - suffix]);
+    if old.len().abs_diff(new.len()) >= max {
+        return max;
+    }
+    // Only a band of `max` beside the diagonal can hold a smaller distance.
+    let mut above: Vec<usize> = (0..=new.len()).map(|at| at.min(max)).collect();
+    let mut row = above.clone();
+    for i in 1..=old.len() {
+        let (from, to) = (i.saturating_sub(max).max(1), new.len().min(i + max));
+        row[from - 1] = if from == 1 { i.min(max) } else { max };
+        for j in from..=to {
+            let replaced = above[j - 1] + usize::from(old[i - 1] != new[j - 1]);
+            row[j] = replaced.min(above[j] + 1).min(row[j - 1] + 1).min(max);
+        }
+        if to < new.len() {
+            row[to + 1] = max;
+        }
+        std::mem::swap(&mut above, &mut row);
+    }
+    above[new.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edit_distances_within_and_beyond_the_bound() {
+        for (old, new, distance) in [
+            ("", "", 0),
+            ("a", "", 1),
+            ("kitten", "sitting", 3),
+            ("same", "same", 0),
+            ("abcdef", "bcdefa", 2),
+            ("åäö", "aäo", 2),
+            ("intention", "execution", 5),
+        ] {
+            for max in 0..12 {
+                assert_eq!(edit_distance(old, new, max), distance.min(max), "{old} {new} {max}");
+                assert_eq!(edit_distance(new, old, max), distance.min(max), "{new} {old} {max}");
+            }
+        }
+    }
+
+    #[test]
+    fn draws_are_fixed_and_even() {
+        assert_eq!(draw("4b825dc642cb6eb9a060e54bf8d69288fbee4904\0"), 507);
+        let below = (0..10_000).filter(|n| draw(&n.to_string()) < 100).count();
+        assert!((900..1100).contains(&below), "{below}");
+    }
+}

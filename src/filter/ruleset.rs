@@ -1,0 +1,264 @@
+//! Rulesets: rules in the order in which they were written, planned into the order in which they run.
+
+use regex::Regex;
+
+use super::{
+    Field, Layer, View,
+    check::{At, Check},
+};
+
+/// Whose licence the field `license` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LicenseScope {
+    /// The file's, at the commit.
+    #[default]
+    Commit,
+    /// The repository's, at its tip.
+    Repository,
+}
+
+/// A step of a rewrite.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// White space at both ends goes.
+    Trim,
+    /// Every occurrence of a text goes.
+    Delete(String),
+    /// Every match of an expression is replaced.
+    Replace(Regex, String),
+    /// The first word goes if it is wholly in brackets.
+    DropFirstBracketed,
+    /// The first word goes if it ends in a colon.
+    DropFirstWithColon,
+    /// The last word goes if it is wholly in brackets.
+    DropLastBracketed,
+    /// Words are joined by single spaces.
+    JoinWords,
+    /// The first letter becomes a capital.
+    Capitalize,
+}
+
+impl Step {
+    fn apply(&self, text: &str) -> String {
+        let words = || text.split_whitespace();
+        let bracketed = |word: &str| word.starts_with('[') && word.ends_with(']');
+        match self {
+            Step::Trim => text.trim().to_owned(),
+            Step::Delete(part) => text.replace(part.as_str(), ""),
+            Step::Replace(expression, with) => expression.replace_all(text, with.as_str()).into_owned(),
+            Step::DropFirstBracketed => without_first(text, bracketed),
+            Step::DropFirstWithColon => without_first(text, |word| word.ends_with(':')),
+            Step::DropLastBracketed => match words().last() {
+                Some(last) if bracketed(last) => {
+                    text.trim_end().strip_suffix(last).unwrap_or(text).trim_end().to_owned()
+                }
+                _ => text.to_owned(),
+            },
+            Step::JoinWords => words().collect::<Vec<_>>().join(" "),
+            Step::Capitalize => {
+                let mut letters = text.chars();
+                letters
+                    .next()
+                    .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str())
+            }
+        }
+    }
+}
+
+fn without_first(text: &str, is_it: impl Fn(&str) -> bool) -> String {
+    match text.split_whitespace().next() {
+        Some(first) if is_it(first) => text.trim_start().strip_prefix(first).unwrap_or(text).trim_start().to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+/// What a rule does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Candidates that are not so are dropped.
+    Demand(Check),
+    /// The text of a field, subject or message, is rewritten for the rules behind and for the row.
+    Rewrite(Field, Vec<Step>),
+}
+
+/// An example that a rule carries.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// Values by field; text unless they are numbers or flags.
+    pub values: Vec<(Field, toml::Value)>,
+    /// Whether the rule must keep it.
+    pub keep: bool,
+}
+
+/// A rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name in funnels and ledgers.
+    pub id: String,
+    /// Why it is there, and where it comes from.
+    pub why: String,
+    /// What it does.
+    pub action: Action,
+    /// What it must keep and drop.
+    pub examples: Vec<Example>,
+    /// Of a rewrite: texts and what becomes of them.
+    pub rewrites: Vec<(String, String)>,
+    /// Number of rewrites before it.
+    pub epoch: usize,
+    /// File and line where it stands.
+    pub place: String,
+}
+
+/// Versions of subject and message: the original, and one behind each rewrite.
+#[derive(Clone, Debug, Default)]
+pub struct Texts {
+    versions: Vec<(String, String)>,
+}
+
+impl Texts {
+    /// The subject behind so many rewrites.
+    pub fn subject(&self, epoch: usize) -> &str {
+        self.versions.get(epoch).or(self.versions.last()).map_or("", |version| &version.0)
+    }
+
+    /// The message behind so many rewrites.
+    pub fn message(&self, epoch: usize) -> &str {
+        self.versions.get(epoch).or(self.versions.last()).map_or("", |version| &version.1)
+    }
+
+    /// The subject of the row.
+    pub fn last_subject(&self) -> &str {
+        self.subject(usize::MAX)
+    }
+
+    /// The message of the row.
+    pub fn last_message(&self) -> &str {
+        self.message(usize::MAX)
+    }
+}
+
+/// Rules, and the order in which they run.
+#[derive(Clone, Debug)]
+pub struct Ruleset {
+    /// Its name.
+    pub id: String,
+    /// What it is for.
+    pub why: String,
+    /// Whose licence rules look at.
+    pub license_scope: LicenseScope,
+    rules: Vec<Rule>,
+    /// For each layer, the rules that run there, cheapest first.
+    plan: [Vec<usize>; 4],
+    digest: String,
+}
+
+impl Ruleset {
+    /// Plans `rules`, which are in the order in which they were written. `digest` tells rulesets apart.
+    pub fn new(id: String, why: String, license_scope: LicenseScope, mut rules: Vec<Rule>, digest: String) -> Self {
+        let mut epoch = 0;
+        for rule in &mut rules {
+            rule.epoch = epoch;
+            epoch += usize::from(matches!(rule.action, Action::Rewrite(..)));
+        }
+        let mut plan: [Vec<usize>; 4] = Default::default();
+        for (at, rule) in rules.iter().enumerate() {
+            if let Action::Demand(check) = &rule.action {
+                plan[check.layer(license_scope) as usize].push(at);
+            }
+        }
+        for layer in &mut plan {
+            layer.sort_by_key(|at| match &rules[*at].action {
+                Action::Demand(check) => (check.cost(), *at),
+                Action::Rewrite(..) => (0, *at),
+            });
+        }
+        Ruleset { id, why, license_scope, rules, plan, digest }
+    }
+
+    /// The rules as they were written.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Tells rulesets apart that may judge in another way.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Whether every candidate stays as it is.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether rules run at `layer`.
+    pub fn has(&self, layer: Layer) -> bool {
+        !self.plan[layer as usize].is_empty()
+    }
+
+    /// Whether subjects or messages are rewritten.
+    pub fn rewrites(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.action, Action::Rewrite(..)))
+    }
+
+    /// The rules that demand something, in the order in which they run.
+    pub fn planned(&self) -> impl Iterator<Item = (Layer, &Rule)> {
+        Layer::ALL
+            .into_iter()
+            .flat_map(move |layer| self.plan[layer as usize].iter().map(move |at| (layer, &self.rules[*at])))
+    }
+
+    /// All versions of subject and message.
+    pub fn texts(&self, subject: &str, message: &str) -> Texts {
+        let mut texts = Texts { versions: vec![(subject.to_owned(), message.to_owned())] };
+        for rule in &self.rules {
+            if let Action::Rewrite(field, steps) = &rule.action {
+                let (mut subject, mut message) = texts.versions.last().cloned().unwrap_or_default();
+                let text = if *field == Field::Subject { &mut subject } else { &mut message };
+                *text = steps.iter().fold(std::mem::take(text), |text, step| step.apply(&text));
+                texts.versions.push((subject, message));
+            }
+        }
+        texts
+    }
+
+    /// The first rule of `layer`, in planned order, that objects.
+    pub fn judge(&self, layer: Layer, view: &dyn View, texts: &Texts) -> Option<&Rule> {
+        self.plan[layer as usize].iter().map(|at| &self.rules[*at]).find(|rule| rule.objects(view, texts))
+    }
+
+    /// As [`Ruleset::judge`] over all layers, but in the order in which rules were written: for tests of the plan.
+    pub fn judge_unplanned(&self, view: &dyn View, texts: &Texts) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.objects(view, texts))
+    }
+
+    /// The licence policies that rules name.
+    pub fn policies(&self) -> Vec<&str> {
+        let checks = self.rules.iter().filter_map(|rule| match &rule.action {
+            Action::Demand(check) => Some(check),
+            Action::Rewrite(..) => None,
+        });
+        checks.flat_map(Check::policies).collect()
+    }
+}
+
+impl Rule {
+    /// Whether it drops the candidate.
+    pub fn objects(&self, view: &dyn View, texts: &Texts) -> bool {
+        match &self.action {
+            Action::Demand(check) => !check.holds(&At { view, texts, epoch: self.epoch }),
+            Action::Rewrite(..) => false,
+        }
+    }
+
+    /// The value that it sees, and what it demands.
+    pub fn observe(&self, view: &dyn View, texts: &Texts) -> (String, String) {
+        match &self.action {
+            Action::Demand(check) => check.observe(&At { view, texts, epoch: self.epoch }),
+            Action::Rewrite(field, _) => {
+                let of = |epoch| if *field == Field::Subject { texts.subject(epoch) } else { texts.message(epoch) };
+                (of(self.epoch + 1).to_owned(), format!("rewrites {}", field.name()))
+            }
+        }
+    }
+}
