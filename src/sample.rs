@@ -118,6 +118,7 @@ pub struct Sample<'a> {
     pub message_language_confidence: Option<f64>,
     pub vendored: Option<bool>,
     pub generated: Option<&'a str>,
+    pub files_modified: Option<u32>,
 }
 
 #[cfg(test)]

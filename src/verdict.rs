@@ -109,6 +109,17 @@ impl Counts {
         self.skip_many(reason, 1);
     }
 
+    /// Counts one candidate that a rule dropped.
+    pub fn drop_by(&mut self, rule: &str) {
+        self.candidates += 1;
+        match self.dropped.get_mut(rule) {
+            Some(n) => *n += 1,
+            None => {
+                self.dropped.insert(rule.to_owned(), 1);
+            }
+        }
+    }
+
     /// Counts `n` skipped candidates.
     pub fn skip_many(&mut self, reason: Skip, n: u64) {
         if n > 0 {

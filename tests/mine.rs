@@ -141,7 +141,8 @@ fn killed_runs_resume_without_loss() {
     lab.mine("many", "calm", &["--segment-bytes-max", "3000"]);
     let expected = lab.export("calm");
     for round in 0..12u64 {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gitlode"))
+        let mut child = lab
+            .program()
             .args(["mine", "many", "--store", "rough", "-q", "-j", "1", "--segment-bytes-max", "3000"])
             .current_dir(lab.dir.path())
             .spawn()
@@ -442,7 +443,8 @@ fn forks_share_rows() {
 fn lists_come_from_standard_input() {
     let lab = Lab::new();
     lab.repository("r", "sha1", &history(2));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gitlode"))
+    let mut child = lab
+        .program()
         .args(["mine", "-", "--store", "store", "-q"])
         .current_dir(lab.dir.path())
         .stdin(Stdio::piped())
@@ -464,7 +466,8 @@ fn an_interruption_keeps_what_is_sealed() {
     let lab = Lab::new();
     lab.repository("r", "sha1", &history(150));
     lab.mine("r", "calm", &[]);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gitlode"))
+    let mut child = lab
+        .program()
         .args(["mine", "r", "--store", "store", "-q", "-j", "1", "--segment-bytes-max", "3000"])
         .current_dir(lab.dir.path())
         .stderr(Stdio::piped())
@@ -515,7 +518,12 @@ fn a_full_disk_loses_nothing_that_was_sealed() {
         head -c 400k /dev/urandom | base64 > x; git commit -qam 'Change all of the noise'",
     );
     let script = script.replace("mine r", "mine r noise");
-    let full = Command::new("bash").args(["-c", &script]).current_dir(lab.dir.path()).output().expect("bash runs");
+    let full = Command::new("bash")
+        .env("GITLODE_FILTER", "none")
+        .args(["-c", &script])
+        .current_dir(lab.dir.path())
+        .output()
+        .expect("bash runs");
     assert_eq!(full.status.code(), Some(3), "{}", String::from_utf8_lossy(&full.stderr));
     let summary: Value = serde_json::from_slice(&full.stdout).expect("a JSON summary");
     assert!(text(&summary["repositories"][1], "error").contains("File too large"), "{summary}");
@@ -878,6 +886,7 @@ fn small_traps_stay_closed() {
     }
     let script = format!("{} mine r --replace --store store -v 2>&1 >/dev/null | true", env!("CARGO_BIN_EXE_gitlode"));
     let mut piped = Command::new("bash");
+    piped.env("GITLODE_FILTER", "none");
     let status = piped.args(["-c", &format!("set -o pipefail; {script}")]).current_dir(lab.dir.path()).status();
     assert_eq!(status.expect("bash runs").code(), Some(0), "a log that nobody reads stops nothing");
 }

@@ -547,7 +547,7 @@ fn bytes_time_and_speed_are_limited() {
     let short = Limits { seconds_max: Some(1), retries: 5, ..limits.clone() };
     assert!(check(Manner::Silent, &short, ErrorKind::Limit) < Duration::from_secs(2));
     world.sync(&world.remote().display().to_string());
-    world.commit_noise(5_000_000);
+    world.commit_noise(25_000_000);
     let err = world.sync_with(&world.remote().display().to_string(), &limits).expect_err("a failure");
     assert_eq!(err.kind(), ErrorKind::Limit, "growth of a mirror that is there: {err}");
     world.assert_no_debris();

@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpListener,
-    process::{Command, Output},
+    process::Output,
     thread,
     time::{Duration, Instant},
 };
@@ -196,7 +196,8 @@ fn settings_come_from_file_environment_and_flags_in_this_order() {
     )
     .expect("the file can be written");
     let show = |more: &[(&str, &str)], flags: &[&str]| -> Vec<(String, String)> {
-        let output = Command::new(env!("CARGO_BIN_EXE_gitlode"))
+        let output = lab
+            .program()
             .args(["config", "show", "--json", "--config", "c.toml"])
             .args(flags)
             .envs(more.iter().copied())
@@ -251,7 +252,7 @@ fn settings_come_from_file_environment_and_flags_in_this_order() {
         assert!(text(&output).1.contains(reason), "{bad}: {:?}", text(&output));
         assert_eq!(output.status.code(), Some(4), "{bad}");
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gitlode"));
+    let mut command = lab.program();
     let command = command.args(["mine", "r", "--dry-run"]).env("GITLODE_KINDS", "new").current_dir(lab.dir.path());
     let output = command.output().expect("gitlode runs");
     assert_eq!(output.status.code(), Some(4));

@@ -202,7 +202,13 @@ fn as_another_user(lab: &Lab, args: &[&str]) -> Output {
     } else {
         Command::new(program)
     };
-    command.args(args).current_dir(lab.dir.path()).env("XDG_CONFIG_HOME", lab.dir.path()).output().expect("it runs")
+    command
+        .args(args)
+        .current_dir(lab.dir.path())
+        .env("XDG_CONFIG_HOME", lab.dir.path())
+        .env("GITLODE_FILTER", "none")
+        .output()
+        .expect("it runs")
 }
 
 #[test]

@@ -10,9 +10,12 @@ use crate::{
         repository::{Repository, Revision},
         walk,
     },
-    pipeline::{extract, recipe::Recipe},
+    pipeline::{
+        candidate::Origin,
+        extract::{self, Candidate, Job, Refusal},
+        recipe::{Recipe, rules},
+    },
     sample::{ChangeKind, Sample},
-    verdict::Skip,
 };
 
 #[derive(clap::Args)]
@@ -35,7 +38,7 @@ pub struct Args {
 }
 
 /// The columns that are about the commit.
-const COMMIT_COLUMNS: [&str; 16] = [
+const COMMIT_COLUMNS: [&str; 20] = [
     "commit",
     "parent",
     "subject",
@@ -52,6 +55,10 @@ const COMMIT_COLUMNS: [&str; 16] = [
     "committer_email",
     "reverts",
     "message_encoding",
+    "message_language",
+    "message_script",
+    "message_language_confidence",
+    "files_modified",
 ];
 
 /// The columns that are about the file; contents, diff and message are `git show`'s to print.
@@ -88,19 +95,24 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     let interrupt = AtomicBool::new(false);
     let walked = walk::only(&repository, &tips);
-    let plan = extract::plan(&repository, walked, &recipe, 1, &interrupt, &|_, _| {})?;
-    let (mut commit, mut files) = (Value::Null, Vec::new());
+    let rules = rules("none")?;
     let name = args.repository.file_name().unwrap_or_default().to_string_lossy();
-    extract::for_each(&repository, &plan, &recipe, &name, |candidate, outcome| {
+    let origin = Origin { name: &name, ..Origin::default() };
+    let job = Job { recipe: &recipe, rules: &rules, origin: &origin };
+    let plan =
+        extract::plan::<crate::git::Error>(&repository, walked, job, 1, &interrupt, &|_, _| {}, &mut |_| Ok(()))?;
+    let (mut commit, mut files) = (Value::Null, Vec::new());
+    let mut each = |candidate: &Candidate, outcome: Result<&Sample<'_>, Refusal>| {
         let path = String::from_utf8_lossy(&candidate.change.path);
         if args.path.as_deref().is_some_and(|wanted| wanted != path) {
             return;
         }
-        files.push(facts(&path, outcome));
         if let Ok(sample) = outcome {
             commit = columns(sample, &COMMIT_COLUMNS);
         }
-    })?;
+        files.push(facts(&path, outcome));
+    };
+    extract::for_each(&repository, &plan, job, &mut each, &|_, _, _| {})?;
     let skipped = json!({"commit": plan.commits_skipped.skipped, "changes": plan.early.skipped});
     if args.json {
         return print(&format!("{:#}\n", json!({"commit": commit, "files": files, "skipped": skipped})));
@@ -118,10 +130,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
-fn facts(path: &str, outcome: Result<&Sample<'_>, Skip>) -> Value {
+fn facts(path: &str, outcome: Result<&Sample<'_>, Refusal>) -> Value {
     match outcome {
         Ok(sample) => columns(sample, &FILE_COLUMNS),
-        Err(skip) => json!({"path": path, "skipped": skip}),
+        Err(Refusal::Skip(skip)) => json!({"path": path, "skipped": skip}),
+        Err(Refusal::Drop(dropped)) => json!({"path": path, "dropped": dropped.rule}),
     }
 }
 

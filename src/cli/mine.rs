@@ -25,10 +25,11 @@ use crate::{
         message::TrailerPolicy,
         natural::Judge,
     },
+    filter::Ruleset,
     git::{mirror::redact_url, repository::Revision, supervise::Limits, walk::Window},
     pipeline::{
         mine::Report,
-        recipe::Recipe,
+        recipe::{Recipe, Settings, rules},
         run::{self, Failure, Mirrors, Target},
     },
     sample::ChangeKind,
@@ -75,9 +76,12 @@ pub struct Args {
     /// Take a deleted and an added file that are alike for one rename, as `git log -M` does; --kinds renamed implies it.
     #[arg(long, help_heading = "What to mine")]
     detect_renames: bool,
-    /// Ruleset.
-    #[arg(long, default_value = "none", value_parser = ["none"], help_heading = "What to mine")]
+    /// Ruleset: a preset (`gitlode filters` lists them) or the path of a file.
+    #[arg(long, default_value = "instruct", value_name = "NAME|FILE", help_heading = "What to mine")]
     filter: String,
+    /// Keep no ledger of what rules dropped.
+    #[arg(long)]
+    no_ledger: bool,
     /// Largest file in bytes that becomes contents.
     #[arg(long, default_value_t = 1 << 20, value_name = "BYTES", help_heading = "What to mine")]
     blob_bytes_max: u64,
@@ -268,7 +272,7 @@ fn refuse_settings(given: Option<&clap::ArgMatches>) -> Result<(), Error> {
 }
 
 /// Settings by identity.
-type Recipes = HashMap<String, Recipe>;
+type Recipes = HashMap<String, Settings>;
 
 /// Those of `sources` (all, where there are none) whose last run failed, and what that run was to do.
 fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sources, Recipes), Error> {
@@ -276,7 +280,8 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sou
     let mut recipes = Recipes::new();
     for state in &failed {
         if let Ok(recipe) = serde_json::from_str::<Recipe>(&state.recipe) {
-            recipes.insert(state.identity.clone(), Recipe { catalog: catalog::digest(), ..recipe });
+            let settings = Settings::new(Recipe { catalog: catalog::digest(), ..recipe })?;
+            recipes.insert(state.identity.clone(), settings);
         }
     }
     let identity = |source: &Result<RepoSpec, BadSource>| match source {
@@ -324,6 +329,7 @@ fn mine_all(
 ) -> Result<Vec<Outcome>, Error> {
     let mut specs = Vec::new();
     let mut outcomes = Vec::new();
+    let rules = Arc::new(rules(&args.filter)?);
     let policy = args.skip_by_declared_license.as_deref().and_then(Policy::find);
     let refused = |spec: &RepoSpec| {
         let declared = spec.columns.get("license");
@@ -341,7 +347,8 @@ fn mine_all(
                 if let Some(target) = target {
                     let failure = Some((bad.reason.clone(), bad.hint.clone()));
                     let identity = bad_identity(&bad);
-                    let recipe = earlier.get(&identity).cloned().unwrap_or_else(|| recipe(args, None));
+                    let recipe =
+                        earlier.get(&identity).map_or_else(|| recipe(args, &rules, None), |s| s.recipe.clone());
                     let recipe = json!(recipe).to_string();
                     let state = SourceState { identity, spec: String::new(), recipe, rows: 0, failure };
                     lock(target.index).set_source(target.run, &state)?;
@@ -359,9 +366,12 @@ fn mine_all(
     };
     let display = Display::new(level, specs.iter().map(|spec| spec.name.clone()).collect());
     let options = options(args, &specs)?;
-    let recipe = |spec: &RepoSpec| earlier.get(&spec.identity).cloned().unwrap_or_else(|| recipe(args, Some(spec)));
+    let settings = |spec: &RepoSpec| match earlier.get(&spec.identity) {
+        Some(settings) => settings.clone(),
+        None => Settings { recipe: recipe(args, &rules, Some(spec)), rules: Arc::clone(&rules) },
+    };
     let observe = |number: usize, event: run::Event<'_>| display.event(number, &event);
-    let results = run::run(target, &specs, &recipe, &options, interrupt, &observe);
+    let results = run::run(target, &specs, &settings, &options, interrupt, &observe);
     display.clear();
     let finished = specs.into_iter().zip(results);
     outcomes.extend(
@@ -385,6 +395,7 @@ fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
         threads: args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1),
         segment_bytes_max: args.segment_bytes_max,
         replace: args.replace,
+        ledger: !args.no_ledger,
         dry_run: existing.map(Store::open).transpose()?,
         mirrors: Mirrors {
             directory,
@@ -408,7 +419,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
-fn recipe(args: &Args, spec: Option<&RepoSpec>) -> Recipe {
+fn recipe(args: &Args, rules: &Ruleset, spec: Option<&RepoSpec>) -> Recipe {
     let revision = match (&args.rev, args.all_branches) {
         (Some(rev), _) => Revision::Named(rev.clone()),
         (None, true) => Revision::AllBranches,
@@ -423,6 +434,7 @@ fn recipe(args: &Args, spec: Option<&RepoSpec>) -> Recipe {
         window: Window { since: args.since, until: args.until },
         kinds,
         filter: args.filter.clone(),
+        filter_digest: rules.digest().to_owned(),
         blob_bytes_max: args.blob_bytes_max,
         commit_changes_max: args.commit_changes_max,
         trailers: args.trailers,

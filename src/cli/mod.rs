@@ -93,6 +93,8 @@ enum Error {
     #[error(transparent)]
     Source(#[from] source::Error),
     #[error(transparent)]
+    Filter(#[from] crate::filter::Error),
+    #[error(transparent)]
     Tables(#[from] crate::classify::catalog::Error),
     #[error("{0}")]
     Usage(String),
@@ -112,7 +114,7 @@ impl Error {
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
-            Error::Config { .. } | Error::Tables(_) => 4,
+            Error::Config { .. } | Error::Tables(_) | Error::Filter(_) => 4,
             Error::Reported(code) => *code,
         }
     }
@@ -126,6 +128,10 @@ impl Error {
             Error::Config { .. } => {
                 Some("`gitlode help mine` lists the settings; a section is named like a subcommand".into())
             }
+            Error::Filter(_) => Some(
+                "filters/README.md in the source tree says what rules can be; `gitlode filters` lists the presets"
+                    .into(),
+            ),
             Error::Tables(_) => Some("languages/README.md in the source tree says what the tables are".into()),
             Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
         }

@@ -100,6 +100,14 @@ impl Blobs {
         &self.objects
     }
 
+    /// The size of the blob `id` in bytes.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub fn size(&self, id: ObjectId) -> Result<u64, Skip> {
+        size(&self.objects, id).map_err(ReadError::skip)
+    }
+
     /// The blob `id` as text.
     ///
     /// # Errors

@@ -60,6 +60,8 @@ pub struct Changes {
     pub regular: Vec<Change>,
     /// The account of all the others.
     pub skipped: Counts,
+    /// How many of all changed paths hold no directory before nor after, and are there both times.
+    pub modified: u32,
     /// The directories that were compared, each after its parent; the first is the root.
     pub directories: Vec<Directory>,
 }
@@ -293,6 +295,7 @@ impl<'a> TreeDiff<'a> {
     }
 
     fn leaf(&mut self, old: Option<Entry<'_>>, new: Option<Entry<'_>>) {
+        self.changes.modified += u32::from(old.is_some() && new.is_some());
         let modes = [old, new].map(|entry| entry.map(|entry| entry.mode));
         let skip = if modes.contains(&Some(Mode::Submodule)) {
             Some(Skip::Submodule)

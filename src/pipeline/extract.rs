@@ -2,7 +2,8 @@
 //! turns blocks of changes into encoded record batches.
 
 use std::{
-    collections::HashSet,
+    cell::{OnceCell, RefCell},
+    collections::{HashMap, HashSet},
     rc::Rc,
     sync::OnceLock,
     sync::atomic::{AtomicBool, Ordering},
@@ -11,6 +12,7 @@ use std::{
 use gix::{ObjectId, objs::Kind};
 
 use super::{
+    candidate::{BlobView, CommitView, HeaderView, Origin, TreeView},
     license::{Directories, Found, Resolver, is_evidence},
     ordered::ordered,
     recipe::Recipe,
@@ -22,6 +24,7 @@ use crate::{
         license, message,
         natural::{self, Judge, NaturalLanguages},
     },
+    filter::{Layer, Rule, Ruleset, Texts, View},
     git::{
         self,
         blobs::{Blobs, read},
@@ -34,6 +37,7 @@ use crate::{
     sample::{ChangeKind, Sample, SampleId},
     store::{
         self,
+        ledger::Dropped,
         rows::{Rows, RowsBuilder},
         segment,
     },
@@ -67,8 +71,8 @@ pub struct Candidate {
 pub struct Plan {
     /// The compared commits, oldest first.
     pub commits: Vec<Commit>,
-    /// Number of paths that each of them changes.
-    pub files_changed: Vec<u32>,
+    /// Number of paths that each of them changes, and how many of those are there before and after.
+    pub files_changed: Vec<(u32, u32)>,
     /// Candidates in the order of rows: by path, then by commit time and id.
     pub candidates: Vec<Candidate>,
     /// Directories with licence texts or package metadata.
@@ -88,22 +92,99 @@ impl Plan {
     }
 }
 
-/// Compares every commit of `walked` with its first parent.
+/// What is to be made of a repository.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// The settings.
+    pub recipe: &'a Recipe,
+    /// The rules.
+    pub rules: &'a Ruleset,
+    /// What is known of the repository.
+    pub origin: &'a Origin<'a>,
+}
+
+impl Job<'_> {
+    /// All versions of subject and message that rules see, the last of which are the row's.
+    fn texts(&self, message: &str) -> Texts {
+        let message = message::apply_trailers(message, self.recipe.trailers);
+        self.rules.texts(message::subject(&message), &message)
+    }
+}
+
+/// Why a candidate is no row.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It can't be one.
+    Skip(Skip),
+    /// A rule dropped it.
+    Drop(Box<Dropped>),
+}
+
+impl From<Skip> for Refusal {
+    fn from(skip: Skip) -> Self {
+        Refusal::Skip(skip)
+    }
+}
+
+impl Refusal {
+    fn count(&self, counts: &mut Counts) {
+        match self {
+            Refusal::Skip(skip) => counts.skip(*skip),
+            Refusal::Drop(dropped) => counts.drop_by(&dropped.rule),
+        }
+    }
+}
+
+fn dropped(rule: &Rule, layer: Layer, view: &dyn View, texts: &Texts, commit: ObjectId, files: Files<'_>) -> Refusal {
+    let (value, bound) = rule.observe(view, texts);
+    let id = (files != (None, None))
+        .then(|| SampleId::of(commit.as_bytes(), files.0.map(str::as_bytes), files.1.map(str::as_bytes)).to_hex());
+    Refusal::Drop(Box::new(Dropped {
+        commit: commit.to_string(),
+        id,
+        old_file: files.0.map(str::to_owned),
+        new_file: files.1.map(str::to_owned),
+        layer: layer.as_str(),
+        rule: rule.id.clone(),
+        value,
+        bound,
+    }))
+}
+
+/// Sees all that rules can see of a candidate, and the texts.
+pub type Observe<'a> = &'a dyn Fn(&Candidate, &dyn View, &Texts);
+
+/// Old and new path.
+type Files<'p> = (Option<&'p str>, Option<&'p str>);
+
+/// The paths of a change as text.
+fn files(change: &Change) -> Result<Files<'_>, Skip> {
+    let text = |path: &'_ [u8]| std::str::from_utf8(path).map_err(|_| Skip::PathNotUtf8).map(str::len);
+    text(&change.path)?;
+    change.old_path.as_deref().map(text).transpose()?;
+    // Checked above; the second look is free.
+    let new = std::str::from_utf8(&change.path).unwrap_or_default();
+    let old = change.old_path.as_deref().map_or(new, |path| std::str::from_utf8(path).unwrap_or_default());
+    Ok((change.old.map(|_| old), change.new.map(|_| new)))
+}
+
+/// Compares every commit of `walked` with its first parent. `drops` hears of what rules dropped.
 ///
 /// # Errors
-/// Only an interruption.
-pub fn plan(
+/// An interruption, an error of the machine, or what `drops` returns.
+pub fn plan<E: From<git::Error> + Send>(
     repository: &Repository,
     walked: Walked,
-    recipe: &Recipe,
+    job: Job<'_>,
     threads: usize,
     interrupt: &AtomicBool,
     progress: &(dyn Fn(u64, u64) + Sync),
-) -> Result<Plan, git::Error> {
+    drops: &mut dyn FnMut(Dropped) -> Result<(), E>,
+) -> Result<Plan, E> {
     let Walked { commits, trees, skipped, .. } = walked;
     let total = commits.len();
     let mut plan = Plan {
-        files_changed: vec![0; total],
+        files_changed: vec![(0, 0); total],
         candidates: Vec::new(),
         directories: Vec::new(),
         early: Counts::default(),
@@ -112,35 +193,24 @@ pub fn plan(
         commits: Vec::new(),
     };
     let mut directories = Directories::default();
-    let compare = |objects: &mut Objects, block: u64| -> Result<Vec<Result<Compared, Skip>>, git::Error> {
+    let comparing = Comparing { repository, job, trees: &trees, interrupt, tables: Tables::for_commits(0) };
+    let compare = |objects: &mut Objects, block: u64| -> Result<Vec<Result<Compared, Refusal>>, E> {
         let from = block as usize * COMMITS_PER_BLOCK;
-        let mut differ = TreeDiff::new(objects, repository.hash(), recipe.commit_changes_max, is_evidence, interrupt);
+        let mut differ =
+            TreeDiff::new(objects, repository.hash(), job.recipe.commit_changes_max, is_evidence, interrupt);
         let mut compared = Vec::new();
         for commit in &commits[from..total.min(from + COMMITS_PER_BLOCK)] {
             if interrupt.load(Ordering::Relaxed) {
-                return Err(git::Error::Interrupted);
+                return Err(git::Error::Interrupted.into());
             }
-            let parent_tree = match commit.parent {
-                None => Ok(None),
-                Some(parent) => match trees.get(&parent) {
-                    Some(tree) => Ok(Some(*tree)),
-                    None => walk::tree_of(repository, objects, parent).map(Some),
-                },
-            };
-            let changes = parent_tree.map_err(|error| error.skip()).and_then(|tree| differ.compare(tree, commit.tree));
-            compared.push(changes.map(|mut changes| {
-                let files_changed = changes.len();
-                if recipe.renames {
-                    rename::detect(objects, &mut changes, interrupt);
-                }
-                Compared { files_changed, changes }
-            }));
+            compared.push(comparing.compare(objects, &mut differ, commit));
         }
         // An interruption in the middle of the last comparison, too, must not pass for its outcome.
         if interrupt.load(Ordering::Relaxed) {
-            return Err(git::Error::Interrupted);
+            return Err(git::Error::Interrupted.into());
         }
-        repository.check().map(|()| compared)
+        repository.check()?;
+        Ok(compared)
     };
     let blocks = total.div_ceil(COMMITS_PER_BLOCK) as u64;
     ordered(
@@ -150,7 +220,7 @@ pub fn plan(
         compare,
         |block, compared| {
             for (at, compared) in compared.into_iter().enumerate() {
-                plan.add(block as usize * COMMITS_PER_BLOCK + at, compared, recipe, &mut directories);
+                plan.add(block as usize * COMMITS_PER_BLOCK + at, compared, &mut directories, drops)?;
             }
             progress(((block + 1) * COMMITS_PER_BLOCK as u64).min(total as u64), total as u64);
             Ok(())
@@ -165,39 +235,136 @@ pub fn plan(
     Ok(plan)
 }
 
-/// What a commit changes, and how many paths that concerns; a rename is one change of two paths.
+/// Compares single commits, on any thread.
+struct Comparing<'a> {
+    repository: &'a Repository,
+    job: Job<'a>,
+    trees: &'a HashMap<ObjectId, ObjectId>,
+    interrupt: &'a AtomicBool,
+    tables: Tables,
+}
+
+impl Comparing<'_> {
+    /// What a message rule drops is not compared; what a path rule drops is no candidate.
+    fn compare(&self, objects: &Objects, differ: &mut TreeDiff<'_>, commit: &Commit) -> Result<Compared, Refusal> {
+        let Job { recipe, rules, origin } = self.job;
+        let judged = rules.has(Layer::Commit) || rules.has(Layer::Tree);
+        // What has no message that can be read is skipped later, for that reason.
+        let facts = judged.then(|| Facts::read(objects, self.repository, commit.id, &mut Vec::new()).ok()).flatten();
+        let seen = facts.as_ref().map(|facts| {
+            let view =
+                CommitView::new(origin, commit.id.to_string(), facts, &self.tables.authors, recipe.message_language);
+            (view, self.job.texts(&facts.message))
+        });
+        if let Some((view, texts)) = &seen
+            && let Some(rule) = rules.judge(Layer::Commit, view, texts)
+        {
+            return Err(dropped(rule, Layer::Commit, view, texts, commit.id, (None, None)));
+        }
+        let parent_tree = match commit.parent {
+            None => Ok(None),
+            Some(parent) => match self.trees.get(&parent) {
+                Some(tree) => Ok(Some(*tree)),
+                None => walk::tree_of(self.repository, objects, parent).map(Some),
+            },
+        };
+        let mut changes = differ.compare(parent_tree.map_err(|error| error.skip())?, commit.tree)?;
+        let files_changed = (u32::try_from(changes.len()).unwrap_or(u32::MAX), changes.modified);
+        if files_changed.0 == 0 {
+            return Err(Skip::NoChange.into());
+        }
+        if recipe.renames {
+            rename::detect(objects, &mut changes, self.interrupt);
+        }
+        let Changes { regular, skipped, directories, .. } = changes;
+        let mut compared =
+            Compared { files_changed, directories, candidates: Vec::new(), counts: skipped, drops: Vec::new() };
+        for change in regular {
+            let refusal = self.refusal(commit, &change, files_changed, seen.as_ref());
+            match refusal {
+                None => compared.candidates.push(change),
+                Some(refusal) => {
+                    refusal.count(&mut compared.counts);
+                    if let Refusal::Drop(dropped) = refusal {
+                        compared.drops.push(*dropped);
+                    }
+                }
+            }
+        }
+        Ok(compared)
+    }
+
+    fn refusal(
+        &self,
+        commit: &Commit,
+        change: &Change,
+        files_changed: (u32, u32),
+        seen: Option<&(CommitView<'_>, Texts)>,
+    ) -> Option<Refusal> {
+        let Job { recipe, rules, .. } = self.job;
+        if !recipe.kinds.contains(&change.kind) {
+            return Some(Refusal::Skip(match change.kind {
+                ChangeKind::Modified => Skip::KindModified,
+                ChangeKind::Added => Skip::KindAdded,
+                ChangeKind::Deleted => Skip::KindDeleted,
+                ChangeKind::Renamed => Skip::KindRenamed,
+            }));
+        }
+        let ((view, texts), Ok((old_file, new_file))) = (seen?, files(change)) else { return None };
+        let view = TreeView {
+            commit: view,
+            old_file,
+            new_file,
+            kind: change.kind,
+            files_changed: files_changed.0,
+            files_modified: files_changed.1,
+            commitpack: &self.tables.commitpack,
+            languages: Languages::in_use(),
+        };
+        let rule = rules.judge(Layer::Tree, &view, texts)?;
+        Some(dropped(rule, Layer::Tree, &view, texts, commit.id, (old_file, new_file)))
+    }
+}
+
+/// What became of the changes of a commit.
 struct Compared {
-    files_changed: usize,
-    changes: Changes,
+    /// Paths that it changes (a rename is two), and how many of them are there before and after.
+    files_changed: (u32, u32),
+    directories: Vec<Directory>,
+    candidates: Vec<Change>,
+    /// The account of all others.
+    counts: Counts,
+    drops: Vec<Dropped>,
 }
 
 impl Plan {
-    fn add(&mut self, commit: usize, compared: Result<Compared, Skip>, recipe: &Recipe, directories: &mut Directories) {
+    fn add<E>(
+        &mut self,
+        commit: usize,
+        compared: Result<Compared, Refusal>,
+        directories: &mut Directories,
+        drops: &mut dyn FnMut(Dropped) -> Result<(), E>,
+    ) -> Result<(), E> {
         let number = u32::try_from(commit).unwrap_or(u32::MAX);
-        let Compared { files_changed, changes } = match compared {
-            Ok(compared) if compared.files_changed > 0 => compared,
-            other => {
-                self.commits_skipped.skip(other.err().unwrap_or(Skip::NoChange));
+        let compared = match compared {
+            Ok(compared) => compared,
+            Err(refusal) => {
+                refusal.count(&mut self.commits_skipped);
                 self.commits_decided.insert(number);
-                return;
+                return if let Refusal::Drop(dropped) = refusal { drops(*dropped) } else { Ok(()) };
             }
         };
-        self.files_changed[commit] = u32::try_from(files_changed).unwrap_or(u32::MAX);
-        self.early.add(&changes.skipped);
-        let positions = directories.add(changes.directories);
-        for change in changes.regular {
-            if recipe.kinds.contains(&change.kind) {
+        self.files_changed[commit] = compared.files_changed;
+        self.early.add(&compared.counts);
+        compared.drops.into_iter().try_for_each(drops)?;
+        if !compared.candidates.is_empty() {
+            let positions = directories.add(compared.directories);
+            self.candidates.extend(compared.candidates.into_iter().map(|change| {
                 let directory = positions.get(change.directory as usize).copied().flatten();
-                self.candidates.push(Candidate { commit: number, change, directory });
-            } else {
-                self.early.skip(match change.kind {
-                    ChangeKind::Modified => Skip::KindModified,
-                    ChangeKind::Added => Skip::KindAdded,
-                    ChangeKind::Deleted => Skip::KindDeleted,
-                    ChangeKind::Renamed => Skip::KindRenamed,
-                });
-            }
+                Candidate { commit: number, change, directory }
+            }));
         }
+        Ok(())
     }
 }
 
@@ -210,6 +377,8 @@ pub struct Block {
     pub changes: Counts,
     /// Commits that got a row.
     pub commits: Vec<u32>,
+    /// What rules dropped.
+    pub drops: Vec<Dropped>,
 }
 
 /// Turns the blocks `from..` of `plan` into rows, and hands them over in order.
@@ -220,15 +389,14 @@ pub struct Block {
 pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
     repository: &Repository,
     plan: &Plan,
-    recipe: &Recipe,
-    name: &str,
+    job: Job<'_>,
     from: u64,
     threads: usize,
     interrupt: &AtomicBool,
     consume: impl FnMut(u64, Block) -> Result<(), E>,
 ) -> Result<(), E> {
     let tables = Tables::for_commits(plan.commits.len());
-    let start = || Extractor::new(repository, plan, recipe, name, &tables);
+    let start = || Extractor::new(repository, plan, job, &tables);
     let work = |extractor: &mut Extractor<'_>, number: u64| extractor.block(number, interrupt);
     ordered(threads, from..plan.blocks(), start, work, consume)
 }
@@ -240,22 +408,23 @@ fn declared(text: &str) -> Found {
 }
 
 /// Calls `each` with every candidate of `plan` in the order of rows, and with its row or the reason why it is none.
+/// Before that, `observe` sees all that rules can see of it, and the texts.
 ///
 /// # Errors
 /// The rows can't be encoded; contents can't cause that.
 pub fn for_each(
     repository: &Repository,
     plan: &Plan,
-    recipe: &Recipe,
-    name: &str,
-    mut each: impl FnMut(&Candidate, Result<&Sample<'_>, Skip>),
+    job: Job<'_>,
+    mut each: impl FnMut(&Candidate, Result<&Sample<'_>, Refusal>),
+    observe: Observe<'_>,
 ) -> Result<(), store::Error> {
     let tables = Tables::for_commits(plan.commits.len());
-    let mut extractor = Extractor::new(repository, plan, recipe, name, &tables);
+    let mut extractor = Extractor::new(repository, plan, job, &tables);
     for candidate in &plan.candidates {
-        match extractor.row(candidate) {
+        match extractor.row(candidate, Some(observe)) {
             Ok(()) => each(candidate, Ok(&Rows::new(&extractor.rows.finish()?)?.get(0))),
-            Err(skip) => each(candidate, Err(skip)),
+            Err(refusal) => each(candidate, Err(refusal)),
         }
     }
     Ok(())
@@ -301,10 +470,8 @@ impl Tables {
 struct Extractor<'a> {
     repository: &'a Repository,
     plan: &'a Plan,
-    recipe: &'a Recipe,
-    name: &'a str,
+    job: Job<'a>,
     tables: &'a Tables,
-    judge: Judge,
     languages: Languages,
     /// Rows come sorted by path, so these serve many of them.
     path: PathFacts,
@@ -317,19 +484,17 @@ struct Extractor<'a> {
 }
 
 impl<'a> Extractor<'a> {
-    fn new(repository: &'a Repository, plan: &'a Plan, recipe: &'a Recipe, name: &'a str, tables: &'a Tables) -> Self {
+    fn new(repository: &'a Repository, plan: &'a Plan, job: Job<'a>, tables: &'a Tables) -> Self {
         Extractor {
             repository,
             plan,
-            recipe,
-            name,
+            job,
             tables,
-            judge: recipe.message_language,
             languages: Languages::in_use(),
             path: PathFacts::default(),
             licenses: Resolver::new(&plan.directories, repository.hash()),
-            declared: recipe.license.as_deref().map(declared).map(Rc::new),
-            blobs: Blobs::new(repository.objects(), recipe.blob_bytes_max),
+            declared: job.recipe.license.as_deref().map(declared).map(Rc::new),
+            blobs: Blobs::new(repository.objects(), job.recipe.blob_bytes_max),
             rows: RowsBuilder::default(),
             buffer: Vec::new(),
         }
@@ -348,12 +513,17 @@ impl<'a> Extractor<'a> {
             if interrupt.load(Ordering::Relaxed) {
                 return Err(git::Error::Interrupted.into());
             }
-            match self.row(candidate) {
+            match self.row(candidate, None) {
                 Ok(()) => {
                     block.changes.keep();
                     block.commits.push(candidate.commit);
                 }
-                Err(skip) => block.changes.skip(skip),
+                Err(refusal) => {
+                    refusal.count(&mut block.changes);
+                    if let Refusal::Drop(dropped) = refusal {
+                        block.drops.push(*dropped);
+                    }
+                }
             }
             if self.rows.bytes() > BATCH_BYTES_MAX {
                 self.flush(&mut block).map_err(E::from)?;
@@ -372,56 +542,90 @@ impl<'a> Extractor<'a> {
         Ok(())
     }
 
-    fn row(&mut self, candidate: &Candidate) -> Result<(), Skip> {
+    /// Makes the row of `candidate`, as far as no rule objects. `observe` sees what rules see, before they are asked.
+    fn row(&mut self, candidate: &Candidate, observe: Option<Observe<'_>>) -> Result<(), Refusal> {
+        let Extractor { repository, plan, job, tables, languages, path, licenses, declared, blobs, rows, buffer } =
+            self;
+        let Job { recipe, rules, origin } = *job;
         let change = &candidate.change;
-        let commit = &self.plan.commits[candidate.commit as usize];
-        let new_path = std::str::from_utf8(&change.path).map_err(|_| Skip::PathNotUtf8)?;
-        let old_path = match &change.old_path {
-            Some(path) => std::str::from_utf8(path).map_err(|_| Skip::PathNotUtf8)?,
-            None => new_path,
+        let commit = &plan.commits[candidate.commit as usize];
+        let (old_file, new_file) = files(change)?;
+        let new_path = new_file.or(old_file).unwrap_or_default();
+        let facts = Facts::read(blobs.objects(), repository, commit.id, buffer)?;
+        let (files_changed, files_modified) = plan.files_changed[candidate.commit as usize];
+        let commit_hex = commit.id.to_string();
+        let texts = job.texts(&facts.message);
+        let commit_view = CommitView::new(origin, commit_hex.clone(), &facts, &tables.authors, recipe.message_language);
+        let tree = TreeView {
+            commit: &commit_view,
+            old_file,
+            new_file,
+            kind: change.kind,
+            files_changed,
+            files_modified,
+            commitpack: &tables.commitpack,
+            languages: *languages,
         };
-        let old = change.old.map(|file| self.blobs.text(file.id)).transpose()?;
-        let new = change.new.map(|file| self.blobs.text(file.id)).transpose()?;
-        let facts = Facts::read(self.blobs.objects(), self.repository, commit.id, &mut self.buffer)?;
-        let message = message::apply_trailers(&facts.message, self.recipe.trailers);
-        let CommitLabels { author_kind, author_label, reverts, natural } = self.tables.commits
-            [candidate.commit as usize]
-            .get_or_init(|| CommitLabels::of(&facts, &self.tables.authors, self.judge));
-        // What the file is now; what it was, where it is gone.
-        if self.path.path != new_path {
-            self.path = self.languages.for_path(new_path);
+        let mut header = HeaderView { tree: &tree, old_bytes: None, new_bytes: None };
+        if rules.has(Layer::Header) || observe.is_some() {
+            header.old_bytes = change.old.map(|file| blobs.size(file.id)).transpose()?;
+            header.new_bytes = change.new.map(|file| blobs.size(file.id)).transpose()?;
+            if let Some(rule) = rules.judge(Layer::Header, &header, &texts) {
+                return Err(dropped(rule, Layer::Header, &header, &texts, commit.id, (old_file, new_file)));
+            }
         }
-        let contents = new.as_deref().or(old.as_deref()).map_or("", |t| t.text.as_str());
-        let license = self.licenses.resolve(self.blobs.objects(), candidate.directory, new_path, contents);
-        let license = license.or_else(|| self.declared.clone());
+        let old = change.old.map(|file| blobs.text(file.id)).transpose()?;
+        let new = change.new.map(|file| blobs.text(file.id)).transpose()?;
+        let (old_text, new_text) = (old.as_deref().map(|t| t.text.as_str()), new.as_deref().map(|t| t.text.as_str()));
+        if path.path != new_path {
+            *path = languages.for_path(new_path);
+        }
+        // What the file is now; what it was, where it is gone.
+        let contents = new_text.or(old_text).unwrap_or("");
+        let (label_cell, license_cell, unified_cell) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let label = || *label_cell.get_or_init(|| languages.label(path, contents));
+        let licenses = RefCell::new(licenses);
+        let license = || {
+            let find = || licenses.borrow_mut().resolve(blobs.objects(), candidate.directory, new_path, contents);
+            license_cell.get_or_init(|| find().or_else(|| declared.clone())).clone()
+        };
+        let unified = || Rc::clone(unified_cell.get_or_init(|| Rc::new(diff::unified(change, old_text, new_text))));
+        let view =
+            BlobView { header, old: old_text, new: new_text, label: &label, license: &license, unified: &unified };
+        if let Some(observe) = observe {
+            observe(candidate, &view, &texts);
+        }
+        if let Some(rule) = rules.judge(Layer::Blob, &view, &texts) {
+            return Err(dropped(rule, Layer::Blob, &view, &texts, commit.id, (old_file, new_file)));
+        }
+        let CommitLabels { author_kind, author_label, reverts, natural } = tables.commits[candidate.commit as usize]
+            .get_or_init(|| CommitLabels::of(&facts, &tables.authors, recipe.message_language));
+        let (license, label, unified) = (license(), label(), unified());
         let commitpack_license = license.as_ref().and_then(|found| license::commitpack_name(&found.expression));
-        let label = self.languages.label(&self.path, contents);
-        let unified =
-            diff::unified(change, old.as_deref().map(|t| t.text.as_str()), new.as_deref().map(|t| t.text.as_str()));
-        let (old_file, new_file) = (change.old.map(|_| old_path), change.new.map(|_| new_path));
         let id = SampleId::of(commit.id.as_bytes(), old_file.map(str::as_bytes), new_file.map(str::as_bytes)).to_hex();
         let hex = |id: Option<ObjectId>| id.map(|id| id.to_string());
-        let (commit_hex, parent) = (commit.id.to_string(), hex(commit.parent));
+        let parent = hex(commit.parent);
         let (old_blob, new_blob) = (hex(change.old.map(|f| f.id)), hex(change.new.map(|f| f.id)));
-        let person = |text: &'_ str| self.recipe.authors.then(|| text.to_owned());
+        let person = |text: &'_ str| recipe.authors.then(|| text.to_owned());
         let (author_name, author_email) = (person(&facts.author.name), person(&facts.author.email));
         let (committer_name, committer_email) = (person(&facts.committer.name), person(&facts.committer.email));
-        self.rows.push(&Sample {
+        rows.push(&Sample {
             id: &id,
             commit: &commit_hex,
             old_file,
             new_file,
-            old_contents: old.as_deref().map(|t| t.text.as_str()),
-            new_contents: new.as_deref().map(|t| t.text.as_str()),
-            subject: message::subject(&message),
-            message: &message,
-            lang: self.tables.commitpack.lang(new_path),
+            old_contents: old_text,
+            new_contents: new_text,
+            subject: texts.last_subject(),
+            message: texts.last_message(),
+            lang: tables.commitpack.lang(new_path),
             license: commitpack_license.as_deref(),
-            repos: self.name,
+            repos: origin.name,
             diff: &unified.text,
             parent: parent.as_deref(),
             kind: change.kind.as_str(),
-            files_changed: self.plan.files_changed[candidate.commit as usize],
+            files_changed,
+            files_modified: Some(files_modified),
             additions: unified.additions,
             deletions: unified.deletions,
             old_blob: old_blob.as_deref(),
@@ -441,7 +645,7 @@ impl<'a> Extractor<'a> {
             author_email: author_email.as_deref(),
             committer_name: committer_name.as_deref(),
             committer_email: committer_email.as_deref(),
-            language: label.language.map(|(id, _)| self.languages.linguist().language(id).name.as_str()),
+            language: label.language.map(|(id, _)| languages.linguist().language(id).name.as_str()),
             license_spdx: license.as_ref().map(|found| found.expression.as_str()),
             license_path: license.as_ref().and_then(|found| found.path.as_deref()),
             license_method: license.as_ref().map(|found| found.method.as_str()),
@@ -457,17 +661,26 @@ impl<'a> Extractor<'a> {
 }
 
 /// What the commit object says, decoded.
-struct Facts {
-    message: String,
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The message.
+    pub message: String,
     message_encoding: &'static str,
-    author: Person,
-    committer: Person,
+    /// Who wrote the change.
+    pub author: Person,
+    /// Who made the commit.
+    pub committer: Person,
 }
 
-struct Person {
-    name: String,
-    email: String,
-    time: i64,
+/// A name, an address and a time.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// The name.
+    pub name: String,
+    /// The address.
+    pub email: String,
+    /// Seconds since 1970.
+    pub time: i64,
     zone: i32,
 }
 

@@ -1,6 +1,7 @@
 //! Mining: one repository at a time into the store, incrementally, and so that it can be killed at any moment.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashSet},
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
@@ -10,15 +11,17 @@ use gix::ObjectId;
 use serde::Serialize;
 
 use super::{
-    extract::{self, Block, Plan},
+    candidate::Origin,
+    extract::{self, Block, Job, Plan},
     license,
-    recipe::Recipe,
+    recipe::{Recipe, Settings},
 };
 use crate::{
     git::{self, repository::Repository, walk},
     sample::SCHEMA_VERSION,
     store::{
-        self, Checkpoint, RepositoryId, SegmentManifest, Store, batch_stem, rows::Rows, segment, segment::SegmentWriter,
+        self, Checkpoint, LedgerManifest, RepositoryId, SegmentManifest, Store, batch_stem, ledger::LedgerWriter,
+        rows::Rows, segment, segment::SegmentWriter,
     },
     verdict::{Counts, Funnel, Skip},
 };
@@ -34,6 +37,8 @@ pub struct Options {
     pub replace: bool,
     /// Whether to count what a run would mine, and leave the store as it is.
     pub dry_run: bool,
+    /// Whether to write down what rules dropped.
+    pub ledger: bool,
 }
 
 /// What can stop the mining of one repository.
@@ -123,7 +128,7 @@ pub fn mine_repository(
     store: Option<&Store>,
     id: &RepositoryId,
     path: &Path,
-    recipe: &Recipe,
+    Settings { recipe, rules }: &Settings,
     options: &Options,
     interrupt: &AtomicBool,
     progress: &(dyn Fn(Progress) + Sync),
@@ -140,7 +145,27 @@ pub fn mine_repository(
     };
     let Work { mut batch, walked } = work;
     let on_compare = |done, total| progress(Progress::Comparing { done, total });
-    let plan = extract::plan(&repository, walked, recipe, options.threads, interrupt, &on_compare)?;
+    if let [tip] = tips[..] {
+        batch.license = license::of_repository(&repository, tip).map(|found| found.expression);
+    }
+    // Rules see what the list says last where nothing else is known.
+    let declared = || recipe.license.as_deref().map(crate::classify::license::declared);
+    let repository_license = batch.license.clone().or_else(declared);
+    let origin = Origin {
+        name: &id.name,
+        columns: Cow::Borrowed(&id.columns),
+        license: repository_license.as_deref(),
+        scope: rules.license_scope,
+    };
+    let job = Job { recipe, rules, origin: &origin };
+    let mut ledger = match &batch.directory {
+        Some(directory) if options.ledger && !rules.is_empty() => Some(LedgerWriter::new(directory, &batch.stem())?),
+        _ => None,
+    };
+    let plan = extract::plan(&repository, walked, job, options.threads, interrupt, &on_compare, &mut |dropped| {
+        ledger.as_mut().map_or(Ok(()), |ledger| Ok::<_, Error>(ledger.add(dropped)?))
+    })?;
+    batch.ledger = ledger.map(LedgerWriter::seal).transpose()?.flatten();
     if has_lost_objects(&plan.early) || has_lost_objects(&plan.commits_skipped) {
         repository.check_files()?;
     }
@@ -149,7 +174,7 @@ pub fn mine_repository(
     let total = plan.candidates.len() as u64;
     let mut writing = Writing { repository: &repository, batch: &mut batch, segment: None, options };
     let mut rows = 0;
-    extract::extract(&repository, &plan, recipe, &id.name, from, options.threads, interrupt, |number, block| {
+    extract::extract(&repository, &plan, job, from, options.threads, interrupt, |number, block| {
         rows += block.changes.kept;
         writing.add(number, block)?;
         let done = ((number + 1) * extract::CHANGES_PER_BLOCK as u64).min(total);
@@ -157,9 +182,6 @@ pub fn mine_repository(
         Ok::<_, Error>(())
     })?;
     writing.seal()?;
-    if let [tip] = tips[..] {
-        batch.license = license::of_repository(&repository, tip).map(|found| found.expression);
-    }
     batch.complete(&plan, id, &tips, recipe)
 }
 
@@ -232,7 +254,7 @@ impl Work {
             walked = walk(&hidden)?;
         }
         batch.hidden = hex(&hidden);
-        batch.set_digest(id, tips, recipe);
+        batch.set_digest(id, tips, recipe, options);
         Ok(Some(Work { batch, walked }))
     }
 }
@@ -252,6 +274,8 @@ struct Batch {
     hidden: Vec<String>,
     shallow: Vec<String>,
     license: Option<String>,
+    /// What rules dropped before a blob was read.
+    ledger: Option<LedgerManifest>,
     identity: String,
     digest: String,
     segments: Vec<SegmentManifest>,
@@ -273,9 +297,9 @@ impl Batch {
         hidden.clear();
     }
 
-    fn set_digest(&mut self, id: &RepositoryId, tips: &[ObjectId], recipe: &Recipe) {
-        let version = (env!("CARGO_PKG_VERSION"), SCHEMA_VERSION);
-        let what = serde_json::json!([id.identity, id.name, hex(tips), self.hidden, self.shallow, recipe, version]);
+    fn set_digest(&mut self, id: &RepositoryId, tips: &[ObjectId], recipe: &Recipe, options: &Options) {
+        let version = (env!("CARGO_PKG_VERSION"), SCHEMA_VERSION, options.ledger);
+        let what = serde_json::json!([id, hex(tips), self.hidden, self.shallow, recipe, version]);
         self.digest = blake3::hash(what.to_string().as_bytes()).to_hex().to_string();
     }
 
@@ -309,7 +333,9 @@ impl Batch {
         }
         self.resumed = self.segments.len();
         // What was sealed for other tips or settings is of no use any more.
-        let keep: Vec<&str> = self.segments.iter().map(|segment| segment.file.trim_end_matches(".arrow")).collect();
+        let stem = self.stem();
+        let mut keep: Vec<&str> = self.segments.iter().map(|segment| segment.file.trim_end_matches(".arrow")).collect();
+        keep.extend(self.ledger.as_ref().map(|_| stem.as_str()));
         store::sweep(directory, &keep)?;
         self.recall_commits(plan)
     }
@@ -370,6 +396,7 @@ impl Batch {
             recipe: serde_json::to_value(recipe)
                 .map_err(|e| store::Error::BadManifest { path: path.clone(), reason: e.to_string() })?,
             early: plan.early.clone(),
+            ledger: self.ledger,
             segments: self.segments,
             funnel,
         };
@@ -389,6 +416,7 @@ struct Writing<'a> {
 
 struct Open {
     writer: SegmentWriter,
+    ledger: Option<LedgerWriter>,
     block_from: u64,
     block_to: u64,
     changes: Counts,
@@ -404,13 +432,21 @@ impl Writing<'_> {
         if self.segment.is_none() {
             let stem = format!("{}-{:06}", self.batch.stem(), self.batch.segments.len());
             let writer = SegmentWriter::new(directory, &stem)?;
-            self.segment = Some(Open { writer, block_from: number, block_to: number, changes: Counts::default() });
+            self.segment =
+                Some(Open { writer, ledger: None, block_from: number, block_to: number, changes: Counts::default() });
         }
         if let Some(open) = &mut self.segment {
             for (message, rows) in &block.batches {
                 open.writer.append(message, *rows)?;
             }
             open.changes.add(&block.changes);
+            for dropped in block.drops.into_iter().filter(|_| self.options.ledger) {
+                if open.ledger.is_none() {
+                    let stem = format!("{}-{:06}", self.batch.stem(), self.batch.segments.len());
+                    open.ledger = Some(LedgerWriter::new(directory, &stem)?);
+                }
+                open.ledger.as_mut().map_or(Ok(()), |ledger| ledger.add(dropped))?;
+            }
             open.block_to = number + 1;
             if open.writer.bytes() >= self.options.segment_bytes_max {
                 self.seal()?;
@@ -428,7 +464,9 @@ impl Writing<'_> {
         if has_lost_objects(&open.changes) {
             self.repository.check_files()?;
         }
+        let ledger = open.ledger.map(LedgerWriter::seal).transpose()?.flatten();
         let manifest = SegmentManifest {
+            ledger,
             file: String::new(),
             repository: self.batch.identity.clone(),
             batch_digest: self.batch.digest.clone(),

@@ -22,6 +22,8 @@ pub struct Recipe {
     pub renames: bool,
     /// Name of the ruleset.
     pub filter: String,
+    /// Digest of its rules.
+    pub filter_digest: String,
     /// Largest blob in bytes that becomes contents.
     pub blob_bytes_max: u64,
     /// Most paths that a commit may change.
@@ -46,6 +48,7 @@ impl Default for Recipe {
             kinds: vec![ChangeKind::Modified],
             renames: false,
             filter: "none".into(),
+            filter_digest: String::new(),
             blob_bytes_max: 1 << 20,
             commit_changes_max: 1_000_000,
             trailers: TrailerPolicy::Keep,
@@ -66,15 +69,52 @@ impl Recipe {
         Self::deserialize(manifest)
     }
 
-    /// The names of the settings in which `self` differs from `older`, as they are spelled in manifests. Tables that
-    /// came with a newer program are left out: they make a repository due, not the user's choice different.
+    /// The names of the settings in which `self` differs from `older`, as they are spelled in manifests. Tables and
+    /// rules that changed under the same name are left out: they make a repository due, not the user's choice different.
     pub fn differences(&self, older: &Self) -> Vec<String> {
         let value = |recipe: &Self| serde_json::to_value(recipe).unwrap_or_default();
         let (mine, older) = (value(self), value(older));
         let names = mine.as_object().into_iter().flatten();
         names
-            .filter(|(name, value)| *name != "catalog" && older.get(name) != Some(value))
+            .filter(|(name, value)| {
+                !["catalog", "filter_digest"].contains(&name.as_str()) && older.get(name) != Some(value)
+            })
             .map(|(name, _)| name.clone())
             .collect()
     }
+}
+
+/// A recipe, and the rules that it names.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is written down.
+    pub recipe: Recipe,
+    /// The rules.
+    pub rules: std::sync::Arc<crate::filter::Ruleset>,
+}
+
+impl Settings {
+    /// Loads the rules that `recipe` names.
+    ///
+    /// # Errors
+    /// They can't be loaded, or name a licence policy that is not there.
+    pub fn new(recipe: Recipe) -> Result<Settings, crate::filter::Error> {
+        let rules = std::sync::Arc::new(rules(&recipe.filter)?);
+        Ok(Settings { recipe: Recipe { filter_digest: rules.digest().to_owned(), ..recipe }, rules })
+    }
+}
+
+/// Loads the ruleset `name`.
+///
+/// # Errors
+/// It can't be loaded, or names a licence policy that is not there.
+pub fn rules(name: &str) -> Result<crate::filter::Ruleset, crate::filter::Error> {
+    use crate::classify::license::policy::Policy;
+    let rules = crate::filter::load(name)?;
+    if let Some(unknown) = rules.policies().into_iter().find(|policy| Policy::find(policy).is_none()) {
+        let known: Vec<&str> = Policy::all().iter().map(|policy| policy.id.as_str()).collect();
+        let reason = format!("there is no licence policy {unknown}; there are {}", known.join(", "));
+        return Err(crate::filter::Error::Invalid { place: name.to_owned(), reason });
+    }
+    Ok(rules)
 }

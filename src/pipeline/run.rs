@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
     mine::{self, Progress, Report, mine_repository},
-    recipe::Recipe,
+    recipe::Settings,
 };
 use crate::{
     git::{
@@ -43,6 +43,8 @@ pub struct Options {
     pub replace: bool,
     /// The store whose rows a dry run takes as mined.
     pub dry_run: Option<Store>,
+    /// Whether to write down what rules dropped.
+    pub ledger: bool,
     /// Where mirrors are kept and how they are fetched.
     pub mirrors: Mirrors,
 }
@@ -93,12 +95,12 @@ pub enum Event<'e> {
     Finished(&'e Result<Report, Failure>),
 }
 
-/// Mines `sources`, into `target` or just to count. `recipe` gives the settings of each, `observe` hears of events
+/// Mines `sources`, into `target` or just to count. `settings` gives the settings of each, `observe` hears of events
 /// (from any thread) with the position of the source. An outcome is `None` where an interruption came first.
 pub fn run(
     target: Option<&Target<'_>>,
     sources: &[RepoSpec],
-    recipe: &(dyn Fn(&RepoSpec) -> Recipe + Sync),
+    settings: &(dyn Fn(&RepoSpec) -> Settings + Sync),
     options: &Options,
     interrupt: &AtomicBool,
     observe: &(dyn Fn(usize, Event<'_>) + Sync),
@@ -112,7 +114,7 @@ pub fn run(
     let run = Run {
         target,
         sources,
-        recipe,
+        settings,
         options,
         interrupt,
         observe,
@@ -158,7 +160,7 @@ impl Queue {
 struct Run<'a> {
     target: Option<&'a Target<'a>>,
     sources: &'a [RepoSpec],
-    recipe: &'a (dyn Fn(&RepoSpec) -> Recipe + Sync),
+    settings: &'a (dyn Fn(&RepoSpec) -> Settings + Sync),
     options: &'a Options,
     interrupt: &'a AtomicBool,
     observe: &'a (dyn Fn(usize, Event<'_>) + Sync),
@@ -248,12 +250,13 @@ impl Run<'_> {
             segment_bytes_max: self.options.segment_bytes_max,
             replace: self.options.replace,
             dry_run: self.target.is_none(),
+            ledger: self.options.ledger,
         };
         let store = self.target.map(|target| target.store).or(self.options.dry_run.as_ref());
         let progress = |progress| (self.observe)(number, Event::Mining(progress));
         // A repository must not take the others with it, whatever bug it finds.
         let mined = catch_unwind(AssertUnwindSafe(|| {
-            mine_repository(store, &id, path, &(self.recipe)(spec), &options, self.interrupt, &progress)
+            mine_repository(store, &id, path, &(self.settings)(spec), &options, self.interrupt, &progress)
         }));
         match mined {
             Ok(Ok(report)) => Some(Ok(report)),
@@ -290,7 +293,7 @@ impl Run<'_> {
             identity: spec.identity.clone(),
             spec: serde_json::json!(without_secrets).to_string(),
             rows: result.as_ref().map_or(0, |report| report.rows),
-            recipe: serde_json::json!((self.recipe)(spec)).to_string(),
+            recipe: serde_json::json!((self.settings)(spec).recipe).to_string(),
             failure: result.as_ref().err().map(|failure| (failure.reason.clone(), failure.hint.clone())),
         };
         index.set_source(target.run, &state)

@@ -14,6 +14,7 @@
 //! only the highest one with a checkpoint counts. Files are written beside their place and renamed into it.
 
 pub mod index;
+pub mod ledger;
 pub mod rows;
 pub mod segment;
 
@@ -27,6 +28,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::verdict::{Counts, Funnel};
+pub use ledger::LedgerManifest;
 pub use segment::SegmentManifest;
 
 /// Version of the directory layout and of the manifests.
@@ -122,10 +124,23 @@ pub struct Checkpoint {
     pub recipe: serde_json::Value,
     /// The account of the changes that were decided without reading a blob, and so stand in no segment.
     pub early: Counts,
+    /// What rules dropped before a blob was read; none where nothing was dropped, or no ledger was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerManifest>,
     /// The rows.
     pub segments: Vec<SegmentManifest>,
     /// The account of the batch.
     pub funnel: Funnel,
+}
+
+impl Checkpoint {
+    /// The names of all files that belong to the batch, but its own.
+    fn files(&self) -> impl Iterator<Item = String> {
+        let ledgers = self.segments.iter().filter_map(|segment| segment.ledger.as_ref()).chain(&self.ledger);
+        let ledgers = ledgers.map(|ledger| ledger.file.clone());
+        let segments = self.segments.iter();
+        ledgers.chain(segments.flat_map(|segment| [segment.file.replace(".arrow", ".json"), segment.file.clone()]))
+    }
 }
 
 /// Complete batches, each with the directory of its repository.
@@ -320,13 +335,10 @@ pub fn sweep(directory: &Path, keep: &[&str]) -> Result<(), Error> {
     }
     let visible = visible(directory)?;
     let mut wanted: HashSet<String> =
-        keep.iter().flat_map(|stem| [format!("{stem}.json"), format!("{stem}.arrow")]).collect();
+        keep.iter().flat_map(|stem| ["json", "arrow", "ledger.arrow"].map(|end| format!("{stem}.{end}"))).collect();
     for checkpoint in &visible {
         wanted.insert(format!("{}.json", batch_stem(checkpoint.generation, checkpoint.batch)));
-        for segment in &checkpoint.segments {
-            wanted.insert(segment.file.replace(".arrow", ".json"));
-            wanted.insert(segment.file.clone());
-        }
+        wanted.extend(checkpoint.files());
     }
     for entry in fs::read_dir(directory).map_err(io_error(directory))? {
         let entry = entry.map_err(io_error(directory))?;
@@ -343,6 +355,7 @@ pub fn sweep(directory: &Path, keep: &[&str]) -> Result<(), Error> {
 fn is_store_file(name: &str) -> bool {
     let stem = name.strip_suffix(".tmp").unwrap_or(name);
     let stem = stem.strip_suffix(".json").or_else(|| stem.strip_suffix(".arrow"));
+    let stem = stem.map(|stem| stem.strip_suffix(".ledger").unwrap_or(stem));
     stem.is_some_and(|stem| {
         (2..=3).contains(&stem.split('-').count())
             && stem.split('-').all(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -492,9 +505,7 @@ fn verify_once(directory: &Path) -> Result<Verified, Error> {
             verified.damage.push(bad("it does not begin where the batch before it ends"));
         }
         verify_batch(directory, &checkpoint, &bad, &mut verified);
-        for segment in &checkpoint.segments {
-            named.extend([segment.file.clone(), segment.file.replace(".arrow", ".json")]);
-        }
+        named.extend(checkpoint.files());
         if verified.damage.len() > damage {
             verified.bad.get_or_insert((newest, batch));
         }
@@ -536,6 +547,11 @@ fn verify_batch(directory: &Path, checkpoint: &Checkpoint, bad: &dyn Fn(&str) ->
             }
             Err(error) => verified.damage.push(error),
         }
+    }
+    if let Some(ledger) = &checkpoint.ledger {
+        let dropped =
+            [&checkpoint.early, &checkpoint.funnel.commits].map(|counts| counts.dropped.values().sum::<u64>());
+        verified.damage.extend(segment::verify_ledger(directory, ledger, dropped.iter().sum()).err());
     }
     if changes != checkpoint.funnel.changes || !checkpoint.funnel.adds_up() {
         verified.damage.push(bad("its counts do not add up"));

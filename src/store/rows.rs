@@ -117,7 +117,7 @@ columns! {
     committer_email: MaybeText, language: MaybeText, license_spdx: MaybeText, license_path: MaybeText, license_method: MaybeText,
     license_confidence: MaybeShare, message_language: MaybeText,
     message_script: MaybeText, message_language_confidence: MaybeShare,
-    vendored: MaybeFlag, generated: MaybeText,
+    vendored: MaybeFlag, generated: MaybeText, files_modified: MaybeCount,
 }
 
 /// How a kind of column is stored. `Value` is what a [`Sample`] holds.
@@ -232,6 +232,22 @@ impl Column for MaybeShare {
         builder.append_option(*value);
     }
     fn value(array: &Self::Array, at: usize) -> Option<f64> {
+        array.is_valid(at).then(|| array.value(at))
+    }
+}
+
+struct MaybeCount;
+impl Column for MaybeCount {
+    type Builder = UInt32Builder;
+    type Array = UInt32Array;
+    type Value<'a> = Option<u32>;
+    fn field(name: &str) -> Field {
+        Field::new(name, DataType::UInt32, true)
+    }
+    fn append(builder: &mut Self::Builder, value: &Option<u32>) {
+        builder.append_option(*value);
+    }
+    fn value(array: &Self::Array, at: usize) -> Option<u32> {
         array.is_valid(at).then(|| array.value(at))
     }
 }

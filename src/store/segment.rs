@@ -15,7 +15,7 @@ use arrow_ipc::{
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, io_error, rows, seal, write_json};
+use super::{Error, io_error, ledger::LedgerManifest, rows, seal, write_json};
 use crate::verdict::Counts;
 
 /// The record of a sealed segment.
@@ -41,6 +41,9 @@ pub struct SegmentManifest {
     pub blake3: String,
     /// The account of the changes in its blocks.
     pub changes: Counts,
+    /// What rules dropped in them; none where nothing was dropped, or no ledger was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerManifest>,
 }
 
 fn options() -> Result<IpcWriteOptions, ArrowError> {
@@ -61,12 +64,62 @@ pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     Ok(bytes)
 }
 
-/// A segment being written, under a temporary name.
-pub struct SegmentWriter {
+/// An Arrow IPC stream being written, under a temporary name.
+pub(super) struct StreamFile {
     path: PathBuf,
     file: BufWriter<File>,
     hasher: blake3::Hasher,
     bytes: u64,
+}
+
+impl StreamFile {
+    /// Starts the file that will be `directory/stem.arrow`.
+    pub(super) fn new(directory: &Path, stem: &str, schema: &arrow_schema::Schema) -> Result<Self, Error> {
+        fs::create_dir_all(directory).map_err(io_error(directory))?;
+        let path = directory.join(format!("{stem}.arrow"));
+        let temporary = path.with_added_extension("tmp");
+        let file = BufWriter::new(File::create(&temporary).map_err(io_error(&temporary))?);
+        let mut stream = StreamFile { path, file, hasher: blake3::Hasher::new(), bytes: 0 };
+        let options = options()?;
+        let mut tracker = DictionaryTracker::new(false);
+        let schema =
+            IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(schema, &mut tracker, &options);
+        let mut message = Vec::new();
+        write_message(&mut message, schema, &options)?;
+        stream.write(&message)?;
+        Ok(stream)
+    }
+
+    /// Appends an encoded message.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(io_error(&self.path))?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Ends the stream and renames it into place; its file name, size in bytes and BLAKE3.
+    pub(super) fn seal(mut self) -> Result<(String, u64, String), Error> {
+        // The end-of-stream mark of the IPC format: a continuation and a length of zero.
+        self.write(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
+        let temporary = self.path.with_added_extension("tmp");
+        let file = self.file.into_inner().map_err(|e| Error::Io { path: temporary.clone(), source: e.into_error() })?;
+        file.sync_all().map_err(io_error(&temporary))?;
+        seal(&temporary, &self.path).map_err(io_error(&self.path))?;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok((name, self.bytes, self.hasher.finalize().to_hex().to_string()))
+    }
+
+    /// Removes what was written.
+    pub(super) fn discard(self) -> Result<(), Error> {
+        let temporary = self.path.with_added_extension("tmp");
+        fs::remove_file(&temporary).map_err(io_error(&temporary))
+    }
+}
+
+/// A segment being written, under a temporary name.
+pub struct SegmentWriter {
+    file: StreamFile,
     rows: u64,
 }
 
@@ -76,29 +129,7 @@ impl SegmentWriter {
     /// # Errors
     /// The file can't be made.
     pub fn new(directory: &Path, stem: &str) -> Result<Self, Error> {
-        fs::create_dir_all(directory).map_err(io_error(directory))?;
-        let path = directory.join(format!("{stem}.arrow"));
-        let temporary = path.with_added_extension("tmp");
-        let file = BufWriter::new(File::create(&temporary).map_err(io_error(&temporary))?);
-        let mut writer = SegmentWriter { path, file, hasher: blake3::Hasher::new(), bytes: 0, rows: 0 };
-        let options = options()?;
-        let mut tracker = DictionaryTracker::new(false);
-        let schema = IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(
-            &rows::schema(),
-            &mut tracker,
-            &options,
-        );
-        let mut message = Vec::new();
-        write_message(&mut message, schema, &options)?;
-        writer.write(&message)?;
-        Ok(writer)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(io_error(&self.path))?;
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(())
+        Ok(SegmentWriter { file: StreamFile::new(directory, stem, &rows::schema())?, rows: 0 })
     }
 
     /// Appends a batch that [`encode`] made of `rows` rows.
@@ -107,30 +138,23 @@ impl SegmentWriter {
     /// The file can't be written.
     pub fn append(&mut self, message: &[u8], rows: u64) -> Result<(), Error> {
         self.rows += rows;
-        self.write(message)
+        self.file.write(message)
     }
 
     /// Bytes written so far.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.file.bytes
     }
 
     /// Ends the stream and renames it and its manifest into place; `manifest` comes with what the writer can't know.
     ///
     /// # Errors
     /// The file can't be written; nothing is visible then.
-    pub fn seal(mut self, mut manifest: SegmentManifest) -> Result<SegmentManifest, Error> {
-        // The end-of-stream mark of the IPC format: a continuation and a length of zero.
-        self.write(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
-        let temporary = self.path.with_added_extension("tmp");
-        let file = self.file.into_inner().map_err(|e| Error::Io { path: temporary.clone(), source: e.into_error() })?;
-        file.sync_all().map_err(io_error(&temporary))?;
-        seal(&temporary, &self.path).map_err(io_error(&self.path))?;
-        manifest.file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    pub fn seal(self, mut manifest: SegmentManifest) -> Result<SegmentManifest, Error> {
         manifest.rows = self.rows;
-        manifest.bytes = self.bytes;
-        manifest.blake3 = self.hasher.finalize().to_hex().to_string();
-        write_json(&self.path.with_extension("json"), &manifest)?;
+        let path = self.file.path.with_extension("json");
+        (manifest.file, manifest.bytes, manifest.blake3) = self.file.seal()?;
+        write_json(&path, &manifest)?;
         Ok(manifest)
     }
 }
@@ -167,23 +191,7 @@ pub fn verify(
 ) -> Result<(), Error> {
     let path = directory.join(&manifest.file);
     let damaged = |reason: String| Error::Damaged { path: path.clone(), reason };
-    let mut file = open(&path)?;
-    let size = file.metadata().map_err(io_error(&path))?.len();
-    if size != manifest.bytes {
-        return Err(damaged(format!("wanted {} bytes, found {size}", manifest.bytes)));
-    }
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let n = file.read(&mut buffer).map_err(io_error(&path))?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&buffer[..n]);
-    }
-    if hasher.finalize().to_hex().as_str() != manifest.blake3 {
-        return Err(damaged("its checksum is wrong".into()));
-    }
+    verify_file(&path, manifest.bytes, &manifest.blake3)?;
     let mut rows = 0;
     for batch in read(&path)? {
         let batch = batch?;
@@ -201,6 +209,49 @@ pub fn verify(
     }
     if !manifest.changes.adds_up() {
         return Err(damaged("its counts do not add up".into()));
+    }
+    match &manifest.ledger {
+        Some(ledger) => verify_ledger(directory, ledger, manifest.changes.dropped.values().sum()),
+        None => Ok(()),
+    }
+}
+
+/// Checks a ledger, which has to have `dropped` rows.
+///
+/// # Errors
+/// Whatever does not agree.
+pub fn verify_ledger(directory: &Path, manifest: &LedgerManifest, dropped: u64) -> Result<(), Error> {
+    let path = directory.join(&manifest.file);
+    verify_file(&path, manifest.bytes, &manifest.blake3)?;
+    let mut rows = 0;
+    for batch in read(&path)? {
+        rows += batch?.num_rows() as u64;
+    }
+    if rows != manifest.rows || rows != dropped {
+        let reason = format!("it has {rows} rows, its manifest says {}, and {dropped} were dropped", manifest.rows);
+        return Err(Error::Damaged { path, reason });
+    }
+    Ok(())
+}
+
+fn verify_file(path: &Path, bytes: u64, blake3: &str) -> Result<(), Error> {
+    let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
+    let mut file = open(path)?;
+    let size = file.metadata().map_err(io_error(path))?.len();
+    if size != bytes {
+        return Err(damaged(format!("wanted {bytes} bytes, found {size}")));
+    }
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let n = file.read(&mut buffer).map_err(io_error(path))?;
+        if n == 0 {
+            break;
+        }
+        hasher.update(&buffer[..n]);
+    }
+    if hasher.finalize().to_hex().as_str() != blake3 {
+        return Err(damaged("its checksum is wrong".into()));
     }
     Ok(())
 }

@@ -39,14 +39,20 @@ impl Lab {
         ran(hermetic(&mut bash));
     }
 
-    pub fn gitlode(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_gitlode"))
-            .args(args)
+    /// The program, to be run in the lab's directory.
+    pub fn program(&self) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_gitlode"));
+        program
             .current_dir(self.dir.path())
             // The configuration of whoever runs the tests is none of theirs.
             .env("XDG_CONFIG_HOME", self.dir.path())
-            .output()
-            .expect("gitlode runs")
+            // What rules drop is tested where it is the matter.
+            .env("GITLODE_FILTER", "none");
+        program
+    }
+
+    pub fn gitlode(&self, args: &[&str]) -> Output {
+        self.program().args(args).output().expect("gitlode runs")
     }
 
     /// Runs and demands success; standard output.
