@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use super::{Error, grouped, print};
 use crate::{
-    pipeline::export::{COMMITPACK_COLUMNS, export_jsonl},
+    pipeline::{
+        export::{COMMITPACK_COLUMNS, Options, export_jsonl},
+        join::Join,
+        recipe::rules,
+    },
     store::{Store, rows::COLUMNS},
 };
 
@@ -20,6 +24,12 @@ pub struct Args {
     /// Columns: all, commitpack (its ten), or a list.
     #[arg(long, default_value = "all", value_delimiter = ',')]
     columns: Vec<String>,
+    /// Ruleset that rows have to pass: a preset or the path of a file.
+    #[arg(long, default_value = "none", value_name = "NAME|FILE")]
+    filter: String,
+    /// JSON lines or Arrow file of further columns, keyed by `id`; rules see them as column.NAME.
+    #[arg(long, value_name = "FILE")]
+    join: Option<PathBuf>,
     /// Size in bytes after which a new shard begins.
     #[arg(long, default_value_t = 500_000_000, value_name = "BYTES")]
     shard_bytes_max: u64,
@@ -43,13 +53,18 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if args.out.exists() {
         return Err(Error::Usage(format!("{} exists already; name a new directory", args.out.display())));
     }
-    let exported = export_jsonl(&Store::open(&args.store)?, &args.out, &columns, args.shard_bytes_max)?;
+    let rules = rules(&args.filter)?;
+    let join = args.join.as_deref().map(Join::read).transpose()?;
+    let options =
+        Options { columns: &columns, shard_bytes_max: args.shard_bytes_max, rules: &rules, join: join.as_ref() };
+    let exported = export_jsonl(&Store::open(&args.store)?, &args.out, &options)?;
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(exported)));
     }
     print(&format!(
-        "{} rows in {} shards under {}\n",
-        grouped(exported.rows),
+        "{} of {} rows in {} shards under {}\n",
+        grouped(exported.changes.kept),
+        grouped(exported.changes.candidates),
         exported.shards.len(),
         args.out.display()
     ))

@@ -2,7 +2,9 @@
 
 mod config;
 mod display;
+mod explain;
 mod export;
+mod filters;
 mod inspect;
 mod languages;
 mod licenses;
@@ -53,6 +55,10 @@ enum Command {
     Verify(verify::Args),
     /// Write the rows of a store for other programs.
     Export(export::Args),
+    /// List rulesets, show when their rules run, and try them.
+    Filters(filters::Args),
+    /// Show what every rule says of one commit of a repository.
+    Explain(explain::Args),
     /// Show every fact about one commit of a repository, with its evidence.
     Inspect(inspect::Args),
     /// List languages, or say which one a file is in.
@@ -93,6 +99,8 @@ enum Error {
     #[error(transparent)]
     Source(#[from] source::Error),
     #[error(transparent)]
+    Join(#[from] pipeline::join::Error),
+    #[error(transparent)]
     Filter(#[from] crate::filter::Error),
     #[error(transparent)]
     Tables(#[from] crate::classify::catalog::Error),
@@ -114,7 +122,7 @@ impl Error {
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
-            Error::Config { .. } | Error::Tables(_) | Error::Filter(_) => 4,
+            Error::Config { .. } | Error::Tables(_) | Error::Filter(_) | Error::Join(_) => 4,
             Error::Reported(code) => *code,
         }
     }
@@ -133,6 +141,9 @@ impl Error {
                     .into(),
             ),
             Error::Tables(_) => Some("languages/README.md in the source tree says what the tables are".into()),
+            Error::Join(_) => {
+                Some("JSON lines like {\"id\": \"…\", \"score\": 0.5}, or an .arrow file with a column id".into())
+            }
             Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
         }
     }
@@ -178,6 +189,8 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Filters(args) => filters::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Languages(args) => languages::run(&args),
         Command::Licenses(args) => licenses::run(&args),

@@ -5,7 +5,11 @@ use std::{fmt::Write as _, path::PathBuf};
 use anstyle::{AnsiColor, Style};
 
 use super::{Error, print, print_raw, printable};
-use crate::{pipeline::export::for_each, sample::Sample, store::Store};
+use crate::{
+    pipeline::export::{Row, for_each},
+    sample::Sample,
+    store::Store,
+};
 
 /// More of a subject is not printed.
 const SUBJECT_CHARS_MAX: usize = 200;
@@ -37,7 +41,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Error> {
     let store = Store::open(&args.store)?;
     let mut drawn: std::collections::BTreeMap<String, String> = Default::default();
-    for_each(&store, |sample| {
+    for_each(&store, |Row { sample, .. }| {
         let wanted = args.id.as_deref().is_none_or(|id| sample.id.starts_with(id))
             && args.lang.as_deref().is_none_or(|lang| sample.lang == lang)
             && args.repo.as_deref().is_none_or(|repo| sample.repos.split(',').any(|name| name == repo));

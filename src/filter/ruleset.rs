@@ -251,6 +251,16 @@ impl Rule {
         }
     }
 
+    /// Whether it looks at subject or message.
+    pub fn reads_texts(&self) -> bool {
+        match &self.action {
+            Action::Demand(check) => {
+                check.fields().iter().any(|f| matches!(f, Field::Subject | Field::Message | Field::MessageChomped))
+            }
+            Action::Rewrite(..) => true,
+        }
+    }
+
     /// The value that it sees, and what it demands.
     pub fn observe(&self, view: &dyn View, texts: &Texts) -> (String, String) {
         match &self.action {

@@ -44,6 +44,7 @@ impl ReadError {
 /// # Errors
 /// The object is missing or damaged. A panic of the decoder on hostile bytes counts as damage.
 pub fn read<'b>(objects: &Objects, id: ObjectId, kind: Kind, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
+    objects.count(kind);
     let found = catch_unwind(AssertUnwindSafe(|| objects.try_find(&id, buffer).map(|o| o.map(|o| o.kind))));
     match found {
         Ok(Ok(Some(found))) if found == kind => Ok(buffer),

@@ -5,7 +5,10 @@ use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use gix::{
@@ -36,6 +39,26 @@ const TAG_DEPTH_MAX: usize = 64;
 pub struct Objects {
     cache: gix::odb::Cache<gix::odb::store::Handle<Arc<Store>>>,
     trouble: Arc<OnceLock<String>>,
+    reads: Arc<Reads>,
+}
+
+/// How many objects were decoded.
+#[derive(Debug, Default)]
+struct Reads {
+    commits: AtomicU64,
+    trees: AtomicU64,
+    blobs: AtomicU64,
+}
+
+/// How many objects were decoded, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ObjectsRead {
+    /// Commits.
+    pub commits: u64,
+    /// Trees.
+    pub trees: u64,
+    /// Blobs, those of licences among them.
+    pub blobs: u64,
 }
 
 impl std::ops::Deref for Objects {
@@ -47,6 +70,17 @@ impl std::ops::Deref for Objects {
 }
 
 impl Objects {
+    /// Counts a decoded object.
+    pub(super) fn count(&self, kind: gix::objs::Kind) {
+        let counter = match kind {
+            gix::objs::Kind::Commit => &self.reads.commits,
+            gix::objs::Kind::Tree => &self.reads.trees,
+            gix::objs::Kind::Blob => &self.reads.blobs,
+            gix::objs::Kind::Tag => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Remembers an error of reading an object that comes from the machine and not from the repository's contents:
     /// [`Repository::check`] returns it.
     pub(super) fn note(&self, error: &gix::Error) {
@@ -73,6 +107,7 @@ pub struct Repository {
     hash: HashKind,
     shallow: HashSet<ObjectId>,
     trouble: Arc<OnceLock<String>>,
+    reads: Arc<Reads>,
 }
 
 /// Where mining starts.
@@ -114,8 +149,15 @@ impl Repository {
             Refs::for_linked_worktree(git_dir, common_dir.clone(), hash)
         };
         let shallow = shallow(&common_dir.join("shallow")).map_err(|e| open(format!("its shallow file: {e}")))?;
-        let trouble = Arc::default();
-        Ok(Repository { path: path.to_owned(), store: Arc::new(store), refs, hash, shallow, trouble })
+        let (trouble, reads) = (Arc::default(), Arc::default());
+        Ok(Repository { path: path.to_owned(), store: Arc::new(store), refs, hash, shallow, trouble, reads })
+    }
+
+    /// How many objects were decoded so far.
+    pub fn objects_read(&self) -> ObjectsRead {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Reads { commits, trees, blobs } = &*self.reads;
+        ObjectsRead { commits: of(commits), trees: of(trees), blobs: of(blobs) }
     }
 
     /// Whether what was read so far can be trusted.
@@ -164,7 +206,7 @@ impl Repository {
         // the repository while it is mined.
         let mut cache = gix::odb::Cache::from(self.store.to_handle_arc());
         cache.set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
-        Objects { cache, trouble: Arc::clone(&self.trouble) }
+        Objects { cache, trouble: Arc::clone(&self.trouble), reads: Arc::clone(&self.reads) }
     }
 
     /// The repository's hash function.

@@ -1,6 +1,7 @@
 //! Exports the rows of a store: one deterministic order, a directory of shards and a manifest, whatever the format.
 
 use std::{
+    borrow::Cow,
     cmp::Ordering,
     collections::{BTreeMap, BinaryHeap},
     fs::{self, File},
@@ -11,9 +12,12 @@ use std::{
 use arrow_schema::DataType;
 use serde_json::{Value, json};
 
+use super::{join::Join, trial};
 use crate::{
+    filter::Ruleset,
     sample::Sample,
     store::{self, Checkpoint, Store, io_error, rows::Rows, segment},
+    verdict::Counts,
 };
 
 /// CommitPack's ten columns, in its order.
@@ -99,6 +103,16 @@ impl Ord for Head {
     }
 }
 
+/// A row on its way out.
+pub struct Row<'a> {
+    /// The row.
+    pub sample: &'a Sample<'a>,
+    /// The newest batch of its repository.
+    pub checkpoint: &'a Checkpoint,
+    /// What the list says of the repository, and what was joined to the row.
+    pub columns: Cow<'a, BTreeMap<String, String>>,
+}
+
 /// Calls `each` with every visible row of `store`, sorted by repository name, path, commit time and ids. A row that
 /// several repositories have (forks) comes once, with the first, and `repos` names all of them.
 ///
@@ -106,7 +120,7 @@ impl Ord for Head {
 /// A segment is damaged, or what `each` returns.
 pub fn for_each(
     store: &Store,
-    each: impl FnMut(&Sample<'_>) -> Result<(), store::Error>,
+    each: impl FnMut(Row<'_>) -> Result<(), store::Error>,
 ) -> Result<Vec<Checkpoint>, store::Error> {
     let batches = store.batches()?;
     let before: Vec<_> = batches.iter().map(|(_, c)| (c.repository.identity.clone(), c.generation)).collect();
@@ -125,16 +139,18 @@ pub fn for_each(
 
 fn for_each_of(
     batches: Vec<(PathBuf, Checkpoint)>,
-    mut each: impl FnMut(&Sample<'_>) -> Result<(), store::Error>,
+    mut each: impl FnMut(Row<'_>) -> Result<(), store::Error>,
 ) -> Result<Vec<Checkpoint>, store::Error> {
     let shared = shared_rows(&batches)?;
-    let mut groups: BTreeMap<(&str, &str), Vec<PathBuf>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str), (Vec<PathBuf>, &Checkpoint)> = BTreeMap::new();
     for (directory, checkpoint) in &batches {
-        let group = groups.entry((&checkpoint.repository.name, &checkpoint.repository.identity)).or_default();
-        group.extend(checkpoint.segments.iter().map(|segment| directory.join(&segment.file)));
+        let names = (checkpoint.repository.name.as_str(), checkpoint.repository.identity.as_str());
+        let (paths, newest) = groups.entry(names).or_insert_with(|| (Vec::new(), checkpoint));
+        *newest = checkpoint;
+        paths.extend(checkpoint.segments.iter().map(|segment| directory.join(&segment.file)));
     }
     let mut done = std::collections::HashSet::new();
-    for ((name, _), paths) in groups {
+    for ((name, _), (paths, checkpoint)) in groups {
         let mut heap = BinaryHeap::new();
         let mut segments = Vec::new();
         for (segment, path) in paths.into_iter().enumerate() {
@@ -148,13 +164,15 @@ fn for_each_of(
             let rows = &mut segments[segment];
             let mut sample = rows.sample();
             sample.repos = name;
-            match shared.get(sample.id) {
-                None => each(&sample)?,
-                Some(repos) if done.insert(sample.id.to_owned()) => {
+            let first = match shared.get(sample.id) {
+                None => true,
+                Some(repos) => {
                     sample.repos = repos;
-                    each(&sample)?;
+                    done.insert(sample.id.to_owned())
                 }
-                Some(_) => {}
+            };
+            if first {
+                each(Row { sample: &sample, checkpoint, columns: Cow::Borrowed(&checkpoint.repository.columns) })?;
             }
             if rows.advance()? {
                 heap.push(Head { key: key(&rows.sample()), segment });
@@ -195,11 +213,23 @@ fn shared_rows(batches: &[(PathBuf, Checkpoint)]) -> Result<BTreeMap<String, Str
     Ok(owners.into_iter().map(|(id, names)| (id, names.into_iter().collect::<Vec<_>>().join(","))).collect())
 }
 
+/// What an export is to be.
+pub struct Options<'a> {
+    /// The fields of a row, in order.
+    pub columns: &'a [&'a str],
+    /// Size in bytes after which a shard ends.
+    pub shard_bytes_max: u64,
+    /// Rules that rows have to pass.
+    pub rules: &'a Ruleset,
+    /// Columns that rules can look at.
+    pub join: Option<&'a Join>,
+}
+
 /// What an export wrote.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Exported {
-    /// Rows in all shards.
-    pub rows: u64,
+    /// The account of the store's rows.
+    pub changes: Counts,
     /// Shard files, relative to the export.
     pub shards: Vec<String>,
 }
@@ -209,12 +239,7 @@ pub struct Exported {
 ///
 /// # Errors
 /// `out` exists, can't be written, or the store is damaged; `out` then does not exist.
-pub fn export_jsonl(
-    store: &Store,
-    out: &Path,
-    columns: &[&str],
-    shard_bytes_max: u64,
-) -> Result<Exported, store::Error> {
+pub fn export_jsonl(store: &Store, out: &Path, options: &Options<'_>) -> Result<Exported, store::Error> {
     if out.exists() {
         let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(store::Error::Io { path: out.to_owned(), source });
@@ -227,7 +252,7 @@ pub fn export_jsonl(
     let mark = temporary.join(UNFINISHED);
     let lock = File::create(&mark).map_err(io_error(&mark))?;
     let held = lock.try_lock();
-    let result = write_export(store, &temporary, columns, shard_bytes_max).and_then(|exported| {
+    let result = write_export(store, &temporary, options).and_then(|exported| {
         fs::remove_file(&mark).map_err(io_error(&mark))?;
         fs::rename(&temporary, out).map_err(io_error(out)).map(|()| exported)
     });
@@ -258,28 +283,36 @@ fn remove_remains(out: &Path) {
     }
 }
 
-fn write_export(
-    store: &Store,
-    directory: &Path,
-    columns: &[&str],
-    shard_bytes_max: u64,
-) -> Result<Exported, store::Error> {
+fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, store::Error> {
+    let Options { columns, shard_bytes_max, rules, join } = options;
     let data = directory.join("data");
     fs::create_dir_all(&data).map_err(io_error(&data))?;
     let mut shards: Vec<Value> = Vec::new();
     let mut shard = Shard::new(data.join("part-00000"))?;
-    let mut rows = 0;
-    let checkpoints = for_each(store, |sample| {
-        if shard.bytes >= shard_bytes_max {
+    let mut changes = Counts::default();
+    let checkpoints = for_each(store, |mut row| {
+        if let Some(values) = join.and_then(|join| join.find(row.sample.id)) {
+            row.columns.to_mut().extend(values);
+        }
+        let texts = match trial::judge_row(rules, &row) {
+            Ok(texts) => texts,
+            Err(dropped) => {
+                changes.drop_by(&dropped.rule);
+                return Ok(());
+            }
+        };
+        if shard.bytes >= *shard_bytes_max {
             let next = Shard::new(data.join(format!("part-{:05}", shards.len() + 1)))?;
             shards.push(std::mem::replace(&mut shard, next).finish()?);
         }
-        rows += 1;
-        shard.write(&line(sample, columns))
+        changes.keep();
+        let (subject, message) = (texts.last_subject(), texts.last_message());
+        shard.write(&line(&Sample { subject, message, ..row.sample.clone() }, columns))
     })?;
     shards.push(shard.finish()?);
     let count = shards.len();
-    let mut exported = Exported { rows, shards: Vec::new() };
+    let rows = changes.kept;
+    let mut exported = Exported { changes, shards: Vec::new() };
     for (number, shard) in shards.iter_mut().enumerate() {
         let name = format!("data/train-{number:05}-of-{count:05}.jsonl");
         let from = data.join(format!("part-{number:05}"));
@@ -291,7 +324,7 @@ fn write_export(
         .iter()
         .map(|c| json!({"repository": c.repository.name, "identity": c.repository.identity, "tips": c.tips, "hidden": c.hidden, "recipe": c.recipe, "rows": c.funnel.changes.kept}))
         .collect();
-    let manifest = json!({"gitlode_export": 1, "format": "jsonl", "columns": columns, "rows": rows, "shards": shards, "inputs": inputs});
+    let manifest = json!({"gitlode_export": 1, "format": "jsonl", "columns": columns, "rows": rows, "filter": rules.id, "filter_digest": rules.digest(), "dropped": exported.changes.dropped, "shards": shards, "inputs": inputs});
     store::write_json(&directory.join("manifest.json"), &manifest)?;
     let card = directory.join("README.md");
     fs::write(&card, features_card(columns)).map_err(io_error(&card))?;

@@ -86,6 +86,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Adds to `counts` the compared commits: those of `kept` have a row.
+    pub fn count_commits(&self, kept: &HashSet<u32>, counts: &mut Counts) {
+        for number in 0..u32::try_from(self.commits.len()).unwrap_or(u32::MAX) {
+            if kept.contains(&number) {
+                counts.keep();
+            } else if !self.commits_decided.contains(&number) {
+                counts.skip(Skip::NoChangeKept);
+            }
+        }
+    }
+
     /// Number of blocks.
     pub fn blocks(&self) -> u64 {
         self.candidates.len().div_ceil(CHANGES_PER_BLOCK) as u64

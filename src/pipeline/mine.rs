@@ -17,7 +17,12 @@ use super::{
     recipe::{Recipe, Settings},
 };
 use crate::{
-    git::{self, repository::Repository, walk},
+    filter::LicenseScope,
+    git::{
+        self,
+        repository::{ObjectsRead, Repository},
+        walk,
+    },
     sample::SCHEMA_VERSION,
     store::{
         self, Checkpoint, LedgerManifest, RepositoryId, SegmentManifest, Store, batch_stem, ledger::LedgerWriter,
@@ -116,6 +121,8 @@ pub struct Report {
     pub segments: usize,
     /// How many of them an interrupted run had left.
     pub segments_resumed: usize,
+    /// Objects that were decoded for it.
+    pub objects_read: ObjectsRead,
     /// The account of what was mined now.
     pub funnel: Funnel,
 }
@@ -136,7 +143,14 @@ pub fn mine_repository(
     progress(Progress::Walking);
     let repository = Repository::open(path)?;
     let tips = repository.tips(&recipe.revision)?;
-    let Some(work) = Work::find(store, id, recipe, &tips, options, &repository, interrupt)? else {
+    let license = match tips[..] {
+        [tip] => license::of_repository(&repository, tip).map(|found| found.expression),
+        _ => None,
+    };
+    // Rules that look at the repository's licence judge all of its history by it.
+    let judged_by =
+        (rules.license_scope == LicenseScope::Repository && !rules.is_empty()).then_some(license.as_deref());
+    let Some(work) = Work::find(store, id, recipe, &tips, judged_by, options, &repository, interrupt)? else {
         if let Some(store) = store.filter(|_| !options.dry_run) {
             // A run that was killed right behind its checkpoint left the rows that this replaced.
             store::sweep(&store.directory(&id.identity), &[])?;
@@ -145,9 +159,7 @@ pub fn mine_repository(
     };
     let Work { mut batch, walked } = work;
     let on_compare = |done, total| progress(Progress::Comparing { done, total });
-    if let [tip] = tips[..] {
-        batch.license = license::of_repository(&repository, tip).map(|found| found.expression);
-    }
+    batch.license = license;
     // Rules see what the list says last where nothing else is known.
     let declared = || recipe.license.as_deref().map(crate::classify::license::declared);
     let repository_license = batch.license.clone().or_else(declared);
@@ -182,7 +194,7 @@ pub fn mine_repository(
         Ok::<_, Error>(())
     })?;
     writing.seal()?;
-    batch.complete(&plan, id, &tips, recipe)
+    batch.complete(&plan, id, &tips, recipe, repository.objects_read())
 }
 
 fn has_lost_objects(counts: &Counts) -> bool {
@@ -197,11 +209,13 @@ struct Work {
 
 impl Work {
     /// `None` when the store is up to date.
+    #[allow(clippy::too_many_arguments)]
     fn find(
         store: Option<&Store>,
         id: &RepositoryId,
         recipe: &Recipe,
         tips: &[ObjectId],
+        judged_by: Option<Option<&str>>,
         options: &Options,
         repository: &Repository,
         interrupt: &AtomicBool,
@@ -224,7 +238,9 @@ impl Work {
             let older = Recipe::read(&last.recipe);
             // A clone that was deepened shows what commits change that could not be compared before.
             let same_edge = last.shallow == batch.shallow;
-            let same = older.as_ref().is_ok_and(|older| older == recipe) && same_edge && !options.replace;
+            let same_license = judged_by.is_none_or(|license| license == last.license.as_deref());
+            let same =
+                older.as_ref().is_ok_and(|older| older == recipe) && same_edge && same_license && !options.replace;
             if same && last.tips == hex(tips) && last.repository == *id {
                 return Ok(None);
             }
@@ -356,15 +372,16 @@ impl Batch {
         Ok(())
     }
 
-    fn complete(self, plan: &Plan, id: &RepositoryId, tips: &[ObjectId], recipe: &Recipe) -> Result<Report, Error> {
+    fn complete(
+        self,
+        plan: &Plan,
+        id: &RepositoryId,
+        tips: &[ObjectId],
+        recipe: &Recipe,
+        objects_read: ObjectsRead,
+    ) -> Result<Report, Error> {
         let mut funnel = Funnel { commits: plan.commits_skipped.clone(), changes: plan.early.clone() };
-        for number in 0..u32::try_from(plan.commits.len()).unwrap_or(u32::MAX) {
-            if self.commits.contains(&number) {
-                funnel.commits.keep();
-            } else if !plan.commits_decided.contains(&number) {
-                funnel.commits.skip(Skip::NoChangeKept);
-            }
-        }
+        plan.count_commits(&self.commits, &mut funnel.commits);
         funnel.changes.add(&self.unwritten);
         for segment in &self.segments {
             funnel.changes.add(&segment.changes);
@@ -377,6 +394,7 @@ impl Batch {
             bytes: self.segments.iter().map(|segment| segment.bytes).sum(),
             segments: self.segments.len(),
             segments_resumed: self.resumed,
+            objects_read,
             funnel: funnel.clone(),
         };
         let Some(directory) = &self.directory else { return Ok(report) };

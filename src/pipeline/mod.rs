@@ -3,8 +3,10 @@
 pub mod candidate;
 pub mod export;
 pub mod extract;
+pub mod join;
 pub mod license;
 pub mod mine;
 mod ordered;
 pub mod recipe;
 pub mod run;
+pub mod trial;

@@ -1,0 +1,302 @@
+//! Rulesets at work: against the published rules, against each other, and in every way in which they can be asked.
+
+#[path = "support/reference.rs"]
+mod reference;
+mod support;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use gitlode::{
+    filter::{Layer, load},
+    pipeline::{
+        candidate::{Origin, RowView, tokens},
+        export::for_each,
+        recipe::Recipe,
+        trial,
+    },
+    sample::ChangeKind,
+    store::{Store, ledger},
+};
+use reference::Candidate;
+use serde_json::Value;
+use support::Lab;
+
+const MESSAGES: &str = include_str!("../fixtures/messages.sh");
+const PRESETS: [&str; 6] =
+    ["commitpack", "commitpack-strict", "commitpackft", "commitpackft-multilingual", "instruct", "none"];
+
+/// The verdicts that were compared, and how many rows each preset keeps.
+#[derive(Debug, Default, PartialEq)]
+struct Compared {
+    rows: usize,
+    kept: BTreeMap<&'static str, usize>,
+}
+
+/// Compares the verdicts of the CommitPack presets over all rows of a store, which was mined without rules, with those
+/// of the reference. CommitPackFT is compared with its rule of tokens and without.
+fn compare(store: &Path) -> Compared {
+    let store = Store::open(store).expect("a store");
+    let [pack, strict, ft] =
+        ["commitpack", "commitpack-strict", "commitpackft"].map(|name| load(name).expect("a preset"));
+    let mut compared = Compared::default();
+    for_each(&store, |row| {
+        let sample = row.sample;
+        let expression = row.checkpoint.license.clone().unwrap_or_default();
+        // The reference takes one name; of a choice it gets the first one that it takes.
+        let names = expression.split(" OR ").map(|name| name.trim_matches(['(', ')']).to_lowercase());
+        let names: Vec<String> = names.map(|n| n.replace("-only", "").replace("-or-later", "")).collect();
+        let taken =
+            names.iter().find(|name| ["mit", "apache-2.0", "bsd-3-clause", "unlicense"].contains(&name.as_str()));
+        let candidate = Candidate {
+            commit: sample.commit.into(),
+            message: sample.message.into(),
+            old_file: sample.old_file.map(Into::into),
+            new_file: sample.new_file.map(Into::into),
+            old_contents: sample.old_contents.unwrap_or("").into(),
+            new_contents: sample.new_contents.unwrap_or("").into(),
+            files_modified: sample.files_modified.expect("a count").into(),
+            files_changed: sample.files_changed.into(),
+            lang: sample.lang.into(),
+            repository_license: taken.or(names.first()).cloned(),
+        };
+        let judge = |rules| trial::judge_row(rules, &row);
+        let context = || format!("{} {:?} {}", sample.commit, sample.new_file, sample.subject);
+        let in_pack = reference::commitpack(&candidate);
+        assert_eq!(judge(&pack).is_ok(), in_pack.is_ok(), "{in_pack:?} {:?} {}", judge(&pack).err(), context());
+        assert_eq!(judge(&strict).is_ok(), reference::commitpack_strict(&candidate).is_ok(), "{}", context());
+        let count = tokens(&candidate.old_contents, &candidate.new_contents);
+        let thin = |commit: &str| {
+            // As documented: the first 8 bytes of the hash of the id and a zero byte, modulo 1000.
+            let hash = blake3::hash(format!("{commit}\0").as_bytes());
+            u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("8 bytes")) % 1000 < 100
+        };
+        let origin =
+            Origin { license: row.checkpoint.license.as_deref(), scope: ft.license_scope, ..Origin::default() };
+        let view = RowView::new(&origin, sample);
+        let texts = ft.texts(sample.subject, sample.message);
+        for counted in [Some(count), None] {
+            let expected = in_pack.and_then(|()| reference::commitpackft(&candidate, counted, &thin));
+            let objects = ft
+                .rules()
+                .iter()
+                .find(|rule| (counted.is_some() || rule.id != "tokens") && rule.objects(&view, &texts));
+            let ours = objects.map_or(Ok(texts.last_subject()), |rule| Err(rule.id.as_str()));
+            assert_eq!(ours.is_ok(), expected.is_ok(), "{ours:?} {expected:?} {}", context());
+            if let (Ok(ours), Ok(expected)) = (ours, &expected) {
+                assert_eq!(ours, expected, "{}", context());
+            }
+            let name = if counted.is_some() { "commitpackft" } else { "commitpackft without tokens" };
+            *compared.kept.entry(name).or_default() += usize::from(expected.is_ok());
+        }
+        compared.rows += 1;
+        *compared.kept.entry("commitpack").or_default() += usize::from(in_pack.is_ok());
+        Ok(())
+    })
+    .expect("the store can be read");
+    compared
+}
+
+#[test]
+fn verdicts_equal_those_of_the_published_rules() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", MESSAGES);
+    lab.mine("r", "store", &["--kinds", "modified,added,deleted"]);
+    let compared = compare(&lab.path("store"));
+    assert!(
+        compared.rows >= 50 && compared.kept["commitpack"] > 20 && compared.kept["commitpackft"] > 0,
+        "{compared:?}"
+    );
+    // Stores of real repositories, mined with --filter none, can be compared as well.
+    for store in std::env::var("GITLODE_STORES").unwrap_or_default().split(':').filter(|path| !path.is_empty()) {
+        println!("{store}: {:?}", compare(Path::new(store)));
+    }
+}
+
+#[test]
+fn planned_and_written_order_keep_the_same() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", MESSAGES);
+    lab.mine("r", "store", &["--kinds", "modified,added,deleted"]);
+    let store = Store::open(&lab.path("store")).expect("a store");
+    for name in PRESETS {
+        let rules = load(name).expect("a preset");
+        let (mut kept, mut dropped) = (0, 0);
+        for_each(&store, |row| {
+            let origin =
+                Origin { license: row.checkpoint.license.as_deref(), scope: rules.license_scope, ..Origin::default() };
+            let view = RowView::new(&origin, row.sample);
+            let texts = rules.texts(row.sample.subject, row.sample.message);
+            let planned = Layer::ALL.iter().find_map(|layer| rules.judge(*layer, &view, &texts)).is_some();
+            assert_eq!(planned, rules.judge_unplanned(&view, &texts).is_some(), "{name}: {}", row.sample.subject);
+            *(if planned { &mut dropped } else { &mut kept }) += 1;
+            Ok(())
+        })
+        .expect("the store can be read");
+        assert!(kept > 0 && (dropped > 0) == (name != "none"), "{name}: {kept} kept, {dropped} dropped");
+    }
+}
+
+#[test]
+fn filtering_a_store_equals_mining_with_the_filter() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", MESSAGES);
+    lab.mine("r", "wide", &["--kinds", "modified,added,deleted"]);
+    for name in PRESETS {
+        let store = format!("narrow-{name}");
+        let funnel = lab.mine("r", &store, &["--kinds", "modified,added,deleted", "--filter", name]);
+        let narrow = lab.export(&store);
+        let out = format!("out-{name}");
+        let summary: Value =
+            serde_json::from_str(&lab.ok(&["export", "wide", &out, "--filter", name, "--json"])).expect("JSON");
+        let wide = fs::read(lab.path(&out).join("data/train-00000-of-00001.jsonl")).expect("a shard");
+        assert!(narrow == wide, "{name}");
+        assert_eq!(summary["changes"]["kept"], funnel["changes"]["kept"], "{name}");
+        assert!(name == "none" || !narrow.is_empty(), "{name}");
+        lab.ok(&["verify", &store]);
+    }
+}
+
+#[test]
+fn the_ledger_has_every_drop_and_explain_agrees() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", MESSAGES);
+    for name in ["commitpackft", "instruct"] {
+        let funnel = lab.mine("r", name, &["--filter", name, "--kinds", "modified,added", "--segment-bytes-max", "1"]);
+        let rules = load(name).expect("a preset");
+        let recipe = Recipe { kinds: vec![ChangeKind::Modified, ChangeKind::Added], ..Recipe::default() };
+        let directory =
+            fs::read_dir(lab.path(name).join("repositories")).expect("a store").next().expect("one").expect("one");
+        let mut counts: BTreeMap<(bool, String), u64> = BTreeMap::new();
+        let mut explained = BTreeMap::new();
+        for entry in fs::read_dir(directory.path()).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if !path.to_string_lossy().ends_with(".ledger.arrow") {
+                continue;
+            }
+            for drop in ledger::read(&path).expect("a ledger") {
+                *counts.entry((drop.id.is_some(), drop.rule.clone())).or_default() += 1;
+                let explained = explained.entry(drop.commit.clone()).or_insert_with(|| {
+                    trial::explain(&repository, &drop.commit, &rules, &recipe).expect("it is a commit")
+                });
+                let file = |path: &str| explained.files.iter().find(|file| file.path == path).expect("a file");
+                let file = match &drop.new_file {
+                    Some(path) => file(path),
+                    None => explained.files.first().expect("a file"),
+                };
+                let rule = file.rules.iter().find(|rule| rule.drops == Some(true)).expect("a rule objects");
+                assert_eq!(file.verdict, format!("dropped by {}", drop.rule), "{drop:?}");
+                let ours = (&drop.rule, drop.layer, &drop.value, &drop.bound);
+                assert_eq!(ours, (&rule.rule, rule.layer, &rule.value, &rule.bound), "{drop:?}");
+            }
+        }
+        for (unit, is_change) in [("commits", false), ("changes", true)] {
+            let dropped = funnel[unit]["dropped"].as_object().expect("counts");
+            let expected: BTreeMap<_, _> =
+                dropped.iter().map(|(rule, n)| ((is_change, rule.clone()), n.as_u64().expect("a number"))).collect();
+            let found: BTreeMap<_, _> = counts.iter().filter(|((change, _), _)| *change == is_change).collect();
+            assert_eq!(found, expected.iter().collect(), "{name} {unit}");
+            assert!(!expected.is_empty(), "{name} {unit}");
+        }
+        lab.ok(&["verify", name]);
+        let without = format!("{name}-without");
+        let same = lab.mine("r", &without, &["--filter", name, "--kinds", "modified,added", "--no-ledger"]);
+        assert_eq!(same, funnel, "{name}");
+        lab.ok(&["verify", &without]);
+    }
+}
+
+#[test]
+fn rules_save_the_objects_that_they_do_not_need() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", MESSAGES);
+    let rule =
+        |text: &str| format!("id = \"x\"\nwhy = \"A test.\"\n\n[[rule]]\nid = \"r\"\nwhy = \"A test.\"\n{text}\n");
+    fs::write(lab.path("message.toml"), rule("field = \"message\"\nequals = \"no such message\""))
+        .expect("it is written");
+    fs::write(lab.path("path.toml"), rule("field = \"path\"\nglob = \"no/such/path\"")).expect("it is written");
+    let read = |filter: &str| {
+        let args = ["mine", "r", "--dry-run", "--json", "--filter", filter];
+        let summary: Value = serde_json::from_str(&lab.ok(&args)).expect("JSON");
+        let report = &summary["repositories"][0]["report"];
+        assert_eq!(report["funnel"]["changes"]["kept"], if filter == "none" { 40 } else { 0 });
+        let of = |kind: &str| report["objects_read"][kind].as_u64().expect("a number");
+        (of("trees"), of("blobs"))
+    };
+    // The tip's tree and its licence are read to know the repository's licence.
+    let (none, message, path) = (read("none"), read("message.toml"), read("path.toml"));
+    assert_eq!(message, (1, 1), "a commit that its message drops has its tree left alone");
+    assert_eq!(path.1, 1, "a change that its path drops has its blobs left alone");
+    assert!(path.0 > 40 && none.0 == path.0 && none.1 > 40, "{none:?} {path:?}");
+}
+
+#[test]
+fn filters_can_be_listed_checked_planned_and_tried() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", MESSAGES);
+    lab.mine("r", "store", &[]);
+    for name in PRESETS {
+        assert!(lab.ok(&["filters"]).contains(name));
+        assert!(lab.ok(&["filters", "check", name]).contains(" 0 of them fail"));
+        let planned: Value = serde_json::from_str(&lab.ok(&["filters", "plan", name, "--json"])).expect("JSON");
+        let layers: Vec<&str> =
+            planned.as_array().expect("a list").iter().filter_map(|rule| rule["layer"].as_str()).collect();
+        let order = ["commit", "tree", "header", "blob"];
+        assert!(layers.is_sorted_by_key(|layer| order.iter().position(|known| known == layer)), "{layers:?}");
+        let of = |on: &str| -> Value {
+            serde_json::from_str(&lab.ok(&["filters", "try", name, on, "--json"])).expect("JSON")
+        };
+        let (store, repository) = (of("store"), of("r"));
+        assert_eq!(store["funnel"]["changes"]["kept"], repository["funnel"]["changes"]["kept"], "{name}");
+        assert_eq!(store["kept"], repository["kept"], "{name}");
+    }
+    assert!(lab.ok(&["filters", "plan", "instruct"]).contains("rewrite message-trailers"));
+    assert!(lab.ok(&["filters", "fields"]).contains("files_modified"));
+    fs::write(lab.path("f.toml"), "id = \"f\"\nwhy = \"w\"\n[[rule]]\nid = \"r\"\nwhy = \"w\"\nfield = \"subject\"\nequals = \"a\"\ndrop = [\"a\"]\n")
+        .expect("it is written");
+    let failed = lab.gitlode(&["filters", "check", "./f.toml"]);
+    assert_eq!(failed.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("f.toml:3: rule r: keeps what it must drop"));
+    let unknown = lab.gitlode(&["mine", "r", "--dry-run", "--filter", "nothing"]);
+    assert_eq!(unknown.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("there is no ruleset nothing: there are commitpack"));
+}
+
+#[test]
+fn changed_rules_make_a_repository_due_and_columns_reach_rules() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", MESSAGES);
+    let rules = |min: u32| {
+        let text = format!(
+            "id = \"stars\"\nwhy = \"w\"\n[[rule]]\nid = \"r\"\nwhy = \"w\"\nfield = \"column.stars\"\nvalue = {{ min = {min} }}\n"
+        );
+        fs::write(lab.path("stars.toml"), text).expect("it is written");
+    };
+    fs::write(lab.path("list.csv"), "path,stars\nr,50\n").expect("it is written");
+    let kept = || lab.mine("@list.csv", "store", &["--filter", "stars.toml"])["changes"]["kept"].clone();
+    rules(10);
+    assert_eq!(kept(), 40);
+    assert_eq!(kept(), 0, "nothing new");
+    rules(60);
+    assert_eq!((kept(), lab.rows("store").len()), (Value::from(0), 0), "the rules changed, so it was mined again");
+    rules(50);
+    assert_eq!((kept(), lab.rows("store").len()), (Value::from(40), 40));
+    // Columns that were joined.
+    let rows = lab.rows("store");
+    let scores: Vec<String> = rows
+        .iter()
+        .enumerate()
+        .map(|(at, row)| serde_json::json!({"id": row["id"], "score": at as f64 / 10.0}).to_string())
+        .collect();
+    fs::write(lab.path("scores.jsonl"), scores.join("\n")).expect("it is written");
+    fs::write(
+        lab.path("score.toml"),
+        "id = \"score\"\nwhy = \"w\"\n[[rule]]\nid = \"r\"\nwhy = \"w\"\nfield = \"column.score\"\nvalue = { min = 3.0 }\n",
+    )
+    .expect("it is written");
+    let joined = lab.ok(&["export", "store", "joined", "--filter", "score.toml", "--join", "scores.jsonl"]);
+    assert!(joined.starts_with("10 of 40 rows"), "{joined}");
+    fs::write(lab.path("bad.jsonl"), "{\"score\": 1}\n").expect("it is written");
+    let bad = lab.gitlode(&["export", "store", "bad", "--join", "bad.jsonl"]);
+    assert_eq!(bad.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&bad.stderr).contains("line 1: there is no \"id\""));
+}
