@@ -35,7 +35,8 @@ fn highest() -> f64 {
 }
 
 impl Range {
-    fn has(&self, number: f64) -> bool {
+    /// Whether `number` is in it.
+    pub fn has(&self, number: f64) -> bool {
         self.min <= number && number <= self.max
     }
 
@@ -261,6 +262,7 @@ impl Check {
     /// Whether the candidate is as demanded.
     pub fn holds(&self, at: &At<'_>) -> bool {
         match self {
+            Check::Field { field: Field::Tokens, test: Test::Number(range), .. } => at.view.has_tokens_in(range),
             Check::Field { field, lower, test, missing } => match at.value(field) {
                 Value::Missing => match test {
                     Test::Present(wanted) => !wanted,
@@ -285,7 +287,8 @@ impl Check {
             }
             Check::WhitespaceOnly(wanted) => {
                 let (old, new) = (at.text(&Field::OldContents), at.text(&Field::NewContents));
-                *wanted == (old != new && letters(&old).eq(letters(&new)))
+                let (old, new) = without_common_ends(&old, &new);
+                *wanted == (old != new && letters(old).eq(letters(new)))
             }
             Check::EditDistance(range) => {
                 let (old, new) = (at.text(&Field::OldContents), at.text(&Field::NewContents));
@@ -490,6 +493,23 @@ impl fmt::Display for Test {
     }
 }
 
+/// What is left of two texts without what they have in common at both ends.
+fn without_common_ends<'t>(old: &'t str, new: &'t str) -> (&'t str, &'t str) {
+    const BLOCK: usize = 64;
+    let (a, b) = (old.as_bytes(), new.as_bytes());
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
+    let more = a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count();
+    let prefix = old.floor_char_boundary(blocks + more).min(new.floor_char_boundary(blocks + more));
+    let (old, new) = (&old[prefix..], &new[prefix..]);
+    let (a, b) = (old.as_bytes(), new.as_bytes());
+    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
+    let (a, b) = (&a[..a.len() - blocks], &b[..b.len() - blocks]);
+    let more = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
+    let of = |text: &str| text.ceil_char_boundary(text.len() - blocks - more);
+    // The ends are equal, so a boundary in one is a boundary in the other.
+    (&old[..of(old)], &new[..of(new)])
+}
+
 fn letters(text: &str) -> impl Iterator<Item = char> {
     text.chars().filter(|c| !c.is_whitespace())
 }
@@ -536,11 +556,11 @@ fn bound(range: &Range) -> usize {
 /// Levenshtein's distance in characters, counted up to `max`: beyond it, `max` comes back. Takes time in the order of
 /// the length times `max`, behind what both have in common at the ends.
 pub fn edit_distance(old: &str, new: &str, max: usize) -> usize {
+    let (old, new) = without_common_ends(old, new);
+    if old.len().max(new.len()) / 4 >= max && old.is_empty() != new.is_empty() {
+        return max;
+    }
     let (old, new): (Vec<char>, Vec<char>) = (old.chars().collect(), new.chars().collect());
-    let prefix = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let (old, new) = (&old[prefix..], &new[prefix..]);
-    let suffix = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
-    let (old, new) = (&old[..old.len() - suffix], &new[..new.len() - suffix]);
     if old.len().abs_diff(new.len()) >= max {
         return max;
     }
@@ -581,6 +601,22 @@ mod tests {
                 assert_eq!(edit_distance(old, new, max), distance.min(max), "{old} {new} {max}");
                 assert_eq!(edit_distance(new, old, max), distance.min(max), "{new} {old} {max}");
             }
+        }
+    }
+
+    #[test]
+    fn common_ends_are_cut_between_letters() {
+        let long = "x".repeat(200);
+        for (old, new, rest) in [
+            ("", "", ("", "")),
+            ("abc", "abc", ("", "")),
+            ("abc", "axc", ("b", "x")),
+            ("é", "è", ("é", "è")),
+            ("aéb", "aèb", ("é", "è")),
+            ("aa", "aaa", ("", "a")),
+            (&format!("{long}1{long}"), &format!("{long}{long}"), ("1", "")),
+        ] {
+            assert_eq!(without_common_ends(old, new), rest, "{old} {new}");
         }
     }
 

@@ -164,6 +164,11 @@ pub trait View {
     /// The value of `field`; for subject and message the original ones, before any rewrite.
     fn value(&self, field: &Field) -> Value<'_>;
 
+    /// Whether the number of tokens is in `range`; a view that counts them can stop as soon as it knows.
+    fn has_tokens_in(&self, range: &Range) -> bool {
+        matches!(self.value(&Field::Tokens), Value::Number(tokens) if range.has(tokens))
+    }
+
     /// Whether the licence policy of this name takes the candidate's licence.
     fn policy_takes(&self, policy: &str) -> bool;
 }

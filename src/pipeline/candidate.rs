@@ -11,7 +11,7 @@ use crate::{
         message,
         natural::{self, Judge, NaturalLanguages},
     },
-    filter::{Field, LicenseScope, Value, View, extension, stem},
+    filter::{Field, LicenseScope, Range, Value, View, extension, stem},
     git::diff::Unified,
     sample::{ChangeKind, Sample},
 };
@@ -187,6 +187,10 @@ impl View for BlobView<'_> {
         }
     }
 
+    fn has_tokens_in(&self, range: &Range) -> bool {
+        has_tokens_in(self.old.unwrap_or(""), self.new.unwrap_or(""), range)
+    }
+
     fn policy_takes(&self, policy: &str) -> bool {
         if self.header.tree.commit.origin.scope == LicenseScope::Repository {
             return self.header.policy_takes(policy);
@@ -197,25 +201,61 @@ impl View for BlobView<'_> {
     }
 }
 
-/// An estimate of the tokens that old contents, `<|endoftext|>` and new contents have: every run of letters or digits
-/// counts one for each five characters begun, every other character but a blank counts one, and so does every line.
+/// An estimate of the tokens that old contents, `<|endoftext|>` and new contents have: every run of ASCII letters or
+/// digits counts one for each five begun, every other character but a blank counts one, and so does every line.
 pub fn tokens(old: &str, new: &str) -> usize {
-    let count = |text: &str| {
-        let (mut tokens, mut run) = (0, 0usize);
-        for c in text.chars() {
-            if c.is_alphanumeric() {
-                // Letters beyond ASCII are a token of their own in nearly all vocabularies.
-                tokens += usize::from(!c.is_ascii() || run.is_multiple_of(5));
-                run += 1;
-            } else {
-                run = 0;
-                tokens += usize::from(c == '\n' || !c.is_whitespace());
+    tokens_up_to(old, new, usize::MAX)
+}
+
+/// As [`tokens`], but counts no further than a little over `enough`.
+fn tokens_up_to(old: &str, new: &str, enough: usize) -> usize {
+    const BLOCK: usize = 1000;
+    let mut all = 1;
+    for text in [old, new] {
+        let mut run = 0u8;
+        for block in text.as_bytes().chunks(BLOCK) {
+            let mut tokens = 0u32;
+            for byte in block {
+                let (token, in_run) = CLASSES[usize::from(*byte)];
+                // A token of its own, or the first of five letters.
+                tokens += u32::from(token | (in_run & u8::from(run == 0)));
+                run = if run == 4 { 0 } else { run + 1 } * in_run;
+            }
+            all += tokens as usize;
+            if all > enough {
+                return all;
             }
         }
-        tokens
-    };
-    count(old) + 1 + count(new)
+    }
+    all
 }
+
+fn has_tokens_in(old: &str, new: &str, range: &Range) -> bool {
+    // There are never more tokens than bytes and the mark between them.
+    let short = range.max >= (old.len() + new.len() + 1) as f64;
+    let enough = if short { range.min } else { range.max };
+    let enough = if enough.is_finite() { enough.max(0.0) as usize } else { usize::MAX };
+    let tokens = tokens_up_to(old, new, enough) as f64;
+    if short { tokens >= range.min } else { range.has(tokens) }
+}
+
+/// Of every byte, whether it is a token by itself, and whether it belongs to a run of letters and digits.
+const CLASSES: [(u8, u8); 256] = {
+    let mut classes = [(0, 0); 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        classes[at] = if byte.is_ascii_alphanumeric() {
+            (0, 1)
+        } else {
+            // Letters beyond ASCII are a token of their own in nearly all vocabularies; their first byte counts.
+            let silent = (byte.is_ascii_whitespace() && byte != b'\n') || (byte >= 0x80 && byte < 0xc0);
+            (!silent as u8, 0)
+        };
+        at += 1;
+    }
+    classes
+};
 
 /// A row of a store.
 pub struct RowView<'a> {
@@ -303,5 +343,16 @@ mod tests {
         assert_eq!(tokens("", ""), 1);
         assert_eq!(tokens("fn main() {}\n", ""), 1 + 1 + 1 + 4 + 1);
         assert_eq!(tokens("abcdefghij", "é"), 2 + 1 + 1);
+        // Stopping early decides the same.
+        let text = "let value = 12345678; // é\n".repeat(200);
+        for length in [0, 1, 26, 999, 1000, 1001, 5000] {
+            let text = &text[..text.floor_char_boundary(length)];
+            for range in
+                [(0.0, 10.0), (50.0, 768.0), (3.0, f64::INFINITY), (f64::NEG_INFINITY, 1400.0), (1500.0, 1501.0)]
+            {
+                let range = Range { min: range.0, max: range.1 };
+                assert_eq!(has_tokens_in(text, text, &range), range.has(tokens(text, text) as f64), "{length} {range}");
+            }
+        }
     }
 }
