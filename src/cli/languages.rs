@@ -5,7 +5,10 @@ use std::{fs, path::PathBuf};
 use serde_json::json;
 
 use super::{Error, print, stats::new_table};
-use crate::classify::language::{Languages, commitpack::CommitPackLanguages, linguist::Linguist};
+use crate::classify::{
+    language::{Languages, commitpack::CommitPackLanguages, linguist::Linguist},
+    natural::{Judge, NaturalLanguages},
+};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,13 +29,34 @@ enum LanguagesCommand {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
+    /// Say which human language messages are in: JSON lines for messages on standard input, each ended by a NUL.
+    Message {
+        /// Who judges: fast, or lingua in a program that was built with it.
+        #[arg(long, default_value = "fast", value_name = "JUDGE", value_parser = super::mine::judge)]
+        judge: Judge,
+    },
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
     match &args.command {
         None | Some(LanguagesCommand::List) => list(args.json),
+        Some(LanguagesCommand::Message { judge }) => messages(*judge),
         Some(LanguagesCommand::Detect { paths }) => paths.iter().try_for_each(|path| detect(path, args.json)),
     }
+}
+
+fn messages(judge: Judge) -> Result<(), Error> {
+    let name = || "standard input".into();
+    let text = std::io::read_to_string(std::io::stdin()).map_err(|source| Error::Io { path: name(), source })?;
+    for message in text.split_terminator('\0') {
+        let label = NaturalLanguages::in_use().label(message, judge);
+        let line = label.map_or(
+            json!({"language": null}),
+            |label| json!({"language": label.language, "script": label.script, "confidence": label.confidence}),
+        );
+        print(&format!("{line}\n"))?;
+    }
+    Ok(())
 }
 
 fn list(json: bool) -> Result<(), Error> {

@@ -157,7 +157,7 @@ pub struct Args {
     verbose: bool,
 }
 
-fn judge(text: &str) -> Result<Judge, String> {
+pub(super) fn judge(text: &str) -> Result<Judge, String> {
     let judge = <Judge as clap::ValueEnum>::from_str(text, false).map_err(|_| "there are fast and lingua")?;
     if judge == Judge::Lingua && !cfg!(feature = "lingua") {
         return Err(
