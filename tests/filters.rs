@@ -4,7 +4,7 @@
 mod reference;
 mod support;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
 
 use gitlode::{
     filter::{Layer, load},
@@ -39,7 +39,7 @@ fn compare(store: &Path) -> Compared {
     let [pack, strict, ft] =
         ["commitpack", "commitpack-strict", "commitpackft"].map(|name| load(name).expect("a preset"));
     let mut compared = Compared::default();
-    for_each(&store, |row| {
+    for_each(&store, &AtomicBool::new(false), |row| {
         let sample = row.sample;
         let expression = row.checkpoint.license.clone().unwrap_or_default();
         // The reference takes one name; of a choice it gets the first one that it takes.
@@ -107,7 +107,7 @@ fn verdicts_equal_those_of_the_published_rules() {
         "{compared:?}"
     );
     // Stores of real repositories, mined with --filter none, can be compared as well.
-    for store in std::env::var("GITLODE_STORES").unwrap_or_default().split(':').filter(|path| !path.is_empty()) {
+    for store in std::env::var("VERDICT_STORES").unwrap_or_default().split(':').filter(|path| !path.is_empty()) {
         println!("{store}: {:?}", compare(Path::new(store)));
     }
 }
@@ -121,7 +121,7 @@ fn planned_and_written_order_keep_the_same() {
     for name in PRESETS {
         let rules = load(name).expect("a preset");
         let (mut kept, mut dropped) = (0, 0);
-        for_each(&store, |row| {
+        for_each(&store, &AtomicBool::new(false), |row| {
             let origin =
                 Origin { license: row.checkpoint.license.as_deref(), scope: rules.license_scope, ..Origin::default() };
             let view = RowView::new(&origin, row.sample);

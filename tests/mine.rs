@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Lab, git};
+use support::{Lab, edit, git};
 
 const KINDS: &str = include_str!("../fixtures/kinds.sh");
 
@@ -302,6 +302,17 @@ fn shallow_clones_do_not_diff_against_nothing() {
     assert_eq!((shallower.status.code(), lab.rows("store").len()), (Some(3), 30));
     let replaced = lab.mine("shallow", "store", &["--kinds", "modified,added", "--replace"]);
     assert_eq!((&replaced["commits"]["candidates"], lab.rows("store").len()), (&json!(3), 6));
+    // One that is deepened but not whole shows more, and no less.
+    git(lab.dir.path(), &["clone", "-q", "--depth", "4", &url, "deeper"]);
+    lab.mine("deeper", "deep", &[]);
+    git(&lab.path("deeper"), &["fetch", "-q", "--deepen", "3"]);
+    let deepened = lab.mine("deeper", "deep", &[]);
+    assert_eq!((&deepened["commits"]["candidates"], &deepened["commits"]["kept"]), (&json!(7), &json!(6)));
+    // With as many commits as before, but others, something is lost.
+    lab.script(&repository, &history(2));
+    git(&lab.path("deeper"), &["fetch", "-q", "--depth", "7"]);
+    git(&lab.path("deeper"), &["reset", "-q", "--hard", "origin/main"]);
+    assert_eq!(lab.gitlode(&["mine", "deeper", "--store", "deep"]).status.code(), Some(3));
 }
 
 #[test]
@@ -423,6 +434,16 @@ fn stores_are_guarded() {
     lab.mine("r", "store", &[]);
     assert_eq!(lab.export("store"), expected);
     let mark = lab.path("store/store.json");
+    for damage in [&|| fs::remove_file(&mark), &|| fs::write(&mark, "oops")] as [&dyn Fn() -> std::io::Result<()>; 2] {
+        damage().expect("the mark can be damaged");
+        for command in [&["verify", "store"][..], &["mine", "r", "--store", "store"]] {
+            let output = lab.gitlode(command);
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.code() == Some(5) && message.contains("verify STORE --repair"), "{message}");
+        }
+        lab.ok(&["verify", "store", "--repair"]);
+        assert_eq!(lab.export("store"), expected);
+    }
     fs::write(&mark, "{\"gitlode_store\": 99}").expect("the mark can be written");
     let newer = lab.gitlode(&["stats", "store"]);
     assert!(String::from_utf8_lossy(&newer.stderr).contains("newer gitlode"));
@@ -480,6 +501,34 @@ fn an_interruption_keeps_what_is_sealed() {
     assert!(matches!(code, Some(0 | 130)), "{code:?}");
     lab.mine("r", "store", &["--segment-bytes-max", "3000"]);
     assert_eq!(lab.export("store"), lab.export("calm"));
+}
+
+#[test]
+fn an_interrupted_export_leaves_nothing() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", &history(150));
+    lab.mine("r", "store", &[]);
+    let mut interrupted = 0;
+    for pause in [5, 10, 15, 20, 30] {
+        let mut export = lab.program();
+        let mut child = export.args(["export", "store", "out"]).stderr(Stdio::piped()).spawn().expect("it runs");
+        // Only a process that catches the signal can clean up.
+        let begun = |name: &str| name.starts_with("out");
+        let names = || fs::read_dir(lab.dir.path()).expect("a directory").map(|e| e.expect("an entry").file_name());
+        while child.try_wait().expect("a status").is_none() && !names().any(|name| begun(&name.to_string_lossy())) {}
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        kill.expect("kill runs");
+        let code = child.wait().expect("the child ends").code();
+        let left: Vec<_> = names().filter(|name| begun(&name.to_string_lossy())).collect();
+        match code {
+            Some(130) => assert!(left.is_empty(), "{left:?}"),
+            _ => assert_eq!((code, left), (Some(0), vec!["out".into()])),
+        }
+        interrupted += usize::from(code == Some(130));
+        let _none_where_it_was_interrupted = fs::remove_dir_all(lab.path("out"));
+    }
+    assert!(interrupted > 0, "it was never interrupted");
 }
 
 #[test]
@@ -577,19 +626,13 @@ fn older_stores_are_read_and_go_on() {
     }
     writer.finish().expect("it can be written");
     let bytes = fs::read(&segment).expect("a segment");
-    let edit = |name: &str, change: &dyn Fn(&mut Value)| {
-        let path = directory.path().join(name);
-        let mut manifest: Value = serde_json::from_slice(&fs::read(&path).expect("a manifest")).expect("JSON");
-        change(&mut manifest);
-        fs::write(&path, manifest.to_string()).expect("it can be written");
-    };
     let as_older = |segment: &mut Value| {
         segment["schema"] = json!(0);
         segment["bytes"] = json!(bytes.len());
         segment["blake3"] = json!(blake3::hash(&bytes).to_hex().to_string());
     };
-    edit("0001-000000-000000.json", &as_older);
-    edit("0001-000000.json", &|checkpoint| {
+    edit(&directory.path().join("0001-000000-000000.json"), &as_older);
+    edit(&directory.path().join("0001-000000.json"), &|checkpoint| {
         checkpoint["schema"] = json!(0);
         as_older(&mut checkpoint["segments"][0]);
         checkpoint["recipe"].as_object_mut().expect("an object").remove("commit_changes_max");

@@ -150,11 +150,43 @@ fn a_retry_has_the_settings_of_the_run_that_failed() {
     let refused = lab.gitlode(&["mine", "--retry-failed", "--store", "store", "--kinds", "modified"]);
     assert_eq!(refused.status.code(), Some(2), "{:?}", text(&refused));
     assert!(text(&refused).1.contains("leave out --kinds"), "{:?}", text(&refused));
+    let typo = lab.gitlode(&["mine", "--retry-failed", "--store", "sotre"]);
+    assert!(typo.status.code() == Some(5) && !lab.path("sotre").exists(), "{:?}", text(&typo));
     lab.ok(&["mine", "--retry-failed", "--store", "store", "-q"]);
     let rows = lab.rows("store");
     assert!(rows.iter().all(|row| row["kind"] == "added" && row["author_name"] == "A U Thor"), "{rows:?}");
     // The same settings as ever: nothing to do, and no refusal.
     lab.ok(&args);
+    // What the list said, and that rows were to be replaced, counts too; a line that is no source is not tried again.
+    fs::rename(lab.path("good"), lab.path("away")).expect("it can be moved");
+    fs::write(lab.path("list.csv"), "repo,stars\ngood,5\n,9\n").expect("the file can be written");
+    let run = lab.gitlode(&["mine", "@list.csv", "--store", "store", "--kinds", "modified", "--replace", "--json"]);
+    assert_eq!((run.status.code(), outcomes(&run).len()), (Some(3), 2), "{:?}", text(&run));
+    fs::rename(lab.path("away"), lab.path("good")).expect("it can be moved");
+    let retried = lab.gitlode(&["mine", "--retry-failed", "--store", "store", "--json"]);
+    assert_eq!((retried.status.code(), outcomes(&retried).len()), (Some(0), 1), "{:?}", text(&retried));
+    assert_eq!(outcomes(&retried)[0]["report"]["replaced"], true);
+    let dir = fs::read_dir(lab.path("store/repositories")).expect("a store").map(|e| e.expect("an entry").path());
+    let dir = dir.into_iter().find(|path| path.to_string_lossy().contains("good")).expect("one");
+    let checkpoint: Value =
+        serde_json::from_slice(&fs::read(dir.join("0002-000000.json")).expect("one")).expect("JSON");
+    assert_eq!(checkpoint["repository"]["columns"]["stars"], "5");
+}
+
+#[test]
+fn what_can_mine_nothing_is_refused() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", THREE_COMMITS);
+    for args in [
+        &["mine", "--retry-failed=false", "--dry-run"][..],
+        &["mine", "r", "--dry-run", "--since", "2024-02-01", "--until", "2024-01-31"],
+    ] {
+        assert_eq!(lab.gitlode(args).status.code(), Some(2), "{args:?}");
+    }
+    let mut program = lab.program();
+    let output = program.args(["mine", "r", "--dry-run"]).env("GITLODE_KIND", "added").output().expect("it runs");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(text(&output).1.contains("GITLODE_KIND: there is no such setting"), "{:?}", text(&output));
 }
 
 #[test]

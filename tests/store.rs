@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Lab, git};
+use support::{Lab, edit, git};
 
 const STEP: &str = "for i in 1 2 3; do echo $RANDOM_STEP $i >> f.txt; git add f.txt; git commit -qm \"Say step $RANDOM_STEP line $i\"; done";
 
@@ -39,12 +39,6 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn edit(path: &Path, change: impl Fn(&mut Value)) {
-    let mut value = serde_json::from_slice(&fs::read(path).expect("a manifest")).expect("JSON");
-    change(&mut value);
-    fs::write(path, value.to_string()).expect("it can be written");
-}
-
 type Damage = fn(&Path);
 
 #[test]
@@ -60,7 +54,7 @@ fn every_damage_is_found_and_mended_without_touching_what_is_whole() {
             fs::copy(dir.join("0001-000001-000000.json"), dir.join("0001-000000-000000.json")).expect("it is copied");
         }),
         ("a count of commits", 1, "it counts 9 commits, its rows have 3", |dir| {
-            edit(&dir.join("0001-000001.json"), |checkpoint| {
+            edit(&dir.join("0001-000001.json"), &|checkpoint| {
                 checkpoint["funnel"]["commits"]["kept"] = 9.into();
                 checkpoint["funnel"]["commits"]["candidates"] = 9.into();
             });
@@ -72,7 +66,13 @@ fn every_damage_is_found_and_mended_without_touching_what_is_whole() {
             fs::copy(dir.join("0001-000001.json"), dir.join("0001-000003.json")).expect("it is copied");
         }),
         ("a gap in history", 2, "does not begin where the batch before it ends", |dir| {
-            edit(&dir.join("0001-000002.json"), |checkpoint| checkpoint["hidden"] = serde_json::json!([]));
+            edit(&dir.join("0001-000002.json"), &|checkpoint| checkpoint["hidden"] = serde_json::json!([]));
+        }),
+        ("tips that are gone", 2, "its checksum does not match", |dir| {
+            let path = dir.join("0001-000002.json");
+            let mut checkpoint: Value = serde_json::from_slice(&fs::read(&path).expect("one")).expect("JSON");
+            checkpoint["tips"] = serde_json::json!([]);
+            fs::write(path, checkpoint.to_string()).expect("it can be written");
         }),
         ("a checkpoint that is gone", 1, "the batch is missing", |dir| {
             fs::remove_file(dir.join("0001-000001.json")).expect("it is there");
@@ -138,6 +138,49 @@ fn stray_files_are_nobodys_business() {
     lab.ok(&["mine", "a", "b", "--store", "store", "-q"]);
     assert!(dir.join("notes.txt").exists() && dir.join("notes").exists());
     assert!(lab.export("store").len() > whole.len());
+}
+
+#[test]
+fn links_to_directories_are_followed_by_every_command() {
+    let lab = Lab::new();
+    three_batches(&lab);
+    let whole = lab.export("store");
+    let dir = directory(&lab.path("store"), 3);
+    fs::rename(&dir, lab.path("elsewhere")).expect("it can be moved");
+    std::os::unix::fs::symlink(lab.path("elsewhere"), &dir).expect("a link");
+    assert!(lab.export("store") == whole);
+    lab.script(&lab.path("a"), &STEP.replace("$RANDOM_STEP", "four"));
+    lab.ok(&["mine", "a", "--store", "store", "-q"]);
+    assert!(lab.ok(&["verify", "store"]).starts_with("2 repositories with 13 rows"));
+    assert!(lab.path("elsewhere/0001-000003.json").exists());
+}
+
+#[test]
+fn what_is_in_the_way_is_named() {
+    let lab = Lab::new();
+    three_batches(&lab);
+    let dir = directory(&lab.path("store"), 3);
+    let cases = [dir.join("0001-000002.json"), dir.join("0001-000002-000000.arrow"), dir.join("0001-000003.json")];
+    for path in cases {
+        let kept = path.exists().then(|| fs::read(&path).expect("a file"));
+        let _none_where_it_is_new = fs::remove_file(&path);
+        fs::create_dir(&path).expect("a directory");
+        for args in [&["verify", "store"][..], &["verify", "store", "--repair"]] {
+            let output = lab.gitlode(args);
+            assert_eq!(output.status.code(), Some(5), "{args:?}");
+            assert!(text(&output).contains("is in the place of a file of the store"), "{}", text(&output));
+        }
+        fs::remove_dir(&path).expect("it can be removed");
+        kept.iter().for_each(|bytes| fs::write(&path, bytes).expect("it can be written"));
+        lab.ok(&["verify", "store"]);
+    }
+    fs::rename(&dir, lab.path("elsewhere")).expect("it can be moved");
+    fs::write(&dir, "").expect("a file");
+    for args in [&["verify", "store"][..], &["export", "store", "out"], &["mine", "b", "--store", "store"]] {
+        let output = lab.gitlode(args);
+        assert_eq!(output.status.code(), Some(5), "{args:?}");
+        assert!(text(&output).contains("is in the place of a directory of the store"), "{}", text(&output));
+    }
 }
 
 #[test]

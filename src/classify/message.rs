@@ -116,22 +116,72 @@ pub fn apply_trailers(message: &str, policy: TrailerPolicy) -> Cow<'_, str> {
 }
 
 /// Tokens of trailers that name people without ending in `-by`.
-const PERSON_TOKENS: [&str; 10] =
-    ["author", "cc", "co-author", "commit", "committer", "from", "patch-from", "reviewer", "thanks", "thanks-to"];
+const PERSON_TOKENS: [&str; 8] =
+    ["author", "cc", "co-author", "committer", "patch-from", "reviewer", "thanks", "thanks-to"];
 
-/// The token of a trailer that names a person: any that ends in `-by`, and [`PERSON_TOKENS`]. It may be indented or
-/// quoted, and spaces may stand before its colon.
+/// What may stand before `by:` where the token is written with a space, as in FreeBSD's trailers. (After other words,
+/// `Sorted by:`, there are no people.)
+const PERSON_VERBS: [&str; 18] = [
+    "acked",
+    "approved",
+    "authored",
+    "co-authored",
+    "committed",
+    "contributed",
+    "found",
+    "noticed",
+    "proposed",
+    "pushed",
+    "reported",
+    "requested",
+    "reviewed",
+    "signed off",
+    "sponsored",
+    "submitted",
+    "suggested",
+    "tested",
+];
+
+/// Most words of a name behind `Thanks:`; more are a sentence.
+const NAME_WORDS_MAX: usize = 4;
+
+/// The token of a trailer that names a person: any that ends in `-by`, [`PERSON_TOKENS`], and, in whatever language,
+/// any before a name and an address. It may be indented or quoted, and spaces may stand before its colon.
 fn person_token(line: &str) -> Option<&str> {
     let (token, value) = line.split_once(':')?;
     let token = token.trim_start_matches([' ', '\t', '>', '|', '*', '-', '#']).trim_end();
-    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
-    let lower = token.to_ascii_lowercase();
+    let is_token = token.chars().any(char::is_alphabetic)
+        && token.chars().all(|c| c.is_alphabetic() || c == ' ' || is_hyphen(c))
+        && token.split(' ').count() <= 3;
+    if !is_token {
+        return None;
+    }
+    let lower = token.to_lowercase().replace(is_hyphen, "-");
     let names_a_person = match lower.as_str() {
+        "message-id" | "in-reply-to" | "references" => false,
         // `Commit: Jane <jane@example.org>` of `git log --format=full`, not `Commit: 1234567`.
-        "commit" | "from" => value.contains('@'),
-        _ => lower.ends_with("-by") || PERSON_TOKENS.contains(&lower.as_str()),
+        "commit" | "from" | "to" => value.contains('@'),
+        "thanks" => value.contains('@') || value.split_whitespace().count() <= NAME_WORDS_MAX,
+        _ => {
+            lower.ends_with("-by")
+                || PERSON_TOKENS.contains(&lower.as_str())
+                || lower.strip_suffix(" by").is_some_and(|verb| PERSON_VERBS.contains(&verb))
+                || has_address(value)
+        }
     };
-    (is_token && names_a_person).then_some(token)
+    names_a_person.then_some(token)
+}
+
+fn is_hyphen(c: char) -> bool {
+    matches!(c, '-' | '\u{2010}'..='\u{2013}')
+}
+
+/// Whether there is something like `Jane <jane@example.org>`.
+fn has_address(value: &str) -> bool {
+    let address = value.split_once('<').and_then(|(name, rest)| Some((name, rest.split_once('>')?.0)));
+    address.is_some_and(|(name, address)| {
+        !name.trim().is_empty() && address.contains('@') && !address.contains(['/', ' ', ':'])
+    })
 }
 
 #[cfg(test)]
@@ -189,6 +239,15 @@ mod tests {
                 "Squash\n\n* a\n\nSigned-off-by: J <j@d>\n\n* b\n",
                 "Squash\n\n* a\n\nSigned-off-by: NAME <EMAIL>\n\n* b\n",
             ),
+            // Written with a space, in another language, with another hyphen.
+            (
+                "Add x\n\nReviewed by:\tkib\nApproved By: J <j@d>\n",
+                "Add x\n\nReviewed by: NAME <EMAIL>\nApproved By: NAME <EMAIL>\n",
+            ),
+            ("Add x\n\nGeprüft: Jö <j@d>\nTo: j@d\n", "Add x\n\nGeprüft: NAME <EMAIL>\nTo: NAME <EMAIL>\n"),
+            ("Add x\n\nSigned\u{2011}off\u{2011}by: J\n", "Add x\n\nSigned\u{2011}off\u{2011}by: NAME <EMAIL>\n"),
+            ("Add x\n\nThanks: it took us weeks to find\n", "Add x\n\nThanks: it took us weeks to find\n"),
+            ("Add x\n\nSorted by: key\nMessage-ID: x <1@d>\n", "Add x\n\nSorted by: key\nMessage-ID: x <1@d>\n"),
             // What is no trailer stays: a subject, a sentence of the body, a value that goes on elsewhere.
             ("Sorted-by: use the new key\n", "Sorted-by: use the new key\n"),
             ("Cc: the list\n\nBody\n", "Cc: the list\n\nBody\n"),

@@ -4,6 +4,7 @@
 //! set by variables: `--blob-bytes-max` of any subcommand is `GITLODE_BLOB_BYTES_MAX`.
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
@@ -16,7 +17,11 @@ use toml::{Table, Value};
 use super::{Error, print, stats::new_table};
 
 /// Flags that say what one run is to do, and so have no place in a file.
-const NOT_IN_FILE: [&str; 6] = ["config", "dry-run", "replace", "retry-failed", "rev", "verbose"];
+const NOT_IN_FILE: [&str; 7] = ["config", "dry-run", "repair", "replace", "retry-failed", "rev", "verbose"];
+
+/// Variables that are no flag of a subcommand; with a last underscore, the start of many.
+const OTHER_VARIABLES: [&str; 3] = ["GITLODE_CONFIG", "GITLODE_TABLES", "GITLODE_TOKEN"];
+const OTHER_VARIABLES_START: &str = "GITLODE_TOKEN_";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -119,10 +124,27 @@ impl File {
                 }
             }
         }
+        self.refuse_unknown_variables(&command)?;
         for name in command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect::<Vec<_>>() {
             command = command.mut_subcommand(&name, |sub| sub.mut_args(|arg| self.with_sources(&name, arg)));
         }
         Ok(command)
+    }
+
+    /// A variable that sets nothing is misspelt.
+    fn refuse_unknown_variables(&self, command: &Command) -> Result<(), Error> {
+        let known: HashSet<String> =
+            command.get_subcommands().flat_map(Command::get_arguments).filter_map(variable).collect();
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let mut unknown: Vec<String> = names
+            .filter(|name| name.starts_with("GITLODE_") && !known.contains(name))
+            .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()) && !name.starts_with(OTHER_VARIABLES_START))
+            .collect();
+        unknown.sort();
+        match unknown.into_iter().next() {
+            Some(name) => Err(Error::Config { path: name.into(), reason: "there is no such setting".into() }),
+            None => Ok(()),
+        }
     }
 
     fn with_sources(&self, section: &str, arg: Arg) -> Arg {
@@ -202,6 +224,10 @@ pub fn run(args: &Args, file: &File, command: &Command) -> Result<(), Error> {
             _ if defaults.is_empty() => None,
             _ => Some(defaults.join(",")),
         };
+        let is_set = std::env::var_os(&variable).is_some();
+        if NOT_IN_FILE.contains(&long) && !is_set {
+            continue;
+        }
         let (value, origin) = if let Some(value) = std::env::var_os(&variable) {
             (Some(value.to_string_lossy().into_owned()), variable)
         } else if let Some(value) = file.value(subcommand, arg) {

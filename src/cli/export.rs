@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::{Error, grouped, print};
+use super::{Error, grouped, interrupt_flag, print};
 use crate::{
     pipeline::{
         export::{COMMITPACK_COLUMNS, Options, export_jsonl},
         join::Join,
         recipe::rules,
     },
-    store::{Store, rows::COLUMNS},
+    store::{self, Store, rows::COLUMNS},
 };
 
 #[derive(clap::Args)]
@@ -55,9 +55,22 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     let rules = rules(&args.filter)?;
     let join = args.join.as_deref().map(Join::read).transpose()?;
-    let options =
-        Options { columns: &columns, shard_bytes_max: args.shard_bytes_max, rules: &rules, join: join.as_ref() };
-    let exported = export_jsonl(&Store::open(&args.store)?, &args.out, &options)?;
+    let store = Store::open(&args.store)?;
+    let interrupt = interrupt_flag();
+    let options = Options {
+        columns: &columns,
+        shard_bytes_max: args.shard_bytes_max,
+        rules: &rules,
+        join: join.as_ref(),
+        interrupt: &interrupt,
+    };
+    let exported = match export_jsonl(&store, &args.out, &options) {
+        Err(store::Error::Interrupted) => {
+            anstream::eprintln!("interrupted: nothing is left of the export");
+            return Err(Error::Reported(130));
+        }
+        result => result?,
+    };
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(exported)));
     }

@@ -148,7 +148,7 @@ fn print_table(facts: &Value) -> Result<(), Error> {
     for (name, value) in facts.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         // Contents must not steer the terminal.
-        let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let text = super::printable(&text).replace(['\t', '\n'], "\u{fffd}");
         table.add_row([name.clone(), text]);
     }
     print(&format!("{table}\n"))

@@ -202,6 +202,15 @@ pub fn run(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
     }
     if args.retry_failed {
         refuse_settings(given)?;
+        // A store that is not there has no failed sources, and is more likely misspelt.
+        args.store.as_deref().map(Store::open).transpose()?;
+    } else if args.sources.is_empty() {
+        return Err(Error::Usage("SOURCE is missing: what to mine".into()));
+    }
+    if let (Some(since), Some(until)) = (args.since, args.until)
+        && since > until
+    {
+        return Err(Error::Usage("--since is later than --until: no commit is in between".into()));
     }
     let sources = source::parse(&args.sources, &mut std::io::stdin().lock())?;
     // Until here nothing needs an orderly end, and Ctrl-C is one.
@@ -280,7 +289,7 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sou
     let mut recipes = Recipes::new();
     for state in &failed {
         if let Ok(recipe) = serde_json::from_str::<Recipe>(&state.recipe) {
-            let settings = Settings::new(Recipe { catalog: catalog::digest(), ..recipe })?;
+            let settings = Settings::new(Recipe { catalog: catalog::digest(), ..recipe }, state.replace)?;
             recipes.insert(state.identity.clone(), settings);
         }
     }
@@ -302,7 +311,7 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sou
             // It was no repository; by now it may be one, or several, with identities of their own.
             Err(_) => {
                 lock(index).forget_source(&state.identity)?;
-                let found = source::parse(std::slice::from_ref(&state.identity), &mut std::io::empty())?;
+                let found = source::one(&state.identity, &serde_json::from_str(&state.spec).unwrap_or_default());
                 if let Some(recipe) = recipes.get(&state.identity).cloned() {
                     let specs = found.iter().filter_map(|source| source.as_ref().ok());
                     recipes.extend(specs.map(|spec| (spec.identity.clone(), recipe.clone())).collect::<Vec<_>>());
@@ -344,16 +353,20 @@ fn mine_all(
             }
             Ok(spec) => specs.push(spec),
             Err(bad) => {
-                if let Some(target) = target {
-                    let failure = Some((bad.reason.clone(), bad.hint.clone()));
-                    let identity = bad_identity(&bad);
-                    let recipe =
-                        earlier.get(&identity).map_or_else(|| recipe(args, &rules, None), |s| s.recipe.clone());
-                    let recipe = json!(recipe).to_string();
-                    let state = SourceState { identity, spec: String::new(), recipe, rows: 0, failure };
+                let identity = bad_identity(&bad);
+                if let Some(target) = target.filter(|_| !bad.is_line) {
+                    let settings = earlier.get(&identity);
+                    let recipe = settings.map_or_else(|| recipe(args, &rules, None), |s| s.recipe.clone());
+                    let state = SourceState {
+                        identity: identity.clone(),
+                        spec: json!(bad.columns).to_string(),
+                        recipe: json!(recipe).to_string(),
+                        replace: settings.map_or(args.replace, |s| s.replace),
+                        rows: 0,
+                        failure: Some((bad.reason.clone(), bad.hint.clone())),
+                    };
                     lock(target.index).set_source(target.run, &state)?;
                 }
-                let identity = bad_identity(&bad);
                 let result = Err(Failure { reason: bad.reason, hint: bad.hint });
                 outcomes.push(Outcome { name: bad.text, identity, result });
             }
@@ -367,8 +380,11 @@ fn mine_all(
     let display = Display::new(level, specs.iter().map(|spec| spec.name.clone()).collect());
     let options = options(args, &specs)?;
     let settings = |spec: &RepoSpec| match earlier.get(&spec.identity) {
-        Some(settings) => settings.clone(),
-        None => Settings { recipe: recipe(args, &rules, Some(spec)), rules: Arc::clone(&rules) },
+        Some(settings) => Settings { replace: settings.replace || args.replace, ..settings.clone() },
+        None => {
+            let recipe = recipe(args, &rules, Some(spec));
+            Settings { recipe, rules: Arc::clone(&rules), replace: args.replace }
+        }
     };
     let observe = |number: usize, event: run::Event<'_>| display.event(number, &event);
     let results = run::run(target, &specs, &settings, &options, interrupt, &observe);
@@ -394,7 +410,6 @@ fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
     Ok(run::Options {
         threads: args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1),
         segment_bytes_max: args.segment_bytes_max,
-        replace: args.replace,
         ledger: !args.no_ledger,
         dry_run: existing.map(Store::open).transpose()?,
         mirrors: Mirrors {

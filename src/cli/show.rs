@@ -1,6 +1,6 @@
 //! `gitlode show`: rows for people, with a coloured diff.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf, sync::atomic::AtomicBool};
 
 use anstyle::{AnsiColor, Style};
 
@@ -41,7 +41,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Error> {
     let store = Store::open(&args.store)?;
     let mut drawn: std::collections::BTreeMap<String, String> = Default::default();
-    for_each(&store, |Row { sample, .. }| {
+    for_each(&store, &AtomicBool::new(false), |Row { sample, .. }| {
         let wanted = args.id.as_deref().is_none_or(|id| sample.id.starts_with(id))
             && args.lang.as_deref().is_none_or(|lang| sample.lang == lang)
             && args.repo.as_deref().is_none_or(|repo| sample.repos.split(',').any(|name| name == repo));

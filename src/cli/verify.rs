@@ -37,6 +37,9 @@ impl Checked {
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
+    if args.repair {
+        Store::restore_mark(&args.store)?;
+    }
     let mut store = Store::open(&args.store)?;
     if args.repair {
         store = Store::create(&args.store, &|| false)?;

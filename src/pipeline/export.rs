@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use arrow_schema::DataType;
@@ -120,11 +121,12 @@ pub struct Row<'a> {
 /// A segment is damaged, or what `each` returns.
 pub fn for_each(
     store: &Store,
+    interrupt: &AtomicBool,
     each: impl FnMut(Row<'_>) -> Result<(), store::Error>,
 ) -> Result<Vec<Checkpoint>, store::Error> {
     let batches = store.batches()?;
     let before: Vec<_> = batches.iter().map(|(_, c)| (c.repository.identity.clone(), c.generation)).collect();
-    for_each_of(batches, each).map_err(|error| match (error, store.batches()) {
+    for_each_of(batches, interrupt, each).map_err(|error| match (error, store.batches()) {
         // What a run replaced while it was read is not damaged.
         (store::Error::Damaged { path, .. }, Ok(now))
             if !before
@@ -139,9 +141,10 @@ pub fn for_each(
 
 fn for_each_of(
     batches: Vec<(PathBuf, Checkpoint)>,
+    interrupt: &AtomicBool,
     mut each: impl FnMut(Row<'_>) -> Result<(), store::Error>,
 ) -> Result<Vec<Checkpoint>, store::Error> {
-    let shared = shared_rows(&batches)?;
+    let shared = shared_rows(&batches, interrupt)?;
     let mut groups: BTreeMap<(&str, &str), (Vec<PathBuf>, &Checkpoint)> = BTreeMap::new();
     for (directory, checkpoint) in &batches {
         let names = (checkpoint.repository.name.as_str(), checkpoint.repository.identity.as_str());
@@ -161,6 +164,7 @@ fn for_each_of(
             segments.push(rows);
         }
         while let Some(Head { segment, .. }) = heap.pop() {
+            go_on(interrupt)?;
             let rows = &mut segments[segment];
             let mut sample = rows.sample();
             sample.repos = name;
@@ -182,8 +186,15 @@ fn for_each_of(
     Ok(batches.into_iter().map(|(_, checkpoint)| checkpoint).collect())
 }
 
+fn go_on(interrupt: &AtomicBool) -> Result<(), store::Error> {
+    if interrupt.load(Relaxed) { Err(store::Error::Interrupted) } else { Ok(()) }
+}
+
 /// Ids of the rows that more than one repository has, with the names of those.
-fn shared_rows(batches: &[(PathBuf, Checkpoint)]) -> Result<BTreeMap<String, String>, store::Error> {
+fn shared_rows(
+    batches: &[(PathBuf, Checkpoint)],
+    interrupt: &AtomicBool,
+) -> Result<BTreeMap<String, String>, store::Error> {
     let mut owners: BTreeMap<String, std::collections::BTreeSet<String>> = BTreeMap::new();
     let identities: std::collections::HashSet<_> = batches.iter().map(|(_, c)| &c.repository.identity).collect();
     if identities.len() < 2 {
@@ -195,6 +206,7 @@ fn shared_rows(batches: &[(PathBuf, Checkpoint)]) -> Result<BTreeMap<String, Str
         for manifest in &checkpoint.segments {
             let mut rows = SegmentRows::open(directory.join(&manifest.file))?;
             while rows.advance()? {
+                go_on(interrupt)?;
                 let id = rows.sample().id;
                 let number = u128::from_str_radix(id, 16).unwrap_or_default();
                 let owner = *first.entry(number).or_insert(identity);
@@ -223,6 +235,8 @@ pub struct Options<'a> {
     pub rules: &'a Ruleset,
     /// Columns that rules can look at.
     pub join: Option<&'a Join>,
+    /// Set when the user wishes to stop.
+    pub interrupt: &'a AtomicBool,
 }
 
 /// What an export wrote.
@@ -284,13 +298,13 @@ fn remove_remains(out: &Path) {
 }
 
 fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, store::Error> {
-    let Options { columns, shard_bytes_max, rules, join } = options;
+    let Options { columns, shard_bytes_max, rules, join, interrupt } = options;
     let data = directory.join("data");
     fs::create_dir_all(&data).map_err(io_error(&data))?;
     let mut shards: Vec<Value> = Vec::new();
     let mut shard = Shard::new(data.join("part-00000"))?;
     let mut changes = Counts::default();
-    let checkpoints = for_each(store, |mut row| {
+    let checkpoints = for_each(store, interrupt, |mut row| {
         if let Some(values) = join.and_then(|join| join.find(row.sample.id)) {
             row.columns.to_mut().extend(values);
         }

@@ -38,8 +38,6 @@ pub struct Options {
     pub threads: usize,
     /// Size in bytes after which a segment is sealed.
     pub segment_bytes_max: u64,
-    /// Whether to mine from the start and replace all earlier rows.
-    pub replace: bool,
     /// Whether to count what a run would mine, and leave the store as it is.
     pub dry_run: bool,
     /// Whether to write down what rules dropped.
@@ -58,7 +56,7 @@ pub enum Error {
     NoTip { name: String },
     #[error("the history of {name} can't be read as far as it was mined; its rows are kept")]
     Unreadable { name: String },
-    #[error("{name} is a shallow clone with less history than was mined; its rows are kept")]
+    #[error("{name} is a shallow clone that lacks history which was mined; its rows are kept")]
     Shallower { name: String },
     #[error("{name} was mined before with other settings ({})", settings.join(", "))]
     OtherSettings { name: String, settings: Vec<String> },
@@ -135,7 +133,7 @@ pub fn mine_repository(
     store: Option<&Store>,
     id: &RepositoryId,
     path: &Path,
-    Settings { recipe, rules }: &Settings,
+    Settings { recipe, rules, replace }: &Settings,
     options: &Options,
     interrupt: &AtomicBool,
     progress: &(dyn Fn(Progress) + Sync),
@@ -150,7 +148,7 @@ pub fn mine_repository(
     // Rules that look at the repository's licence judge all of its history by it.
     let judged_by =
         (rules.license_scope == LicenseScope::Repository && !rules.is_empty()).then_some(license.as_deref());
-    let Some(work) = Work::find(store, id, recipe, &tips, judged_by, options, &repository, interrupt)? else {
+    let Some(work) = Work::find(store, id, recipe, &tips, judged_by, options, *replace, &repository, interrupt)? else {
         if let Some(store) = store.filter(|_| !options.dry_run) {
             // A run that was killed right behind its checkpoint left the rows that this replaced.
             store::sweep(&store.directory(&id.identity), &[])?;
@@ -217,6 +215,7 @@ impl Work {
         tips: &[ObjectId],
         judged_by: Option<Option<&str>>,
         options: &Options,
+        replace: bool,
         repository: &Repository,
         interrupt: &AtomicBool,
     ) -> Result<Option<Work>, Error> {
@@ -239,17 +238,16 @@ impl Work {
             // A clone that was deepened shows what commits change that could not be compared before.
             let same_edge = last.shallow == batch.shallow;
             let same_license = judged_by.is_none_or(|license| license == last.license.as_deref());
-            let same =
-                older.as_ref().is_ok_and(|older| older == recipe) && same_edge && same_license && !options.replace;
+            let same = older.as_ref().is_ok_and(|older| older == recipe) && same_edge && same_license && !replace;
             if same && last.tips == hex(tips) && last.repository == *id {
                 return Ok(None);
             }
             let settings = older.map_or_else(|_| vec!["recipe".into()], |older| recipe.differences(&older));
-            if !settings.is_empty() && !options.replace {
+            if !settings.is_empty() && !replace {
                 return Err(Error::OtherSettings { name: id.name.clone(), settings });
             }
             let edge_is_new = batch.shallow.iter().any(|id| !last.shallow.contains(id));
-            if edge_is_new && !options.replace {
+            if edge_is_new && !replace && !reaches_as_far(repository, tips, &earlier, interrupt)? {
                 return Err(Error::Shallower { name: id.name.clone() });
             }
             hidden = last.tips.iter().filter_map(|tip| ObjectId::from_hex(tip.as_bytes()).ok()).collect();
@@ -273,6 +271,21 @@ impl Work {
         batch.set_digest(id, tips, recipe, options);
         Ok(Some(Work { batch, walked }))
     }
+}
+
+/// Whether a clone whose edge moved shows all that the batches `earlier` saw: each commit of the old edge, and no fewer
+/// commits than before. A clone that had no edge can only have lost something.
+fn reaches_as_far(
+    repository: &Repository,
+    tips: &[ObjectId],
+    earlier: &[Checkpoint],
+    interrupt: &AtomicBool,
+) -> Result<bool, Error> {
+    let Some(last) = earlier.last().filter(|last| !last.shallow.is_empty()) else { return Ok(false) };
+    let seen: u64 = earlier.iter().map(|batch| batch.funnel.commits.candidates).sum();
+    let now = walk::walk(repository, tips, &[], walk::Window::default(), interrupt)?;
+    let is_there = |id: &String| ObjectId::from_hex(id.as_bytes()).is_ok_and(|id| now.trees.contains_key(&id));
+    Ok(now.trees.len() as u64 >= seen && last.shallow.iter().all(is_there))
 }
 
 fn hex(ids: &[ObjectId]) -> Vec<String> {
@@ -417,8 +430,9 @@ impl Batch {
             ledger: self.ledger,
             segments: self.segments,
             funnel,
+            blake3: String::new(),
         };
-        store::write_json(&path, &checkpoint)?;
+        checkpoint.write(&path)?;
         store::sweep(directory, &[])?;
         Ok(report)
     }

@@ -84,13 +84,15 @@ impl Recipe {
     }
 }
 
-/// A recipe, and the rules that it names.
+/// A recipe, the rules that it names, and whether it replaces what is there.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What is written down.
     pub recipe: Recipe,
     /// The rules.
     pub rules: std::sync::Arc<crate::filter::Ruleset>,
+    /// Whether to mine from the start and replace all earlier rows.
+    pub replace: bool,
 }
 
 impl Settings {
@@ -98,9 +100,9 @@ impl Settings {
     ///
     /// # Errors
     /// They can't be loaded, or name a licence policy that is not there.
-    pub fn new(recipe: Recipe) -> Result<Settings, crate::filter::Error> {
+    pub fn new(recipe: Recipe, replace: bool) -> Result<Settings, crate::filter::Error> {
         let rules = std::sync::Arc::new(rules(&recipe.filter)?);
-        Ok(Settings { recipe: Recipe { filter_digest: rules.digest().to_owned(), ..recipe }, rules })
+        Ok(Settings { recipe: Recipe { filter_digest: rules.digest().to_owned(), ..recipe }, rules, replace })
     }
 }
 

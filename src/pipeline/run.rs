@@ -39,8 +39,6 @@ pub struct Options {
     pub threads: usize,
     /// Size in bytes after which a segment is sealed.
     pub segment_bytes_max: u64,
-    /// Whether to mine from the start and replace all earlier rows.
-    pub replace: bool,
     /// The store whose rows a dry run takes as mined.
     pub dry_run: Option<Store>,
     /// Whether to write down what rules dropped.
@@ -248,7 +246,6 @@ impl Run<'_> {
         let options = mine::Options {
             threads: self.options.threads.div_ceil(self.repositories_at_once().min(unfinished)),
             segment_bytes_max: self.options.segment_bytes_max,
-            replace: self.options.replace,
             dry_run: self.target.is_none(),
             ledger: self.options.ledger,
         };
@@ -289,11 +286,13 @@ impl Run<'_> {
             Location::Url(url) => RepoSpec { location: Location::Url(redact_url(url)), ..spec.clone() },
             Location::Path(_) => spec.clone(),
         };
+        let settings = (self.settings)(spec);
         let state = SourceState {
             identity: spec.identity.clone(),
             spec: serde_json::json!(without_secrets).to_string(),
             rows: result.as_ref().map_or(0, |report| report.rows),
-            recipe: serde_json::json!((self.settings)(spec).recipe).to_string(),
+            recipe: serde_json::json!(settings.recipe).to_string(),
+            replace: settings.replace,
             failure: result.as_ref().err().map(|failure| (failure.reason.clone(), failure.hint.clone())),
         };
         index.set_source(target.run, &state)

@@ -206,7 +206,7 @@ impl Draws {
 pub fn on_store(store: &Store, rules: &Ruleset, n: usize) -> Result<Trial, Error> {
     let mut draws = Draws::new(n);
     let mut funnel = Funnel::default();
-    for_each(store, |row| {
+    for_each(store, &AtomicBool::new(false), |row| {
         match judge_row(rules, &row) {
             Ok(texts) => {
                 funnel.changes.keep();

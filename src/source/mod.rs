@@ -61,6 +61,17 @@ pub struct BadSource {
     pub reason: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Further columns of the list that named it.
+    pub columns: BTreeMap<String, String>,
+    /// Whether it is a line of a list that names no source at all, so that there is nothing to try again.
+    pub is_line: bool,
+}
+
+impl BadSource {
+    fn new(text: &str, reason: String, hint: Option<&str>, columns: &BTreeMap<String, String>) -> Self {
+        let hint = hint.map(str::to_owned);
+        BadSource { text: text.to_owned(), reason, hint, columns: columns.clone(), is_line: false }
+    }
 }
 
 type Found = Vec<Result<RepoSpec, BadSource>>;
@@ -115,7 +126,8 @@ fn list(name: &str, text: &str) -> Result<Found, Error> {
 /// A line of a list that names no source.
 fn bad_line(name: &str, line: usize, reason: String) -> Found {
     let hint = "mend the line and give the list again; all its other lines count".into();
-    vec![Err(BadSource { text: format!("{name}:{line}"), reason, hint: Some(hint) })]
+    let text = format!("{name}:{line}");
+    vec![Err(BadSource { text, reason, hint: Some(hint), columns: BTreeMap::new(), is_line: true })]
 }
 
 fn json_lines(name: &str, text: &str) -> Found {
@@ -147,7 +159,7 @@ fn json_row(name: &str, number: usize, value: serde_json::Value) -> Found {
         serde_json::Value::String(text) => Some((key, text)),
         other => Some((key, other.to_string())),
     });
-    row(columns.collect()).unwrap_or_else(|| bad_line(name, number, no_source_column()))
+    row(columns.collect()).unwrap_or_else(|reason| bad_line(name, number, reason))
 }
 
 fn csv_rows(name: &str, text: &str) -> Result<Found, Error> {
@@ -158,6 +170,9 @@ fn csv_rows(name: &str, text: &str) -> Result<Found, Error> {
         .iter()
         .map(str::to_ascii_lowercase)
         .collect::<Vec<_>>();
+    if let Some(twice) = header.iter().enumerate().find_map(|(at, key)| header[..at].contains(key).then_some(key)) {
+        return Err(Error::Line { name: name.to_owned(), line: 1, reason: format!("there are two columns {twice}") });
+    }
     let mut found = Vec::new();
     for (number, record) in reader.records().enumerate() {
         let line = |position: Option<&csv::Position>| {
@@ -168,35 +183,40 @@ fn csv_rows(name: &str, text: &str) -> Result<Found, Error> {
             Ok(record) => {
                 let columns = header.iter().zip(record.iter()).filter(|(_, value)| !value.is_empty());
                 let columns = columns.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-                row(columns).unwrap_or_else(|| bad_line(name, line(record.position()), no_source_column()))
+                row(columns).unwrap_or_else(|reason| bad_line(name, line(record.position()), reason))
             }
         });
     }
     Ok(found)
 }
 
-fn no_source_column() -> String {
-    format!("no repository: one of the columns {} must name it", SOURCE_COLUMNS.join(", "))
-}
-
-fn row(columns: BTreeMap<String, String>) -> Option<Found> {
-    let mut columns: BTreeMap<String, String> =
-        columns.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect();
-    let source = SOURCE_COLUMNS.iter().find_map(|column| columns.remove(*column))?;
+/// The source that a row of a list names, or what is wrong with the row.
+fn row(given: BTreeMap<String, String>) -> Result<Found, String> {
+    let mut columns = BTreeMap::new();
+    for (key, value) in given {
+        let key = key.to_ascii_lowercase();
+        if columns.insert(key.clone(), value).is_some() {
+            return Err(format!("there are two columns {key}"));
+        }
+    }
+    let source = SOURCE_COLUMNS.iter().find_map(|column| columns.remove(*column));
+    let source = source
+        .ok_or_else(|| format!("no repository: one of the columns {} must name it", SOURCE_COLUMNS.join(", ")))?;
     let name = columns.remove("name");
     let mut found = one(&source, &columns);
     if let (Some(name), [Ok(spec)]) = (name, found.as_mut_slice()) {
         spec.name = name;
     }
-    Some(found)
+    Ok(found)
 }
 
-fn one(text: &str, columns: &BTreeMap<String, String>) -> Found {
+/// The repositories that `text` names, a path, a URL or `owner/name`, with further columns of the list that named it.
+pub fn one(text: &str, columns: &BTreeMap<String, String>) -> Found {
     let path = Path::new(text);
     if path.exists() {
         return at_path(text, path, columns);
     }
-    let bad = |reason: String, hint: &str| BadSource { text: text.to_owned(), reason, hint: Some(hint.to_owned()) };
+    let bad = |reason: String, hint: &str| BadSource::new(text, reason, Some(hint), columns);
     vec![match url::parse(text) {
         Some(Ok(url::Remote { url, identity, name })) => {
             Ok(RepoSpec { identity, name, location: Location::Url(url), columns: columns.clone() })
@@ -214,18 +234,20 @@ fn at_path(text: &str, path: &Path, columns: &BTreeMap<String, String>) -> Found
     search(path, 0, &mut paths, &mut closed);
     paths.sort();
     if paths.is_empty() && closed.is_empty() {
-        return vec![Err(BadSource {
-            text: text.to_owned(),
-            reason: "neither a git repository nor a directory that holds one".into(),
-            hint: Some("the search goes six directories deep and follows no symbolic links".into()),
-        })];
+        let reason = "neither a git repository nor a directory that holds one".into();
+        let hint = "the search goes six directories deep and follows no symbolic links";
+        return vec![Err(BadSource::new(text, reason, Some(hint), columns))];
     }
-    closed.sort_by(|a, b| a.text.cmp(&b.text));
-    paths.into_iter().map(|path| spec(&path, columns)).chain(closed.into_iter().map(Err)).collect()
+    closed.sort();
+    let closed = closed.into_iter().map(|(path, reason)| {
+        let hint = "make it readable, or leave it out by naming its neighbours";
+        Err(BadSource::new(&path.display().to_string(), reason, Some(hint), columns))
+    });
+    paths.into_iter().map(|path| spec(&path, columns)).chain(closed).collect()
 }
 
 fn spec(path: &Path, columns: &BTreeMap<String, String>) -> Result<RepoSpec, BadSource> {
-    let bad = |reason: String| BadSource { text: path.display().to_string(), reason, hint: None };
+    let bad = |reason: String| BadSource::new(&path.display().to_string(), reason, None, columns);
     let canonical = path.canonicalize().map_err(|e| bad(e.to_string()))?;
     // `x/.git` is the repository `x`. (A linked work tree has a HEAD of its own, and is a source of its own.)
     let canonical = match canonical.parent() {
@@ -244,15 +266,14 @@ pub fn is_repository(path: &Path) -> bool {
 }
 
 /// Directories that can't be read are sources that failed: there may be repositories in them.
-fn search(path: &Path, depth: usize, found: &mut Vec<PathBuf>, closed: &mut Vec<BadSource>) {
+fn search(path: &Path, depth: usize, found: &mut Vec<PathBuf>, closed: &mut Vec<(PathBuf, String)>) {
     if is_repository(path) {
         found.push(path.to_owned());
     } else if depth < SEARCH_DEPTH_MAX {
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(e) => {
-                let hint = Some("make it readable, or leave it out by naming its neighbours".into());
-                closed.push(BadSource { text: path.display().to_string(), reason: e.to_string(), hint });
+                closed.push((path.to_owned(), e.to_string()));
                 return;
             }
         };
@@ -316,7 +337,10 @@ mod tests {
         check("{\"url\":\"a/b\"}\n{\"stars\":1}\n", "standard input:2", "must name it");
         check("url,stars\na/b,1\nc/d,1,2\n", "standard input:3", "fields");
         check("url,stars\na/b,1\n,2\n", "standard input:3", "must name it");
+        check("{\"url\":\"a/b\"}\n{\"url\":\"c/d\",\"URL\":\"e/f\"}\n", "standard input:2", "two columns url");
         check("[\"a/b\", 5]", "standard input:2", "neither an object nor a string");
+        let twice = parse_list("url,stars,Stars\na/b,1,2\n");
+        assert!(twice.as_ref().is_err_and(|e| e == "standard input:1: there are two columns stars"), "{twice:?}");
         assert!(parse_list("[oops]").is_err_and(|e| e.starts_with("standard input:1: neither a JSON array")));
     }
 }

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, param
 use super::{Checkpoint, Error, Store, io_error};
 
 /// Version of the tables; another one is made again.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE repository (
@@ -30,7 +30,7 @@ CREATE TABLE run (
     number INTEGER PRIMARY KEY, started INTEGER NOT NULL, finished INTEGER, tool TEXT NOT NULL, arguments TEXT NOT NULL
 );
 CREATE TABLE source (
-    identity TEXT PRIMARY KEY, spec TEXT NOT NULL, recipe TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run,
+    identity TEXT PRIMARY KEY, spec TEXT NOT NULL, recipe TEXT NOT NULL, replaces INTEGER NOT NULL, run INTEGER NOT NULL REFERENCES run,
     rows INTEGER NOT NULL, failure TEXT, hint TEXT
 ) WITHOUT ROWID;
 ";
@@ -50,6 +50,8 @@ pub struct SourceState {
     pub spec: String,
     /// The settings that it was mined with, as JSON.
     pub recipe: String,
+    /// Whether its earlier rows were to be replaced.
+    pub replace: bool,
     /// New rows of the last run.
     pub rows: u64,
     /// Why the last run failed, and what to do about it; none where it went well.
@@ -211,8 +213,8 @@ impl Index {
             None => (None, None),
         };
         let rows = i64::try_from(state.rows).unwrap_or(i64::MAX);
-        let insert = "INSERT OR REPLACE INTO source VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        let values = params![state.identity, state.spec, state.recipe, run, rows, failure, hint];
+        let insert = "INSERT OR REPLACE INTO source VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let values = params![state.identity, state.spec, state.recipe, state.replace, run, rows, failure, hint];
         let written = self.connection.execute(insert, values);
         written.map_err(sql(&self.path)).map(|_| ())
     }
@@ -232,12 +234,13 @@ impl Index {
     /// The index can't be read.
     pub fn failed(&self) -> Result<Vec<SourceState>, Error> {
         let read = || -> rusqlite::Result<Vec<SourceState>> {
-            let query =
-                "SELECT identity, spec, recipe, failure, hint FROM source WHERE failure IS NOT NULL ORDER BY identity";
+            let query = "SELECT identity, spec, recipe, failure, hint, replaces FROM source \
+                         WHERE failure IS NOT NULL ORDER BY identity";
             let mut query = self.connection.prepare(query)?;
             let rows = query.query_map([], |row| {
                 let failure = Some((row.get(3)?, row.get(4)?));
-                Ok(SourceState { identity: row.get(0)?, spec: row.get(1)?, recipe: row.get(2)?, rows: 0, failure })
+                let (identity, spec, recipe, replace) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(5)?);
+                Ok(SourceState { identity, spec, recipe, replace, rows: 0, failure })
             })?;
             rows.collect()
         };

@@ -55,6 +55,10 @@ pub enum Error {
     Damaged { path: PathBuf, reason: String },
     #[error("{path} changed while it was read: a run replaces its rows")]
     Changed { path: PathBuf },
+    #[error("{path} is in the place of {what} of the store")]
+    InTheWay { path: PathBuf, what: &'static str },
+    #[error("interrupted")]
+    Interrupted,
     #[error("can't encode rows: {0}")]
     Encode(#[from] arrow_schema::ArrowError),
 }
@@ -66,17 +70,27 @@ impl Error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space and run the same command again: it goes on from the last sealed segment".into())
             }
-            Error::NotAStore { .. } => Some("`gitlode mine SOURCE --store DIR` makes a store".into()),
+            Error::NotAStore { path } if path.join("repositories").is_dir() => Some(MARK_HINT.into()),
+            Error::NotAStore { .. } => {
+                Some("a store is made by `gitlode mine SOURCE --store DIR`, where DIR is new or empty".into())
+            }
+            Error::BadManifest { path, .. } if path.ends_with(MARK) => Some(MARK_HINT.into()),
+            Error::InTheWay { .. } => Some("move it away, then run `gitlode verify STORE --repair`".into()),
             Error::Locked { .. } => Some("add --wait to wait for it to finish, or use another --store".into()),
             Error::Damaged { .. } | Error::BadManifest { .. } => Some(
                 "run `gitlode verify STORE --repair` to drop what is damaged; the next `gitlode mine` makes its rows again".into(),
             ),
             Error::Changed { .. } => Some("run the command again when `gitlode mine` is done".into()),
             Error::Newer { .. } => Some("use the newer gitlode for this store".into()),
-            Error::Io { .. } | Error::Encode(_) => None,
+            Error::Io { .. } | Error::Encode(_) | Error::Interrupted => None,
         }
     }
 }
+
+const MARK_HINT: &str = "`gitlode verify STORE --repair` makes its store.json again";
+
+/// The file that makes a directory a store.
+const MARK: &str = "store.json";
 
 pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
     |source| Error::Io { path: path.to_owned(), source }
@@ -131,9 +145,49 @@ pub struct Checkpoint {
     pub segments: Vec<SegmentManifest>,
     /// The account of the batch.
     pub funnel: Funnel,
+    /// BLAKE3 in hexadecimal of all other fields as JSON without spaces, in order of their names, and `null` for this one.
+    pub blake3: String,
 }
 
 impl Checkpoint {
+    /// Reads the checkpoint at `path`.
+    ///
+    /// # Errors
+    /// It can't be read, is of a newer version, damaged, or of another batch than `generation` and `batch`.
+    fn read(path: &Path, numbers: (u32, u32)) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Versions {
+            format: u32,
+            schema: u32,
+        }
+        let text = fs::read(path).map_err(io_error(path))?;
+        let Versions { format, schema } = parse(path, &text)?;
+        if format > FORMAT_VERSION || schema > crate::sample::SCHEMA_VERSION {
+            return Err(Error::Newer { path: path.to_owned(), found: format.max(schema), known: FORMAT_VERSION });
+        }
+        // The checksum is over what is there, whichever version wrote it.
+        let fields: serde_json::Value = parse(path, &text)?;
+        let digest = digest(&fields);
+        let checkpoint: Checkpoint = parse(path, &text)?;
+        let bad = |reason: &str| Error::BadManifest { path: path.to_owned(), reason: reason.into() };
+        if (checkpoint.generation, checkpoint.batch) != numbers {
+            return Err(bad("it is the checkpoint of another batch"));
+        }
+        if digest != checkpoint.blake3 {
+            return Err(bad("its checksum does not match"));
+        }
+        Ok(checkpoint)
+    }
+
+    /// Writes it to `path`, with its checksum.
+    ///
+    /// # Errors
+    /// As [`write_json`].
+    pub fn write(mut self, path: &Path) -> Result<(), Error> {
+        self.blake3 = digest(&serde_json::json!(self));
+        write_json(path, &self)
+    }
+
     /// The names of all files that belong to the batch, but its own.
     fn files(&self) -> impl Iterator<Item = String> {
         let ledgers = self.segments.iter().filter_map(|segment| segment.ledger.as_ref()).chain(&self.ledger);
@@ -141,6 +195,13 @@ impl Checkpoint {
         let segments = self.segments.iter();
         ledgers.chain(segments.flat_map(|segment| [segment.file.replace(".arrow", ".json"), segment.file.clone()]))
     }
+}
+
+fn digest(fields: &serde_json::Value) -> String {
+    let mut fields = fields.clone();
+    fields["blake3"] = serde_json::Value::Null;
+    fields.sort_all_objects();
+    blake3::hash(fields.to_string().as_bytes()).to_hex().to_string()
 }
 
 /// Complete batches, each with the directory of its repository.
@@ -165,7 +226,7 @@ impl Store {
     /// # Errors
     /// Not a store, or one of a newer format.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let path = root.join("store.json");
+        let path = root.join(MARK);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::NotAStore { path: root.to_owned() }),
@@ -184,7 +245,7 @@ impl Store {
     /// As [`Store::open`]; a directory that holds something else; another process that is writing. `wait` is asked
     /// then, several times a second: as long as it is true, the lock is waited for.
     pub fn create(root: &Path, wait: &dyn Fn() -> bool) -> Result<Self, Error> {
-        let mark = root.join("store.json");
+        let mark = root.join(MARK);
         if !mark.exists() {
             fs::create_dir_all(root).map_err(io_error(root))?;
             let mut entries = fs::read_dir(root).map_err(io_error(root))?.filter_map(Result::ok);
@@ -207,6 +268,20 @@ impl Store {
         Ok(Store { _lock: Some(lock), ..Store::open(root)? })
     }
 
+    /// Writes the format mark of the store at `root` again where it is missing or damaged. What is in the repositories
+    /// says by itself of which version it is.
+    ///
+    /// # Errors
+    /// The mark can't be written.
+    pub fn restore_mark(root: &Path) -> Result<(), Error> {
+        match Store::open(root) {
+            Err(Error::NotAStore { .. } | Error::BadManifest { .. }) if root.join("repositories").is_dir() => {
+                write_json(&root.join(MARK), &Mark { gitlode_store: FORMAT_VERSION })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The store's directory.
     pub fn root(&self) -> &Path {
         &self.root
@@ -224,10 +299,11 @@ impl Store {
         self._lock.is_none() && matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
     }
 
-    /// Every repository directory, sorted. Files beside them are none of the store's business.
+    /// Every repository directory, sorted; it may be a symbolic link to one. Files beside them are none of the store's
+    /// business.
     ///
     /// # Errors
-    /// The store can't be read.
+    /// The store can't be read; something else has the name of a repository directory.
     pub fn directories(&self) -> Result<Vec<PathBuf>, Error> {
         let path = self.root.join("repositories");
         if !path.exists() {
@@ -235,9 +311,11 @@ impl Store {
         }
         let mut directories = Vec::new();
         for entry in fs::read_dir(&path).map_err(io_error(&path))? {
-            let entry = entry.map_err(io_error(&path))?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                directories.push(entry.path());
+            let path = entry.map_err(io_error(&path))?.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if is_key(&path) {
+                return Err(Error::InTheWay { path, what: "a directory" });
             }
         }
         directories.sort();
@@ -305,16 +383,7 @@ pub fn visible(directory: &Path) -> Result<Vec<Checkpoint>, Error> {
     let mut checkpoints = Vec::new();
     for (path, stem) in json_files(directory)? {
         let Some(numbers) = batch_numbers(&stem) else { continue };
-        let checkpoint: Checkpoint = parse(&path, &fs::read(&path).map_err(io_error(&path))?)?;
-        if checkpoint.format > FORMAT_VERSION || checkpoint.schema > crate::sample::SCHEMA_VERSION {
-            let found = checkpoint.format.max(checkpoint.schema);
-            return Err(Error::Newer { path, found, known: FORMAT_VERSION });
-        }
-        if (checkpoint.generation, checkpoint.batch) != numbers {
-            let reason = "it is the checkpoint of another batch".into();
-            return Err(Error::BadManifest { path, reason });
-        }
-        checkpoints.push(checkpoint);
+        checkpoints.push(Checkpoint::read(&path, numbers)?);
     }
     let newest = checkpoints.iter().map(|c| c.generation).max();
     checkpoints.retain(|c| Some(c.generation) == newest);
@@ -427,7 +496,16 @@ fn key(identity: &str) -> String {
     let readable: String =
         identity.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' }).collect();
     let tail: String = readable.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect();
-    format!("{}-{}", tail.trim_start_matches(['.', '-', '_']), &blake3::hash(identity.as_bytes()).to_hex()[..12])
+    let hash = &blake3::hash(identity.as_bytes()).to_hex()[..KEY_HASH_LENGTH];
+    format!("{}-{hash}", tail.trim_start_matches(['.', '-', '_']))
+}
+
+const KEY_HASH_LENGTH: usize = 12;
+
+/// Whether `path` has the name of a repository directory.
+fn is_key(path: &Path) -> bool {
+    let hash = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once('-'));
+    hash.is_some_and(|(_, hash)| hash.len() == KEY_HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// What a check of a repository directory found.
@@ -467,6 +545,15 @@ fn stems(directory: &Path) -> Result<Vec<String>, Error> {
 
 fn verify_once(directory: &Path) -> Result<Verified, Error> {
     let mut verified = Verified::default();
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(io_error(directory))? {
+        let path = entry.map_err(io_error(directory))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if is_store_file(&name) && path.is_dir() {
+            return Err(Error::InTheWay { path, what: "a file" });
+        }
+        files.extend(is_store_file(&name).then_some((path, name)));
+    }
     let numbers: Vec<(u32, u32)> = stems(directory)?.iter().filter_map(|stem| batch_numbers(stem)).collect();
     let newest = numbers.iter().map(|(generation, _)| *generation).max().unwrap_or_default();
     let last = numbers.iter().filter(|(generation, _)| *generation == newest).map(|(_, batch)| *batch).max();
@@ -475,8 +562,7 @@ fn verify_once(directory: &Path) -> Result<Verified, Error> {
     for batch in 0..last.map_or(0, |last| last + 1) {
         let path = directory.join(format!("{}.json", batch_stem(newest, batch)));
         let bad = |reason: &str| Error::BadManifest { path: path.clone(), reason: reason.into() };
-        let checkpoint: Checkpoint = match fs::read(&path).map_err(io_error(&path)).and_then(|text| parse(&path, &text))
-        {
+        let checkpoint = match Checkpoint::read(&path, (newest, batch)) {
             Ok(checkpoint) => checkpoint,
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 verified.damage.push(bad("the batch is missing"));
@@ -490,14 +576,7 @@ fn verify_once(directory: &Path) -> Result<Verified, Error> {
             }
             Err(error) => return Err(error),
         };
-        if checkpoint.format > FORMAT_VERSION || checkpoint.schema > crate::sample::SCHEMA_VERSION {
-            let found = checkpoint.format.max(checkpoint.schema);
-            return Err(Error::Newer { path, found, known: FORMAT_VERSION });
-        }
         let damage = verified.damage.len();
-        if (checkpoint.generation, checkpoint.batch) != (newest, batch) {
-            verified.damage.push(bad("it is the checkpoint of another batch"));
-        }
         if directory.file_name().and_then(|name| name.to_str()) != Some(&key(&checkpoint.repository.identity)) {
             verified.damage.push(bad("it belongs to another repository"));
         }
@@ -511,13 +590,7 @@ fn verify_once(directory: &Path) -> Result<Verified, Error> {
         }
         tips = checkpoint.tips;
     }
-    for entry in fs::read_dir(directory).map_err(io_error(directory))? {
-        let entry = entry.map_err(io_error(directory))?;
-        let name = entry.file_name();
-        if is_store_file(&name.to_string_lossy()) && !named.contains(name.to_string_lossy().as_ref()) {
-            verified.remains.push(entry.path());
-        }
-    }
+    verified.remains = files.into_iter().filter(|(_, name)| !named.contains(name)).map(|(path, _)| path).collect();
     verified.remains.sort();
     Ok(verified)
 }
