@@ -25,7 +25,7 @@ def main() -> None:
     gitlode, repository = sys.argv[1:]
     with tempfile.TemporaryDirectory() as lab:
         mine = [gitlode, "mine", repository, "--store", f"{lab}/store", "--filter", "none", "--quiet"]
-        record = ["perf", "record", "-q", "-F", "499", "--call-graph", "dwarf,32768", "-o", f"{lab}/perf.data"]
+        record = ["perf", "record", "-q", "-F", "999", "--call-graph", "dwarf,16384", "-o", f"{lab}/perf.data"]
         subprocess.run(record + mine, check=True)
         script = ["perf", "script", "-i", f"{lab}/perf.data", "-F", "ip,sym"]
         stacks = subprocess.run(script, capture_output=True, text=True, check=True).stdout.split("\n\n")

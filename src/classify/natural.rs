@@ -5,8 +5,8 @@
 //! out before anything is counted. What then is left of many subjects is a word or two, so English has a lead.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::OnceLock,
+    collections::{BTreeMap, HashMap},
+    sync::{LazyLock, OnceLock},
 };
 
 use serde::Deserialize;
@@ -24,11 +24,14 @@ const LETTERS_PER_IDEOGRAPH: f64 = 2.5;
 const FOREIGN_SHARE_MIN: f64 = 0.25;
 
 /// What speaks for English, and for Russian in its script, before anything is read. This and the weights below are in
-/// words that speak for a language; they were tuned on half of `fixtures/message_languages.tsv`.
+/// words that speak for a language; they were tuned on `fixtures/message_languages.tsv`.
 const LEAD: f64 = 0.7;
 
-/// What a word of English messages counts that is no function word.
+/// What a word of English messages counts that is no function word: other languages' messages have them, too.
 const COMMON_WEIGHT: f64 = 0.7;
+
+/// What a word counts that only one language has, and that is not English.
+const OWN_WEIGHT: f64 = 1.6;
 
 /// What a word that is in no list counts against English, of whose words most are.
 const UNKNOWN_WEIGHT: f64 = 0.7;
@@ -39,8 +42,8 @@ const WHICHLANG_WEIGHT: f64 = 1.0;
 /// What the opinion of whatlang counts where it is sure.
 const WHATLANG_WEIGHT: f64 = 2.0;
 
-/// Where words give a language this share of the evidence, no model is asked: that takes longer than all the rest.
-const WORDS_ARE_ENOUGH: f64 = 0.6;
+/// Where a language has this share of the evidence, no further model is asked: whatlang takes longer than all the rest.
+const ENOUGH: f64 = 0.5;
 
 /// The models look at so many bytes.
 const MODEL_BYTES_MAX: usize = 120;
@@ -105,13 +108,11 @@ struct Entry {
 /// The languages, ready for use.
 pub struct NaturalLanguages {
     entries: Vec<Entry>,
-    /// For every word, the languages that have it.
-    words: HashMap<String, Vec<usize>>,
+    /// For every word, the languages that have it, and what it counts for each.
+    words: HashMap<String, Vec<(usize, f64)>>,
     /// For every letter that is not one of all languages of its script, the languages that have it.
     letters: HashMap<char, Vec<usize>>,
     english: usize,
-    /// Further English words.
-    common: HashSet<String>,
 }
 
 impl NaturalLanguages {
@@ -128,20 +129,30 @@ impl NaturalLanguages {
     /// It is not valid, or English is not in it.
     pub fn new(table: &str) -> Result<Self, String> {
         let entries = toml::from_str::<Table>(table).map_err(|e| e.to_string())?.language;
-        let mut words: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut words: HashMap<String, Vec<(usize, f64)>> = HashMap::new();
         let mut letters: HashMap<char, Vec<usize>> = HashMap::new();
         for (at, entry) in entries.iter().enumerate() {
-            for word in &entry.words {
-                words.entry(word.clone()).or_default().push(at);
+            let weight = if entry.id == "en" { COMMON_WEIGHT } else { 1.0 };
+            let common = entry.common.iter().map(|word| (word, weight));
+            for (word, weight) in entry.words.iter().map(|word| (word, 1.0)).chain(common) {
+                let owners = words.entry(word.clone()).or_default();
+                if owners.last().is_none_or(|(last, _)| *last != at) {
+                    owners.push((at, weight));
+                }
             }
             for letter in entry.letters.chars() {
                 letters.entry(letter).or_default().push(at);
             }
         }
-        words.values_mut().for_each(|languages| languages.dedup());
         let english = entries.iter().position(|entry| entry.id == "en").ok_or("there is no entry en")?;
-        let common = entries[english].common.iter().cloned().collect();
-        Ok(NaturalLanguages { entries, words, letters, english, common })
+        for owners in words.values_mut() {
+            if let [(owner, weight)] = owners.as_mut_slice()
+                && *owner != english
+            {
+                *weight = OWN_WEIGHT;
+            }
+        }
+        Ok(NaturalLanguages { entries, words, letters, english })
     }
 
     /// The language of `message`; none where it has no prose, or too little of it to tell.
@@ -174,12 +185,10 @@ impl NaturalLanguages {
         let mut scores = vec![0.0; self.entries.len()];
         for word in &prose.words {
             let known = self.words.get(word.as_str());
-            for at in known.into_iter().flatten() {
-                scores[*at] += 1.0;
+            for (at, weight) in known.into_iter().flatten() {
+                scores[*at] += weight;
             }
-            if self.common.contains(word.as_str()) {
-                scores[self.english] += COMMON_WEIGHT;
-            } else if known.is_none() && word.len() > 2 {
+            if known.is_none() && word.len() > 2 {
                 scores[self.english] -= UNKNOWN_WEIGHT;
             }
             for letter in word.chars().filter(|letter| !letter.is_ascii()) {
@@ -195,9 +204,9 @@ impl NaturalLanguages {
                 scores[*at] += LEAD;
             }
         }
-        let first = share(&scores, candidates);
-        if first.1 >= WORDS_ARE_ENOUGH {
-            return first;
+        let by_words = share(&scores, candidates);
+        if by_words.1 >= ENOUGH {
+            return by_words;
         }
         // A word or two say little to models of n-grams.
         let weight = (prose.words.len() as f64 / 3.0).min(1.0);
@@ -207,12 +216,20 @@ impl NaturalLanguages {
             if let Some(at) = candidates.iter().find(|at| self.entries[**at].id == code) {
                 scores[*at] += weight;
             }
+            share(&scores, candidates)
         };
-        add(whichlang_code(whichlang::detect_language(text)), weight * WHICHLANG_WEIGHT);
-        if let Some(found) = whatlang::detect(text) {
-            add(whatlang_code(found.lang()), weight * WHATLANG_WEIGHT * found.confidence());
+        let with_model = add(whichlang_code(whichlang::detect_language(text)), weight * WHICHLANG_WEIGHT);
+        if with_model.1 >= ENOUGH {
+            return with_model;
         }
-        share(&scores, candidates)
+        static DETECTOR: LazyLock<whatlang::Detector> = LazyLock::new(|| {
+            let known = whatlang::Lang::all().iter().copied().filter(|language| !whatlang_code(*language).is_empty());
+            whatlang::Detector::with_allowlist(known.collect())
+        });
+        if let Some(found) = DETECTOR.detect(text) {
+            return add(whatlang_code(found.lang()), weight * WHATLANG_WEIGHT * found.confidence());
+        }
+        with_model
     }
 
     #[cfg(feature = "lingua")]

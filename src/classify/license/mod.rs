@@ -5,7 +5,10 @@ pub mod policy;
 pub mod reuse;
 pub mod text;
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::OnceLock,
+};
 
 use aho_corasick::AhoCorasick;
 use serde::Deserialize;
@@ -80,10 +83,11 @@ impl License {
         Class { restricted: !permissive, users, share_alike, attribution }
     }
 
-    fn is_text(&self, normalized: &str) -> bool {
+    /// Whether a text is of this licence in which `has` says which phrases there are.
+    fn is_text(&self, has: impl Fn(&str) -> bool) -> bool {
         !self.every.is_empty()
-            && self.every.iter().all(|phrase| normalized.contains(phrase.as_str()))
-            && !self.none.iter().any(|phrase| normalized.contains(phrase.as_str()))
+            && self.every.iter().all(|phrase| has(phrase))
+            && !self.none.iter().any(|phrase| has(phrase))
     }
 }
 
@@ -100,6 +104,9 @@ pub struct Licenses {
     /// The phrases of all headers, and the licence that each belongs to.
     headers: AhoCorasick,
     header_of: Vec<usize>,
+    /// The phrases of all texts.
+    phrases: AhoCorasick,
+    phrase_of: Vec<String>,
 }
 
 impl Licenses {
@@ -127,7 +134,10 @@ impl Licenses {
             license.iter().enumerate().flat_map(|(at, license)| license.headers.iter().map(move |text| (at, text)));
         let (header_of, phrases): (Vec<usize>, Vec<&String>) = headers.unzip();
         let headers = AhoCorasick::new(phrases).map_err(|e| e.to_string())?;
-        Ok(Licenses { licenses: license, by_id, headers, header_of })
+        let phrase_of: BTreeSet<String> = license.iter().flat_map(|l| l.every.iter().chain(&l.none)).cloned().collect();
+        let phrase_of: Vec<String> = phrase_of.into_iter().collect();
+        let phrases = AhoCorasick::new(&phrase_of).map_err(|e| e.to_string())?;
+        Ok(Licenses { licenses: license, by_id, headers, header_of, phrases, phrase_of })
     }
 
     /// All licences, sorted by id.
@@ -260,11 +270,17 @@ impl Method {
 
 /// Whether a file name is one of those that licence texts have, in any spelling that is common.
 pub fn is_text_name(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    let stem = lower.split('.').next().unwrap_or(&lower);
+    let stem = name.split('.').next().unwrap_or(name).as_bytes();
     let starts = ["license", "licence", "copying", "unlicense", "unlicence", "copyright", "mit-license", "ofl"];
     let ends = ["-license", "_license", "-licence", "_licence"];
-    let named = starts.iter().any(|start| stem.starts_with(start)) || ends.iter().any(|end| stem.ends_with(end));
+    let is = |part: Option<&[u8]>, word: &str| part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()));
+    let named = starts.iter().any(|start| is(stem.get(..start.len()), start))
+        || ends.iter().any(|end| is(stem.len().checked_sub(end.len()).map(|at| &stem[at..]), end));
+    // Nearly all names end here.
+    if !named {
+        return false;
+    }
+    let lower = name.to_ascii_lowercase();
     let code = [
         ".rs",
         ".py",
@@ -327,8 +343,7 @@ pub fn is_text_name(name: &str) -> bool {
         "-art",
         "-content",
     ];
-    named
-        && !code.iter().any(|end| lower.ends_with(end))
+    !code.iter().any(|end| lower.ends_with(end))
         && !other.iter().any(|word| lower.contains(word))
         && !docs.iter().any(|word| lower.contains(word) || lower.contains(&word.replace('-', ".")))
 }

@@ -1,6 +1,9 @@
 //! Knows licence texts, and the notices at the head of source files, by phrases that tell them apart.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::LazyLock,
+};
 
 use regex::bytes::Regex;
 
@@ -40,7 +43,7 @@ impl Licenses {
             end -= 1;
         }
         let text = normalized(&text[..end]);
-        let mut found: Vec<&License> = self.all().filter(|license| license.is_text(&text)).collect();
+        let mut found: Vec<&License> = self.texts_in(&text).collect();
         let choices = [" at your option ", " at your choice ", " dual licensed ", " either of the ", " choose either "];
         let choice = choices.iter().any(|phrase| text.contains(phrase));
         if found.is_empty() && !choice {
@@ -48,6 +51,13 @@ impl Licenses {
             found.extend(self.by_notice(&text));
         }
         (found, choice)
+    }
+
+    /// The licences whose texts are in `normalized`, in the order of the table.
+    fn texts_in(&self, normalized: &str) -> impl Iterator<Item = &License> {
+        let found = self.phrases.find_overlapping_iter(normalized);
+        let found: HashSet<&str> = found.map(|phrase| self.phrase_of[phrase.pattern()].as_str()).collect();
+        self.all().filter(move |license| license.is_text(|phrase| found.contains(phrase)))
     }
 
     /// Of the licences whose notice is in a text, the one with the longest phrase, which is the most exact.
@@ -78,8 +88,7 @@ impl Licenses {
             let all: Vec<String> = all.into_iter().map(|at| id(&self.licenses[at])).collect();
             return (!all.is_empty()).then(|| (all.join(" OR "), HeaderKind::Notice));
         }
-        let whole_text = || self.all().find(|license| license.is_text(&head));
-        self.by_notice(&head).or_else(whole_text).map(|license| (id(license), HeaderKind::Notice))
+        self.by_notice(&head).or_else(|| self.texts_in(&head).next()).map(|license| (id(license), HeaderKind::Notice))
     }
 }
 
