@@ -5,10 +5,11 @@
 //! out before anything is counted. What then is left of many subjects is a word or two, so English has a lead.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{LazyLock, OnceLock},
 };
 
+use hashbrown::HashMap;
 use serde::Deserialize;
 use unicode_script::{Script, UnicodeScript as _};
 

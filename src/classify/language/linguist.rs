@@ -4,7 +4,9 @@
 //! The facts are `languages/linguist.toml`, `heuristics.toml` and `vendored.toml`. Where all rules leave several
 //! languages open, [`super::super::language`]'s tie-break decides; nothing here guesses.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::sync::OnceLock;
+
+use hashbrown::HashMap;
 
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;

@@ -3,7 +3,9 @@
 //!
 //! `languages/tie_break.tsv` holds what `scripts/train_tie_break.py` counted.
 
-use std::{collections::HashMap, sync::OnceLock};
+use std::sync::OnceLock;
+
+use hashbrown::HashMap;
 
 use super::linguist::{LanguageId, Linguist};
 use crate::classify::catalog;

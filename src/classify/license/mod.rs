@@ -10,7 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::Deserialize;
 
 use super::catalog;
@@ -133,10 +133,10 @@ impl Licenses {
         let headers =
             license.iter().enumerate().flat_map(|(at, license)| license.headers.iter().map(move |text| (at, text)));
         let (header_of, phrases): (Vec<usize>, Vec<&String>) = headers.unzip();
-        let headers = AhoCorasick::new(phrases).map_err(|e| e.to_string())?;
+        let headers = matcher(phrases)?;
         let phrase_of: BTreeSet<String> = license.iter().flat_map(|l| l.every.iter().chain(&l.none)).cloned().collect();
         let phrase_of: Vec<String> = phrase_of.into_iter().collect();
-        let phrases = AhoCorasick::new(&phrase_of).map_err(|e| e.to_string())?;
+        let phrases = matcher(&phrase_of)?;
         Ok(Licenses { licenses: license, by_id, headers, header_of, phrases, phrase_of })
     }
 
@@ -175,6 +175,12 @@ impl Licenses {
         // A licence that only SPDX's list knows: its terms were not read, so it is not called permissive.
         known.unwrap_or(Class::UNKNOWN)
     }
+}
+
+/// Few texts are searched, so what counts is how soon it is built.
+fn matcher(phrases: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<AhoCorasick, String> {
+    let kind = Some(AhoCorasickKind::ContiguousNFA);
+    AhoCorasick::builder().kind(kind).build(phrases).map_err(|e| e.to_string())
 }
 
 /// `text` as an SPDX expression in the list's spelling: imprecise and deprecated names become precise ones, a slash is
