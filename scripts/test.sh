@@ -10,5 +10,7 @@ if [ -z "$deny" ]; then
 fi
 cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings
+# What is off by default must compile, too.
+cargo check --locked --features lingua
 cargo test --locked
 "$deny" check bans licenses sources

@@ -62,8 +62,8 @@ const TRADITIONAL: &str = "這們為來時對說會過動發還問題實現錯�
 /// Below this share of the evidence a label would be a guess among languages of one script.
 const EVIDENCE_MIN: f64 = 0.1;
 
-/// From this confidence on nobody else is asked.
-const SURE: f64 = 0.95;
+/// What the opinion of lingua counts where it is sure.
+const LINGUA_WEIGHT: f64 = 2.0;
 
 /// Who judges the language of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
@@ -166,13 +166,7 @@ impl NaturalLanguages {
         let (at, confidence) = match candidates[..] {
             [] => return None,
             [only] => (only, share),
-            _ => {
-                let first = self.vote(&prose, &candidates);
-                match judge {
-                    Judge::Lingua if first.1 < SURE => self.second_opinion(&prose, &candidates, first),
-                    _ => first,
-                }
-            }
+            _ => self.vote(&prose, &candidates, judge),
         };
         if confidence < EVIDENCE_MIN {
             return None;
@@ -182,7 +176,7 @@ impl NaturalLanguages {
     }
 
     /// The candidate with the most evidence, and its share of it.
-    fn vote(&self, prose: &Prose, candidates: &[usize]) -> (usize, f64) {
+    fn vote(&self, prose: &Prose, candidates: &[usize], judge: Judge) -> (usize, f64) {
         let mut scores = vec![0.0; self.entries.len()];
         for word in &prose.words {
             let known = self.words.get(word.as_str());
@@ -219,7 +213,7 @@ impl NaturalLanguages {
             }
             share(&scores, candidates)
         };
-        let with_model = add(whichlang_code(whichlang::detect_language(text)), weight * WHICHLANG_WEIGHT);
+        let mut with_model = add(whichlang_code(whichlang::detect_language(text)), weight * WHICHLANG_WEIGHT);
         if with_model.1 >= ENOUGH {
             return with_model;
         }
@@ -228,32 +222,33 @@ impl NaturalLanguages {
             whatlang::Detector::with_allowlist(known.collect())
         });
         if let Some(found) = DETECTOR.detect(text) {
-            return add(whatlang_code(found.lang()), weight * WHATLANG_WEIGHT * found.confidence());
+            with_model = add(whatlang_code(found.lang()), weight * WHATLANG_WEIGHT * found.confidence());
+        }
+        if judge == Judge::Lingua && with_model.1 < ENOUGH {
+            for (at, confidence) in self.second_opinion(&text, candidates) {
+                scores[at] += LINGUA_WEIGHT * confidence;
+            }
+            return share(&scores, candidates);
         }
         with_model
     }
 
+    /// How sure lingua is of each candidate.
     #[cfg(feature = "lingua")]
-    fn second_opinion(&self, prose: &Prose, candidates: &[usize], first: (usize, f64)) -> (usize, f64) {
+    fn second_opinion(&self, text: &str, candidates: &[usize]) -> Vec<(usize, f64)> {
         static DETECTOR: OnceLock<lingua::LanguageDetector> = OnceLock::new();
         let detector = DETECTOR.get_or_init(|| lingua::LanguageDetectorBuilder::from_all_languages().build());
-        let text = prose.words.join(" ");
-        let second =
-            detector.compute_language_confidence_values(text).into_iter().find_map(|(language, confidence)| {
-                let code = language.iso_code_639_1().to_string();
-                let at = candidates.iter().find(|at| self.entries[**at].id == code)?;
-                Some((*at, confidence))
-            });
-        match second {
-            Some((at, confidence)) if at == first.0 => (at, confidence.max(first.1)),
-            Some((at, confidence)) if confidence > first.1 => (at, confidence),
-            _ => first,
-        }
+        let values = detector.compute_language_confidence_values(text).into_iter();
+        let of = |language: lingua::Language| {
+            let code = language.iso_code_639_1().to_string();
+            candidates.iter().copied().find(|at| self.entries[*at].id == code)
+        };
+        values.filter_map(|(language, confidence)| Some((of(language)?, confidence))).collect()
     }
 
     #[cfg(not(feature = "lingua"))]
-    fn second_opinion(&self, _: &Prose, _: &[usize], first: (usize, f64)) -> (usize, f64) {
-        first
+    fn second_opinion(&self, _: &str, _: &[usize]) -> Vec<(usize, f64)> {
+        Vec::new()
     }
 }
 
