@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Measures which share of the CPU time of `gitlode mine --filter none` the labels take.
+"""Measures which share of the CPU time of `gitlode mine --filter none` the labels take, or the rules of a ruleset.
 
-usage: label_cost.py GITLODE REPOSITORY
+usage: label_cost.py GITLODE REPOSITORY [RULESET]
 
 Mines REPOSITORY under `perf record` and counts the samples that have a function of `classify` (languages, licences,
-authors, messages) or of `pipeline::license` on their stack. Needs Linux' perf, and a program with line tables.
+authors, messages) or of `pipeline::license` on their stack. With RULESET also mines with it, and counts the samples in
+`filter` that are not in a label that a rule asked for. Needs Linux' perf, and a program with line tables.
 """
 
 import collections
@@ -21,23 +22,38 @@ LABELS = {
 }
 
 
-def main() -> None:
-    gitlode, repository = sys.argv[1:]
+RULES = re.compile(r"gitlode::(filter::|pipeline::(candidate|trial))")
+
+
+def stacks_of(gitlode: str, repository: str, ruleset: str) -> list[str]:
     with tempfile.TemporaryDirectory() as lab:
-        mine = [gitlode, "mine", repository, "--store", f"{lab}/store", "--filter", "none", "--quiet"]
+        mine = [gitlode, "mine", repository, "--store", f"{lab}/store", "--filter", ruleset, "--quiet"]
         record = ["perf", "record", "-q", "-F", "999", "--call-graph", "dwarf,16384", "-o", f"{lab}/perf.data"]
         subprocess.run(record + mine, check=True)
         script = ["perf", "script", "-i", f"{lab}/perf.data", "-F", "ip,sym"]
         stacks = subprocess.run(script, capture_output=True, text=True, check=True).stdout.split("\n\n")
+    return list(filter(str.strip, stacks))
+
+
+def main() -> None:
+    gitlode, repository, *ruleset = sys.argv[1:]
+    stacks = stacks_of(gitlode, repository, "none")
     counts = collections.Counter()
-    for stack in filter(str.strip, stacks):
-        counts["all"] += 1
+    for stack in stacks:
         found = [name for name, pattern in LABELS.items() if pattern.search(stack)]
         counts[found[0] if found else "other"] += 1
     labels = sum(counts[name] for name in LABELS)
     for name in LABELS:
-        print(f"{100 * counts[name] / counts['all']:5.1f} %  {name}")
-    print(f"{100 * labels / counts['all']:5.1f} %  labels together, of {counts['all']:,} samples")
+        print(f"{100 * counts[name] / len(stacks):5.1f} %  {name}")
+    print(f"{100 * labels / len(stacks):5.1f} %  labels together, of {len(stacks):,} samples")
+    for name in ruleset:
+        with_rules = stacks_of(gitlode, repository, name)
+        of_rules = [
+            stack
+            for stack in with_rules
+            if RULES.search(stack) and not any(pattern.search(stack) for pattern in LABELS.values())
+        ]
+        print(f"{100 * len(of_rules) / len(stacks):5.1f} %  rules of {name}, {len(with_rules):,} samples in all")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,18 @@
 mod reference;
 mod support;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
 
+use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use gitlode::{
-    filter::{Layer, load},
+    filter::{Layer, load, tokens},
     pipeline::{
-        candidate::{Origin, RowView, tokens},
+        candidate::{Origin, RowView},
         export::for_each,
         recipe::Recipe,
         trial,
@@ -64,7 +70,7 @@ fn compare(store: &Path) -> Compared {
         let in_pack = reference::commitpack(&candidate);
         assert_eq!(judge(&pack).is_ok(), in_pack.is_ok(), "{in_pack:?} {:?} {}", judge(&pack).err(), context());
         assert_eq!(judge(&strict).is_ok(), reference::commitpack_strict(&candidate).is_ok(), "{}", context());
-        let count = tokens(&candidate.old_contents, &candidate.new_contents);
+        let count = tokens::count(&candidate.old_contents, &candidate.new_contents);
         let thin = |commit: &str| {
             // As documented: the first 8 bytes of the hash of the id and a zero byte, modulo 1000.
             let hash = blake3::hash(format!("{commit}\0").as_bytes());
@@ -262,6 +268,42 @@ fn filters_can_be_listed_checked_planned_and_tried() {
 }
 
 #[test]
+fn tokens_are_counted_by_the_tokenizer_that_is_given() {
+    let lab = Lab::new();
+    let script = "for i in 1 2 3 4; do echo one two >> f; git add f; git commit -qm \"Say more words, $i\"; done";
+    lab.repository("r", "sha1", script);
+    let rule = "id = \"t\"\nwhy = \"w\"\n[[rule]]\nid = \"t\"\nwhy = \"w\"\ntokens = { max = 9, exact = true }\n";
+    fs::write(lab.path("t.toml"), rule).expect("it is written");
+    let refused = lab.gitlode(&["mine", "r", "--store", "store", "--filter", "t.toml"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        refused.status.code() == Some(4) && said.contains("t.toml:3") && said.contains("--tokenizer FILE"),
+        "{said}"
+    );
+    let tokenizer = |name: &str, kind: &str| {
+        let text = format!(
+            r#"{{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],"normalizer":null,
+            "pre_tokenizer":{{"type":"{kind}"}},"post_processor":null,"decoder":null,
+            "model":{{"type":"WordLevel","vocab":{{"[UNK]":0}},"unk_token":"[UNK]"}}}}"#
+        );
+        fs::write(lab.path(name), text).expect("it is written");
+    };
+    // Between white space there are 6, 10 and 14 words: the mark and the first word of the new contents are one.
+    tokenizer("words.json", "WhitespaceSplit");
+    let mine = |file: &str| lab.mine("r", "store", &["--filter", "t.toml", "--tokenizer", file])["changes"].clone();
+    let mined = mine("words.json");
+    assert_eq!((&mined["kept"], &mined["dropped"]["t"]), (&1.into(), &2.into()), "{mined}");
+    // Another tokenizer makes the repository due. This one makes three tokens of the mark, and so 9 of the first change.
+    tokenizer("classes.json", "Whitespace");
+    let again = mine("classes.json");
+    assert_eq!((&again["kept"], lab.rows("store").len()), (&1.into(), 1), "{again}");
+    fs::write(lab.path("bad.json"), "{}").expect("it is written");
+    let bad = lab.gitlode(&["mine", "r", "--store", "store", "--filter", "t.toml", "--tokenizer", "bad.json"]);
+    let said = String::from_utf8_lossy(&bad.stderr).into_owned();
+    assert!(bad.status.code() == Some(4) && said.contains("bad.json is no tokenizer"), "{said}");
+}
+
+#[test]
 fn changed_rules_make_a_repository_due_and_columns_reach_rules() {
     let lab = Lab::new();
     lab.repository("r", "sha1", MESSAGES);
@@ -295,6 +337,16 @@ fn changed_rules_make_a_repository_due_and_columns_reach_rules() {
     .expect("it is written");
     let joined = lab.ok(&["export", "store", "joined", "--filter", "score.toml", "--join", "scores.jsonl"]);
     assert!(joined.starts_with("10 of 40 rows"), "{joined}");
+    let texts = |name: &str| StringArray::from_iter_values(rows.iter().map(|row| row[name].as_str().expect("text")));
+    let numbers = Float64Array::from_iter_values((0..rows.len()).map(|at| at as f64 / 10.0));
+    let columns: [(&str, ArrayRef); 2] = [("id", Arc::new(texts("id"))), ("score", Arc::new(numbers))];
+    let batch = RecordBatch::try_from_iter(columns).expect("a batch");
+    let file = fs::File::create(lab.path("scores.parquet")).expect("it can be made");
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("it is written");
+    writer.close().expect("it is whole");
+    let parquet = lab.ok(&["export", "store", "parquet", "--filter", "score.toml", "--join", "scores.parquet"]);
+    assert!(parquet.starts_with("10 of 40 rows"), "{parquet}");
     fs::write(lab.path("bad.jsonl"), "{\"score\": 1}\n").expect("it is written");
     let bad = lab.gitlode(&["export", "store", "bad", "--join", "bad.jsonl"]);
     assert_eq!(bad.status.code(), Some(4));

@@ -225,7 +225,7 @@ impl NaturalLanguages {
             with_model = add(whatlang_code(found.lang()), weight * WHATLANG_WEIGHT * found.confidence());
         }
         if judge == Judge::Lingua && with_model.1 < ENOUGH {
-            for (at, confidence) in self.second_opinion(&text, candidates) {
+            for (at, confidence) in self.second_opinion(text, candidates) {
                 scores[at] += LINGUA_WEIGHT * confidence;
             }
             return share(&scores, candidates);

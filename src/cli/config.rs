@@ -20,7 +20,7 @@ use super::{Error, print, stats::new_table};
 const NOT_IN_FILE: [&str; 7] = ["config", "dry-run", "repair", "replace", "retry-failed", "rev", "verbose"];
 
 /// Variables that are no flag of a subcommand; with a last underscore, the start of many.
-const OTHER_VARIABLES: [&str; 3] = ["GITLODE_CONFIG", "GITLODE_TABLES", "GITLODE_TOKEN"];
+const OTHER_VARIABLES: [&str; 4] = ["GITLODE_CONFIG", "GITLODE_TABLES", "GITLODE_TOKEN", "GITLODE_TOKENIZER"];
 const OTHER_VARIABLES_START: &str = "GITLODE_TOKEN_";
 
 #[derive(clap::Args)]

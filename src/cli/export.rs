@@ -27,7 +27,7 @@ pub struct Args {
     /// Ruleset that rows have to pass: a preset or the path of a file.
     #[arg(long, default_value = "none", value_name = "NAME|FILE")]
     filter: String,
-    /// JSON lines or Arrow file of further columns, keyed by `id`; rules see them as column.NAME.
+    /// JSON lines, Arrow or Parquet file of further columns, keyed by `id`; rules see them as column.NAME.
     #[arg(long, value_name = "FILE")]
     join: Option<PathBuf>,
     /// Size in bytes after which a new shard begins.

@@ -34,6 +34,16 @@ struct Cli {
     /// Directory with tables of facts to use instead of the compiled-in ones of the same file name.
     #[arg(long, global = true, value_name = "DIR", env = "GITLODE_TABLES", hide_env = true, help_heading = "Global")]
     tables: Option<PathBuf>,
+    /// Count tokens with this tokenizer.json instead of estimating them.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "GITLODE_TOKENIZER",
+        hide_env = true,
+        help_heading = "Global"
+    )]
+    tokenizer: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -104,6 +114,8 @@ enum Error {
     Filter(#[from] crate::filter::Error),
     #[error(transparent)]
     Tables(#[from] crate::classify::catalog::Error),
+    #[error(transparent)]
+    Tokenizer(#[from] crate::filter::tokens::Error),
     #[error("{0}")]
     Usage(String),
     #[error("{path}: {reason}")]
@@ -122,7 +134,7 @@ impl Error {
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
-            Error::Config { .. } | Error::Tables(_) | Error::Filter(_) | Error::Join(_) => 4,
+            Error::Config { .. } | Error::Tables(_) | Error::Filter(_) | Error::Join(_) | Error::Tokenizer(_) => 4,
             Error::Reported(code) => *code,
         }
     }
@@ -141,9 +153,11 @@ impl Error {
                     .into(),
             ),
             Error::Tables(_) => Some("languages/README.md in the source tree says what the tables are".into()),
-            Error::Join(_) => {
-                Some("JSON lines like {\"id\": \"…\", \"score\": 0.5}, or an .arrow file with a column id".into())
-            }
+            Error::Join(_) => Some(
+                "JSON lines like {\"id\": \"…\", \"score\": 0.5}, or an .arrow or .parquet file with a column id"
+                    .into(),
+            ),
+            Error::Tokenizer(_) => Some("it is the tokenizer.json that models on the Hugging Face Hub have".into()),
             Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
         }
     }
@@ -182,6 +196,9 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     if let Some(directory) = &cli.tables {
         crate::classify::catalog::use_directory(directory)?;
+    }
+    if let Some(file) = &cli.tokenizer {
+        crate::filter::tokens::use_file(file)?;
     }
     match cli.command {
         Command::Mine(args) => mine::run(&args, matches.subcommand_matches("mine")),

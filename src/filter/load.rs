@@ -15,6 +15,7 @@ use super::{
     FIELDS, Field, LicenseScope, Rule, Ruleset, Value, View,
     check::{Characters, Check, DrawOf, Expression, Range, Test, Verbs},
     ruleset::{Action, Example, Step},
+    tokens,
 };
 
 /// The presets by name, as they are compiled in.
@@ -75,7 +76,9 @@ pub fn load(name: &str) -> Result<Ruleset, Error> {
     let mut loaded = Loaded::default();
     loaded.add(name, None, 0)?;
     let Loaded { id, why, license_scope, rules, texts } = loaded;
-    let digest = blake3::hash((texts.join("\0") + VERBS).as_bytes()).to_hex()[..16].to_owned();
+    let counts = |rule: &Rule| matches!(&rule.action, Action::Demand(check) if check.fields().contains(&Field::Tokens));
+    let tokenizer = tokens::digest().filter(|_| rules.iter().any(counts)).unwrap_or_default();
+    let digest = blake3::hash((texts.join("\0") + VERBS + tokenizer).as_bytes()).to_hex()[..16].to_owned();
     Ok(Ruleset::new(id, why, license_scope.unwrap_or_default(), rules, digest))
 }
 
@@ -270,7 +273,7 @@ struct Raw {
     lines: Option<Range>,
     bytes: Option<Range>,
     value: Option<Range>,
-    tokens: Option<Range>,
+    tokens: Option<RawTokens>,
     ratio: Option<RawRatio>,
     regex: Option<OneOrMany>,
     contains: Option<OneOrMany>,
@@ -290,6 +293,15 @@ struct Raw {
     all: Option<Vec<Table>>,
     any: Option<Vec<Table>>,
     not: Option<Table>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTokens {
+    min: Option<f64>,
+    max: Option<f64>,
+    #[serde(default)]
+    exact: bool,
 }
 
 #[derive(Deserialize)]
@@ -373,7 +385,11 @@ fn check(table: Table) -> Result<Check, String> {
     } else if field_name.is_some() {
         return Err(format!("it has a field and no test of it; there are {KINDS}"));
     }
-    if let Some(range) = raw.tokens {
+    if let Some(RawTokens { min, max, exact }) = raw.tokens {
+        if exact && tokens::digest().is_none() {
+            return Err("it counts tokens exactly: give --tokenizer FILE, the tokenizer.json of a model".into());
+        }
+        let range = Range { min: min.unwrap_or(f64::NEG_INFINITY), max: max.unwrap_or(f64::INFINITY) };
         checks.push(Check::Field { field: Field::Tokens, lower: false, test: Test::Number(range), missing });
     }
     checks.extend(raw.license.map(Check::Policy));

@@ -7,6 +7,7 @@
 mod check;
 mod load;
 mod ruleset;
+pub mod tokens;
 
 pub use check::{Check, Range};
 pub use load::{Error, load, presets, verify_examples};

@@ -11,7 +11,7 @@ use crate::{
         message,
         natural::{self, Judge, NaturalLanguages},
     },
-    filter::{Field, LicenseScope, Range, Value, View, extension, stem},
+    filter::{Field, LicenseScope, Range, Value, View, extension, stem, tokens},
     git::diff::Unified,
     sample::{ChangeKind, Sample},
 };
@@ -182,13 +182,13 @@ impl View for BlobView<'_> {
             }
             Field::OldContents => Value::from(self.old),
             Field::NewContents => Value::from(self.new),
-            Field::Tokens => Value::Number(tokens(self.old.unwrap_or(""), self.new.unwrap_or("")) as f64),
+            Field::Tokens => Value::Number(tokens::count(self.old.unwrap_or(""), self.new.unwrap_or("")) as f64),
             _ => self.header.value(field),
         }
     }
 
     fn has_tokens_in(&self, range: &Range) -> bool {
-        has_tokens_in(self.old.unwrap_or(""), self.new.unwrap_or(""), range)
+        tokens::is_within(self.old.unwrap_or(""), self.new.unwrap_or(""), range)
     }
 
     fn policy_takes(&self, policy: &str) -> bool {
@@ -200,62 +200,6 @@ impl View for BlobView<'_> {
         Policy::find(policy).is_some_and(|policy| policy.takes(expression))
     }
 }
-
-/// An estimate of the tokens that old contents, `<|endoftext|>` and new contents have: every run of ASCII letters or
-/// digits counts one for each five begun, every other character but a blank counts one, and so does every line.
-pub fn tokens(old: &str, new: &str) -> usize {
-    tokens_up_to(old, new, usize::MAX)
-}
-
-/// As [`tokens`], but counts no further than a little over `enough`.
-fn tokens_up_to(old: &str, new: &str, enough: usize) -> usize {
-    const BLOCK: usize = 1000;
-    let mut all = 1;
-    for text in [old, new] {
-        let mut run = 0u8;
-        for block in text.as_bytes().chunks(BLOCK) {
-            let mut tokens = 0u32;
-            for byte in block {
-                let (token, in_run) = CLASSES[usize::from(*byte)];
-                // A token of its own, or the first of five letters.
-                tokens += u32::from(token | (in_run & u8::from(run == 0)));
-                run = if run == 4 { 0 } else { run + 1 } * in_run;
-            }
-            all += tokens as usize;
-            if all > enough {
-                return all;
-            }
-        }
-    }
-    all
-}
-
-fn has_tokens_in(old: &str, new: &str, range: &Range) -> bool {
-    // There are never more tokens than bytes and the mark between them.
-    let short = range.max >= (old.len() + new.len() + 1) as f64;
-    let enough = if short { range.min } else { range.max };
-    let enough = if enough.is_finite() { enough.max(0.0) as usize } else { usize::MAX };
-    let tokens = tokens_up_to(old, new, enough) as f64;
-    if short { tokens >= range.min } else { range.has(tokens) }
-}
-
-/// Of every byte, whether it is a token by itself, and whether it belongs to a run of letters and digits.
-const CLASSES: [(u8, u8); 256] = {
-    let mut classes = [(0, 0); 256];
-    let mut at = 0;
-    while at < 256 {
-        let byte = at as u8;
-        classes[at] = if byte.is_ascii_alphanumeric() {
-            (0, 1)
-        } else {
-            // Letters beyond ASCII are a token of their own in nearly all vocabularies; their first byte counts.
-            let silent = (byte.is_ascii_whitespace() && byte != b'\n') || (byte >= 0x80 && byte < 0xc0);
-            (!silent as u8, 0)
-        };
-        at += 1;
-    }
-    classes
-};
 
 /// A row of a store.
 pub struct RowView<'a> {
@@ -323,7 +267,7 @@ impl View for RowView<'_> {
             Field::Subject => Value::from(sample.subject),
             Field::Tokens => {
                 let (old, new) = (sample.old_contents.unwrap_or(""), sample.new_contents.unwrap_or(""));
-                Value::Number(tokens(old, new) as f64)
+                Value::Number(tokens::count(old, new) as f64)
             }
             Field::Vendored => sample.vendored.map_or(Value::Missing, Value::Flag),
         }
@@ -331,28 +275,5 @@ impl View for RowView<'_> {
 
     fn policy_takes(&self, policy: &str) -> bool {
         Policy::find(policy).is_some_and(|policy| policy.takes(self.license_spdx()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn token_estimates() {
-        assert_eq!(tokens("", ""), 1);
-        assert_eq!(tokens("fn main() {}\n", ""), 1 + 1 + 1 + 4 + 1);
-        assert_eq!(tokens("abcdefghij", "é"), 2 + 1 + 1);
-        // Stopping early decides the same.
-        let text = "let value = 12345678; // é\n".repeat(200);
-        for length in [0, 1, 26, 999, 1000, 1001, 5000] {
-            let text = &text[..text.floor_char_boundary(length)];
-            for range in
-                [(0.0, 10.0), (50.0, 768.0), (3.0, f64::INFINITY), (f64::NEG_INFINITY, 1400.0), (1500.0, 1501.0)]
-            {
-                let range = Range { min: range.0, max: range.1 };
-                assert_eq!(has_tokens_in(text, text, &range), range.has(tokens(text, text) as f64), "{length} {range}");
-            }
-        }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use arrow_array::{Array, RecordBatch, cast::AsArray as _};
 use arrow_schema::DataType;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// What can be wrong with a file of columns.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +28,8 @@ pub struct Join {
 }
 
 impl Join {
-    /// Reads JSON lines with a key `id`, or an Arrow IPC stream or file (`.arrow`) with a column `id`. All of it is kept in
-    /// memory. Of two rows of one id the last counts.
+    /// Reads JSON lines with a key `id`, or Parquet (`.parquet`) or an Arrow IPC stream or file (`.arrow`) with a column
+    /// `id`. All of it is kept in memory. Of two rows of one id the last counts.
     ///
     /// # Errors
     /// The file can't be read, or has no ids.
@@ -39,6 +40,10 @@ impl Join {
         let invalid = |reason: String| Error::Invalid { path: path.to_owned(), reason };
         if path.extension().is_some_and(|end| end == "arrow") {
             join.read_arrow(file).map_err(invalid)?;
+            return Ok(join);
+        }
+        if path.extension().is_some_and(|end| end == "parquet") {
+            join.read_parquet(file).map_err(invalid)?;
             return Ok(join);
         }
         for (number, line) in BufReader::new(file).lines().enumerate() {
@@ -86,6 +91,12 @@ impl Join {
         std::io::Seek::rewind(&mut &file).map_err(|e| e.to_string())?;
         let reader = arrow_ipc::reader::StreamReader::try_new(BufReader::new(file), None).map_err(|e| e.to_string())?;
         reader.into_iter().try_for_each(|batch| self.add_batch(&batch.map_err(|e| e.to_string())?))
+    }
+
+    fn read_parquet(&mut self, file: File) -> Result<(), String> {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
+        let mut reader = reader.map_err(|e| e.to_string())?;
+        reader.try_for_each(|batch| self.add_batch(&batch.map_err(|e| e.to_string())?))
     }
 
     fn add_batch(&mut self, batch: &RecordBatch) -> Result<(), String> {

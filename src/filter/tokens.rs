@@ -1,0 +1,136 @@
+//! Counts tokens: with the tokenizer that the user gave, or else by an estimate.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
+
+use super::Range;
+
+/// What stands between old and new contents where CommitPackFT counts.
+const MARK: &str = "<|endoftext|>";
+
+static GIVEN: OnceLock<Given> = OnceLock::new();
+
+struct Given {
+    tokenizer: tokenizers::Tokenizer,
+    digest: String,
+}
+
+/// What can be wrong with a tokenizer file.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    #[error("{path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is no tokenizer: {reason}")]
+    Invalid { path: PathBuf, reason: String },
+}
+
+/// Counts with the `tokenizer.json` at `path` from now on. Only the first call counts.
+///
+/// # Errors
+/// The file can't be read, or holds no tokenizer.
+pub fn use_file(path: &Path) -> Result<(), Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let invalid = |e: tokenizers::Error| Error::Invalid { path: path.to_owned(), reason: e.to_string() };
+    let mut tokenizer = tokenizers::Tokenizer::from_bytes(&bytes).map_err(invalid)?;
+    // What a model's input is cut and filled up to is not how long a text is.
+    tokenizer.with_truncation(None).map_err(invalid)?.with_padding(None);
+    let _the_first_counts = GIVEN.set(Given { tokenizer, digest: blake3::hash(&bytes).to_hex()[..16].to_owned() });
+    Ok(())
+}
+
+/// A digest of the tokenizer in use; none where tokens are estimated.
+pub fn digest() -> Option<&'static str> {
+    GIVEN.get().map(|given| given.digest.as_str())
+}
+
+/// Tokens of old contents, `<|endoftext|>` and new contents. What the tokenizer refuses has more than anyone wants.
+pub fn count(old: &str, new: &str) -> usize {
+    match GIVEN.get() {
+        None => estimate(old, new, usize::MAX),
+        Some(given) => {
+            let text = [old, MARK, new].concat();
+            given.tokenizer.encode_fast(text, false).map_or(usize::MAX, |encoding| encoding.len())
+        }
+    }
+}
+
+/// Whether that number is in `range`; no further than that is counted.
+pub fn is_within(old: &str, new: &str, range: &Range) -> bool {
+    if GIVEN.get().is_some() {
+        return range.has(count(old, new) as f64);
+    }
+    // There are never more estimated tokens than bytes and the mark between them.
+    let short = range.max >= (old.len() + new.len() + 1) as f64;
+    let enough = if short { range.min } else { range.max };
+    let enough = if enough.is_finite() { enough.max(0.0) as usize } else { usize::MAX };
+    let tokens = estimate(old, new, enough) as f64;
+    if short { tokens >= range.min } else { range.has(tokens) }
+}
+
+/// Every run of ASCII letters or digits counts one for each five begun, every other character but a blank counts one,
+/// and so does every line. Counts no further than a little over `enough`.
+fn estimate(old: &str, new: &str, enough: usize) -> usize {
+    const BLOCK: usize = 1000;
+    let mut all = 1;
+    for text in [old, new] {
+        let mut run = 0u8;
+        for block in text.as_bytes().chunks(BLOCK) {
+            let mut tokens = 0u32;
+            for byte in block {
+                let (token, in_run) = CLASSES[usize::from(*byte)];
+                // A token of its own, or the first of five letters.
+                tokens += u32::from(token | (in_run & u8::from(run == 0)));
+                run = if run == 4 { 0 } else { run + 1 } * in_run;
+            }
+            all += tokens as usize;
+            if all > enough {
+                return all;
+            }
+        }
+    }
+    all
+}
+
+/// Of every byte, whether it is a token by itself, and whether it belongs to a run of letters and digits.
+const CLASSES: [(u8, u8); 256] = {
+    let mut classes = [(0, 0); 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        classes[at] = if byte.is_ascii_alphanumeric() {
+            (0, 1)
+        } else {
+            // Letters beyond ASCII are a token of their own in nearly all vocabularies; their first byte counts.
+            let silent = (byte.is_ascii_whitespace() && byte != b'\n') || (byte >= 0x80 && byte < 0xc0);
+            (!silent as u8, 0)
+        };
+        at += 1;
+    }
+    classes
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_estimates() {
+        assert_eq!(count("", ""), 1);
+        assert_eq!(count("fn main() {}\n", ""), 1 + 1 + 1 + 4 + 1);
+        assert_eq!(count("abcdefghij", "é"), 2 + 1 + 1);
+        // Stopping early decides the same.
+        let text = "let value = 12345678; // é\n".repeat(200);
+        for length in [0, 1, 26, 999, 1000, 1001, 5000] {
+            let text = &text[..text.floor_char_boundary(length)];
+            for range in
+                [(0.0, 10.0), (50.0, 768.0), (3.0, f64::INFINITY), (f64::NEG_INFINITY, 1400.0), (1500.0, 1501.0)]
+            {
+                let range = Range { min: range.0, max: range.1 };
+                assert_eq!(is_within(text, text, &range), range.has(count(text, text) as f64), "{length} {range}");
+            }
+        }
+    }
+}
