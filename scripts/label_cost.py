@@ -5,7 +5,7 @@ usage: label_cost.py GITLODE REPOSITORY [RULESET]
 
 Mines REPOSITORY under `perf record` and counts the samples that have a function of `classify` (languages, licences,
 authors, messages) or of `pipeline::license` on their stack. With RULESET also mines with it, and counts the samples in
-`filter` that are not in a label that a rule asked for. Needs Linux' perf, and a program with line tables.
+`filter` that are not in a label or a diff that a rule asked for. Needs Linux' perf, and a program with line tables.
 """
 
 import collections
@@ -22,6 +22,8 @@ LABELS = {
 }
 
 
+# What a rule asks for and a row has anyway.
+FACTS = re.compile(r"gitlode::git::diff::")
 RULES = re.compile(r"gitlode::(filter::|pipeline::(candidate|trial))")
 
 
@@ -51,7 +53,7 @@ def main() -> None:
         of_rules = [
             stack
             for stack in with_rules
-            if RULES.search(stack) and not any(pattern.search(stack) for pattern in LABELS.values())
+            if RULES.search(stack) and not any(pattern.search(stack) for pattern in [*LABELS.values(), FACTS])
         ]
         print(f"{100 * len(of_rules) / len(stacks):5.1f} %  rules of {name}, {len(with_rules):,} samples in all")
 

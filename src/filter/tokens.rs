@@ -73,39 +73,48 @@ pub fn is_within(old: &str, new: &str, range: &Range) -> bool {
 /// Every run of ASCII letters or digits counts one for each five begun, every other character but a blank counts one,
 /// and so does every line. Counts no further than a little over `enough`.
 fn estimate(old: &str, new: &str, enough: usize) -> usize {
-    const BLOCK: usize = 1000;
     let mut all = 1;
     for text in [old, new] {
-        let mut run = 0u8;
-        for block in text.as_bytes().chunks(BLOCK) {
-            let mut tokens = 0u32;
-            for byte in block {
-                let (token, in_run) = CLASSES[usize::from(*byte)];
-                // A token of its own, or the first of five letters.
-                tokens += u32::from(token | (in_run & u8::from(run == 0)));
-                run = if run == 4 { 0 } else { run + 1 } * in_run;
+        // Of the 64 bytes before: which belonged to a run, and which of those were counted.
+        let (mut before, mut counted_before) = (0u64, 0u64);
+        for block in text.as_bytes().chunks(64) {
+            let (mut alone, mut in_run) = (0u64, 0u64);
+            for (at, byte) in block.iter().enumerate() {
+                let class = CLASSES[usize::from(*byte)];
+                alone |= (class & 1) << at;
+                in_run |= (class >> 1) << at;
             }
-            all += tokens as usize;
+            // In a run, its first byte counts, and the fifth behind every byte that counts.
+            let shifted = |bits: u64, before: u64, by: u32| bits << by | before >> (64 - by);
+            let mut counted = in_run & !shifted(in_run, before, 1);
+            let unbroken = (1..=5).fold(in_run, |bits, by| bits & shifted(in_run, before, by));
+            let mut next = shifted(counted, counted_before, 5) & unbroken;
+            while next != 0 {
+                counted |= next;
+                next = (next << 5) & unbroken;
+            }
+            all += (alone | counted).count_ones() as usize;
             if all > enough {
                 return all;
             }
+            (before, counted_before) = (in_run, counted);
         }
     }
     all
 }
 
-/// Of every byte, whether it is a token by itself, and whether it belongs to a run of letters and digits.
-const CLASSES: [(u8, u8); 256] = {
-    let mut classes = [(0, 0); 256];
+/// Of every byte: 1 if it is a token by itself, 2 if it belongs to a run of letters and digits.
+const CLASSES: [u64; 256] = {
+    let mut classes = [0; 256];
     let mut at = 0;
     while at < 256 {
         let byte = at as u8;
         classes[at] = if byte.is_ascii_alphanumeric() {
-            (0, 1)
+            2
         } else {
             // Letters beyond ASCII are a token of their own in nearly all vocabularies; their first byte counts.
             let silent = (byte.is_ascii_whitespace() && byte != b'\n') || (byte >= 0x80 && byte < 0xc0);
-            (!silent as u8, 0)
+            !silent as u64
         };
         at += 1;
     }
@@ -121,6 +130,11 @@ mod tests {
         assert_eq!(count("", ""), 1);
         assert_eq!(count("fn main() {}\n", ""), 1 + 1 + 1 + 4 + 1);
         assert_eq!(count("abcdefghij", "é"), 2 + 1 + 1);
+        // Runs of every length, across the blocks that are looked at at once.
+        for (run, gap) in [(1, 1), (4, 1), (5, 2), (6, 1), (63, 1), (64, 3), (65, 1), (320, 7)] {
+            let text = ("a".repeat(run) + &" ".repeat(gap)).repeat(30);
+            assert_eq!(count(&text, ""), 1 + 30 * run.div_ceil(5), "{run}");
+        }
         // Stopping early decides the same.
         let text = "let value = 12345678; // é\n".repeat(200);
         for length in [0, 1, 26, 999, 1000, 1001, 5000] {
