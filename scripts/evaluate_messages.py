@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures how well the language of commit messages is told, against labels given by hand.
 
-usage: evaluate_messages.py GITLODE CLONES [--judge fast|lingua] [--errors]
+usage: evaluate_messages.py GITLODE CLONES [--judge fast|lingua] [--part tuned|later] [--errors]
 
 fixtures/message_languages.tsv names the commits and their languages; CLONES is a directory with a clone of each
 repository, `CLONES/OWNER/NAME` or `CLONES/OWNER+NAME` (bare or not). Commits that are not there are counted and left out.
@@ -40,10 +40,12 @@ def main() -> None:
     parser.add_argument("gitlode")
     parser.add_argument("clones", type=pathlib.Path)
     parser.add_argument("--judge", default="fast")
+    parser.add_argument("--part")
     parser.add_argument("--errors", action="store_true")
     args = parser.parse_args()
     with LABELS.open(encoding="utf-8", newline="") as file:
         labels = list(csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t"))
+    labels = [label for label in labels if args.part in (None, label["part"])]
     found, missing = [], 0
     for label in labels:
         path = git_dir(args.clones, label["repository"])

@@ -274,7 +274,11 @@ impl Prose {
             if is_trailer(line) {
                 continue;
             }
-            for token in line.split_whitespace() {
+            for (at, token) in line.split_whitespace().enumerate() {
+                // `fix: …`, `parser: …`: a kind or a place, in English whatever follows.
+                if at == 0 && token.ends_with(':') {
+                    continue;
+                }
                 let ticks = token.matches('`').count();
                 let was_quoted = quoted;
                 quoted ^= ticks % 2 == 1;
