@@ -1,10 +1,11 @@
 //! The unified diff of two texts, as `git diff --full-index` prints it: Myers with git's slider, three lines of context.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, ops::Range};
 
-use gix::diff::blob::{Algorithm, Diff, InternedInput};
-
-use super::change::Change;
+use super::{
+    change::Change,
+    lines::{self, Compared, Hunk, Text},
+};
 
 /// Lines of context, git's default.
 const CONTEXT: u32 = 3;
@@ -31,74 +32,48 @@ pub fn unified(change: &Change, old: Option<&str>, new: Option<&str>) -> Unified
     if before == after {
         return unified;
     }
-    let input = InternedInput::new(before.as_bytes(), after.as_bytes());
-    let mut diff = Diff::compute(Algorithm::Myers, &input);
-    diff.postprocess_lines(&input);
-    unified.additions = diff.count_additions();
-    unified.deletions = diff.count_removals();
+    let compared = lines::compare(before, after);
     write_names(&mut unified.text, change);
-    let lines = Lines { before: split(before), after: split(after) };
-    let hunks: Vec<Hunk> = diff
-        .hunks()
-        .map(|hunk| Hunk { before: (hunk.before.start, hunk.before.end), after: (hunk.after.start, hunk.after.end) })
-        .collect();
+    let hunks = &compared.hunks;
+    unified.additions = hunks.iter().map(|hunk| hunk.after.len() as u32).sum();
+    unified.deletions = hunks.iter().map(|hunk| hunk.before.len() as u32).sum();
     let mut from = 0;
     while from < hunks.len() {
         let mut to = from + 1;
         // Two changes share a hunk where their contexts touch, as in xdl_get_hunk.
-        while to < hunks.len() && hunks[to].before.0 - hunks[to - 1].before.1 <= 2 * CONTEXT {
+        while to < hunks.len() && hunks[to].before.start - hunks[to - 1].before.end <= 2 * CONTEXT {
             to += 1;
         }
-        lines.write_hunk(&mut unified.text, &hunks[from..to]);
+        write_hunk(&mut unified.text, &compared, &hunks[from..to]);
         from = to;
     }
     unified
 }
 
-#[derive(Clone, Copy)]
-struct Hunk {
-    before: (u32, u32),
-    after: (u32, u32),
-}
-
-struct Lines<'a> {
-    before: Vec<&'a str>,
-    after: Vec<&'a str>,
-}
-
-impl Lines<'_> {
-    fn write_hunk(&self, out: &mut String, hunks: &[Hunk]) {
-        let (first, last) = (hunks[0], hunks[hunks.len() - 1]);
-        let lead = first.before.0.min(CONTEXT);
-        let trail = (self.before.len() as u32 - last.before.1).min(CONTEXT);
-        let (start, end) = (first.before.0 - lead, last.before.1 + trail);
-        let (new_start, new_end) = (first.after.0 - lead, last.after.1 + trail);
-        out.push_str("@@ -");
-        write_range(out, start, end - start);
-        out.push_str(" +");
-        write_range(out, new_start, new_end - new_start);
-        out.push_str(" @@");
-        if let Some(function) = self.before[..start as usize].iter().rev().find_map(|line| function_line(line)) {
-            out.push(' ');
-            out.push_str(function);
-        }
-        out.push('\n');
-        let mut at = start;
-        for hunk in hunks {
-            write_lines(out, ' ', &self.before[at as usize..hunk.before.0 as usize]);
-            write_lines(out, '-', &self.before[hunk.before.0 as usize..hunk.before.1 as usize]);
-            write_lines(out, '+', &self.after[hunk.after.0 as usize..hunk.after.1 as usize]);
-            at = hunk.before.1;
-        }
-        write_lines(out, ' ', &self.before[at as usize..end as usize]);
+fn write_hunk(out: &mut String, Compared { before, after, .. }: &Compared<'_>, hunks: &[Hunk]) {
+    let (first, last) = (&hunks[0], &hunks[hunks.len() - 1]);
+    let lead = first.before.start.min(CONTEXT);
+    let trail = (before.line_count() - last.before.end).min(CONTEXT);
+    let (start, end) = (first.before.start - lead, last.before.end + trail);
+    let (new_start, new_end) = (first.after.start - lead, last.after.end + trail);
+    out.push_str("@@ -");
+    write_range(out, start, end - start);
+    out.push_str(" +");
+    write_range(out, new_start, new_end - new_start);
+    out.push_str(" @@");
+    if let Some(function) = before.lines_before(start).find_map(function_line) {
+        out.push(' ');
+        out.push_str(function);
     }
-}
-
-fn split(text: &str) -> Vec<&str> {
-    let mut from = 0;
-    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
-    let rest = (!text.is_empty() && !text.ends_with('\n')).then_some(text.len());
-    ends.chain(rest).map(|to| &text[std::mem::replace(&mut from, to)..to]).collect()
+    out.push('\n');
+    let mut at = start;
+    for hunk in hunks {
+        write_lines(out, ' ', before, at..hunk.before.start);
+        write_lines(out, '-', before, hunk.before.clone());
+        write_lines(out, '+', after, hunk.after.clone());
+        at = hunk.before.end;
+    }
+    write_lines(out, ' ', before, at..end);
 }
 
 /// An empty range names the line before it, and a length of one is left out, as POSIX has it.
@@ -107,8 +82,8 @@ fn write_range(out: &mut String, start: u32, len: u32) {
     let _infallible = if len == 1 { write!(out, "{first}") } else { write!(out, "{first},{len}") };
 }
 
-fn write_lines(out: &mut String, sign: char, lines: &[&str]) {
-    for line in lines {
+fn write_lines(out: &mut String, sign: char, text: &Text<'_>, numbers: Range<u32>) {
+    for line in numbers.map(|number| text.line(number)) {
         out.push(sign);
         out.push_str(line);
         if !line.ends_with('\n') {

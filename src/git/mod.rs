@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod change;
 pub mod commit;
 pub mod diff;
+pub mod lines;
 pub mod mirror;
 pub mod rename;
 pub mod repository;
