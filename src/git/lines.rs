@@ -13,7 +13,7 @@ use gix::diff::blob::{Algorithm, Diff, IndentHeuristic, IndentLevel, SliderHeuri
 use hashbrown::HashMap;
 
 /// Lines that stay visible before and behind the change. The slider looks 100 lines far.
-const MARGIN: usize = 128;
+const MARGIN: usize = 32;
 
 /// So many lines around a split does the slider's heuristic look at: 20 that are blank, and one that is not.
 const SCORE_LINES: u32 = 21;

@@ -184,7 +184,8 @@ pub fn mine_repository(
     let total = plan.candidates.len() as u64;
     let mut writing = Writing { repository: &repository, batch: &mut batch, segment: None, options };
     let mut rows = 0;
-    extract::extract(&repository, &plan, job, from, options.threads, interrupt, |number, block| {
+    let keep = writing.batch.directory.is_some();
+    extract::extract(&repository, &plan, job, from, options.threads, keep, interrupt, |number, block| {
         rows += block.changes.kept;
         writing.add(number, block)?;
         let done = ((number + 1) * extract::CHANGES_PER_BLOCK as u64).min(total);

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
     StringArray, UInt32Array,
-    builder::{
-        BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, LargeStringBuilder, ListBuilder, StringBuilder,
-        UInt32Builder,
-    },
+    builder::{BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, StringBuilder, UInt32Builder},
 };
+use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 use crate::sample::Sample;
@@ -120,6 +118,44 @@ columns! {
     vendored: MaybeFlag, generated: MaybeText, files_modified: MaybeCount,
 }
 
+/// Builds a column of long texts, in the memory of the column before it as soon as nobody else has that: fresh memory is
+/// cleared by the kernel, and of megabytes that takes longer than filling it.
+struct LongBuilder {
+    texts: Vec<u8>,
+    ends: Vec<i64>,
+    present: NullBufferBuilder,
+    before: Option<Buffer>,
+}
+
+impl Default for LongBuilder {
+    fn default() -> Self {
+        LongBuilder { texts: Vec::new(), ends: vec![0], present: NullBufferBuilder::new(0), before: None }
+    }
+}
+
+impl LongBuilder {
+    fn append_value(&mut self, text: &str) {
+        self.append_option(Some(text));
+    }
+
+    fn append_option(&mut self, text: Option<&str>) {
+        if let Some(Ok(mut texts)) = self.before.take().map(Buffer::into_vec) {
+            texts.clear();
+            self.texts = texts;
+        }
+        self.texts.extend_from_slice(text.unwrap_or_default().as_bytes());
+        self.ends.push(i64::try_from(self.texts.len()).expect("memory is smaller than that"));
+        self.present.append(text.is_some());
+    }
+
+    fn finish(&mut self) -> LargeStringArray {
+        let texts = Buffer::from_vec(std::mem::take(&mut self.texts));
+        self.before = Some(texts.clone());
+        let ends = OffsetBuffer::new(std::mem::replace(&mut self.ends, vec![0]).into());
+        LargeStringArray::try_new(ends, texts, self.present.finish()).expect("texts end where characters end")
+    }
+}
+
 /// How a kind of column is stored. `Value` is what a [`Sample`] holds.
 trait Column {
     type Builder: Default;
@@ -199,7 +235,7 @@ macro_rules! text_column {
 
 text_column!(Text, MaybeText, StringArray, StringBuilder, DataType::Utf8);
 // Contents of one batch may add up to more than the 2 GiB that 32-bit offsets reach.
-text_column!(Long, MaybeLong, LargeStringArray, LargeStringBuilder, DataType::LargeUtf8);
+text_column!(Long, MaybeLong, LargeStringArray, LongBuilder, DataType::LargeUtf8);
 plain_column!(Count, u32, UInt32Array, UInt32Builder, DataType::UInt32);
 plain_column!(Seconds, i64, Int64Array, Int64Builder, DataType::Int64);
 plain_column!(Minutes, i32, Int32Array, Int32Builder, DataType::Int32);
