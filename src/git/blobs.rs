@@ -12,7 +12,8 @@ use gix::{
 };
 
 use super::{
-    repository::Objects,
+    packs::Decoder,
+    repository::{Objects, Repository},
     text::{NotText, decode, is_lfs_pointer},
 };
 use crate::verdict::Skip;
@@ -85,6 +86,7 @@ pub struct Text {
 /// Reads blobs as text, for one thread.
 pub struct Blobs {
     objects: Objects,
+    decoder: Decoder,
     bytes_max: u64,
     buffer: Vec<u8>,
     recent: VecDeque<(ObjectId, Result<Arc<Text>, Skip>)>,
@@ -92,8 +94,9 @@ pub struct Blobs {
 
 impl Blobs {
     /// Blobs of more than `bytes_max` bytes are skipped without being decoded.
-    pub fn new(objects: Objects, bytes_max: u64) -> Self {
-        Blobs { objects, bytes_max, buffer: Vec::new(), recent: VecDeque::new() }
+    pub fn new(repository: &Repository, bytes_max: u64) -> Self {
+        let (objects, decoder) = (repository.objects(), Decoder::new(repository.packs()));
+        Blobs { objects, decoder, bytes_max, buffer: Vec::new(), recent: VecDeque::new() }
     }
 
     /// The objects that the blobs come from.
@@ -129,7 +132,14 @@ impl Blobs {
         if size(&self.objects, id).map_err(ReadError::skip)? > self.bytes_max {
             return Err(Skip::TooLarge);
         }
-        let bytes = read(&self.objects, id, Kind::Blob, &mut self.buffer).map_err(ReadError::skip)?;
+        let decoded = self.decoder.decode(&id);
+        let bytes = match &decoded {
+            Some(bytes) => {
+                self.objects.count(Kind::Blob);
+                bytes
+            }
+            None => read(&self.objects, id, Kind::Blob, &mut self.buffer).map_err(ReadError::skip)?,
+        };
         if is_lfs_pointer(bytes) {
             return Err(Skip::LfsPointer);
         }

@@ -20,7 +20,7 @@ use gix::{
     refs::{Target, file::Store as Refs},
 };
 
-use super::Error;
+use super::{Error, packs::Packs};
 
 /// Largest single allocation that a pack may ask for, in bytes. Blobs over `--blob-bytes-max` are never decoded, but
 /// the delta base of a small blob can be larger than it.
@@ -108,6 +108,8 @@ pub struct Repository {
     shallow: HashSet<ObjectId>,
     trouble: Arc<OnceLock<String>>,
     reads: Arc<Reads>,
+    objects_dir: PathBuf,
+    packs: OnceLock<Arc<Packs>>,
 }
 
 /// Where mining starts.
@@ -141,8 +143,8 @@ impl Repository {
             }
         }
         let options = gix::odb::store::init::Options { alloc_limit_bytes: Some(ALLOC_BYTES_MAX), ..Default::default() };
-        let store =
-            Store::at_opts(objects_dir, hash, &mut std::iter::empty(), options).map_err(|e| open(e.to_string()))?;
+        let store = Store::at_opts(objects_dir.clone(), hash, &mut std::iter::empty(), options)
+            .map_err(|e| open(e.to_string()))?;
         let refs = if common_dir == git_dir {
             Refs::at(git_dir, hash)
         } else {
@@ -150,7 +152,13 @@ impl Repository {
         };
         let shallow = shallow(&common_dir.join("shallow")).map_err(|e| open(format!("its shallow file: {e}")))?;
         let (trouble, reads) = (Arc::default(), Arc::default());
-        Ok(Repository { path: path.to_owned(), store: Arc::new(store), refs, hash, shallow, trouble, reads })
+        let (store, packs) = (Arc::new(store), OnceLock::new());
+        Ok(Repository { path: path.to_owned(), store, refs, hash, shallow, trouble, reads, objects_dir, packs })
+    }
+
+    /// The packs as they are when this is first asked; what comes later is for [`Repository::objects`] to find.
+    pub(super) fn packs(&self) -> Arc<Packs> {
+        Arc::clone(self.packs.get_or_init(|| Arc::new(Packs::open(&self.objects_dir, self.hash))))
     }
 
     /// How many objects were decoded so far.

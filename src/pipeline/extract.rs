@@ -512,7 +512,7 @@ impl<'a> Extractor<'a> {
             path: PathFacts::default(),
             licenses: Resolver::new(&plan.directories, repository.hash()),
             declared: job.recipe.license.as_deref().map(declared).map(Rc::new),
-            blobs: Blobs::new(repository.objects(), job.recipe.blob_bytes_max),
+            blobs: Blobs::new(repository, job.recipe.blob_bytes_max),
             rows: keep.then(RowsBuilder::default),
             buffer: Vec::new(),
         }
