@@ -7,5 +7,5 @@ cargo build --release --locked
 store=$(mktemp -d)
 trap 'rm -rf "$store"' EXIT
 # Most commits here change several files, which the default ruleset does not take.
-target/release/gitlode mine . --store "$store" --filter none
-target/release/gitlode show "$store" --sample 3
+"${CARGO_TARGET_DIR:-target}"/release/gitlode mine . --store "$store" --filter none
+"${CARGO_TARGET_DIR:-target}"/release/gitlode show "$store" --sample 3
