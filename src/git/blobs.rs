@@ -1,6 +1,7 @@
 //! Reads objects, and blobs as text under a size limit. Damage is a reason to skip, never an error or a panic.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -20,6 +21,9 @@ use crate::verdict::Skip;
 
 /// Recently decoded blobs kept per thread: a file's new contents are the old contents of its next version.
 const RECENT_BLOBS_MAX: usize = 16;
+
+/// Texts of which the memory is kept, per thread.
+const SPARE_TEXTS_MAX: usize = 4;
 
 /// Why an object could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,13 +94,15 @@ pub struct Blobs {
     bytes_max: u64,
     buffer: Vec<u8>,
     recent: VecDeque<(ObjectId, Result<Arc<Text>, Skip>)>,
+    /// Memory of texts that nobody has any more, for the next ones: fresh memory is cleared by the kernel first.
+    spare: Vec<String>,
 }
 
 impl Blobs {
     /// Blobs of more than `bytes_max` bytes are skipped without being decoded.
     pub fn new(repository: &Repository, bytes_max: u64) -> Self {
         let (objects, decoder) = (repository.objects(), Decoder::new(repository.packs()));
-        Blobs { objects, decoder, bytes_max, buffer: Vec::new(), recent: VecDeque::new() }
+        Blobs { objects, decoder, bytes_max, buffer: Vec::new(), recent: VecDeque::new(), spare: Vec::new() }
     }
 
     /// The objects that the blobs come from.
@@ -121,8 +127,11 @@ impl Blobs {
             return known.clone();
         }
         let text = self.decode(id);
-        if self.recent.len() == RECENT_BLOBS_MAX {
-            self.recent.pop_front();
+        if self.recent.len() == RECENT_BLOBS_MAX
+            && let Some((_, Ok(oldest))) = self.recent.pop_front()
+        {
+            self.spare.extend(Arc::try_unwrap(oldest).ok().map(|oldest| oldest.text));
+            self.spare.truncate(SPARE_TEXTS_MAX);
         }
         self.recent.push_back((id, text.clone()));
         text
@@ -144,7 +153,18 @@ impl Blobs {
             return Err(Skip::LfsPointer);
         }
         match decode(bytes) {
-            Ok(decoded) => Ok(Arc::new(Text { encoding: decoded.encoding, text: decoded.text.into_owned() })),
+            Ok(decoded) => {
+                let text = match decoded.text {
+                    Cow::Owned(text) => text,
+                    Cow::Borrowed(borrowed) => {
+                        let mut text = self.spare.pop().unwrap_or_default();
+                        text.clear();
+                        text.push_str(borrowed);
+                        text
+                    }
+                };
+                Ok(Arc::new(Text { encoding: decoded.encoding, text }))
+            }
             Err(NotText::Binary) => Err(Skip::Binary),
             Err(NotText::Undecodable) => Err(Skip::UndecodableText),
         }
