@@ -1,5 +1,5 @@
 //! Rules that keep or drop candidates. A ruleset is data (`filters/*.toml`); here is what rules can say, when they run,
-//! and how they are read. No I/O but the reading of rule files, no clock, no dice.
+//! and how they are read. No I/O but the reading of rule files and of a tokenizer, no clock, no dice.
 //!
 //! A rule states what a candidate has to be in order to stay. It runs at the earliest of git's layers at which all that
 //! it looks at is known: what a message decides saves the trees, what a path decides saves the blobs.

@@ -12,7 +12,8 @@ use std::{cell::Cell, ops::Range};
 use gix::diff::blob::{Algorithm, Diff, IndentHeuristic, IndentLevel, SliderHeuristic as _, Token};
 use hashbrown::HashMap;
 
-/// Lines that stay visible before and behind the change. The slider looks 100 lines far.
+/// Lines that stay visible before and behind the change: more than the slider's heuristic looks at, and few to hash.
+/// Hunks that slide farther have everything compared.
 const MARGIN: usize = 32;
 
 /// So many lines around a split does the slider's heuristic look at: 20 that are blank, and one that is not.

@@ -1,7 +1,6 @@
 //! CommitPack's language of a path, by its frozen table in `languages/commitpack.toml`. Looks at the name alone.
 
 use hashbrown::HashMap;
-
 use serde::Deserialize;
 
 use crate::classify::catalog;

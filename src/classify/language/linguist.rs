@@ -7,7 +7,6 @@
 use std::sync::OnceLock;
 
 use hashbrown::HashMap;
-
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
