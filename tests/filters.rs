@@ -322,6 +322,12 @@ fn changed_rules_make_a_repository_due_and_columns_reach_rules() {
     assert_eq!((kept(), lab.rows("store").len()), (Value::from(0), 0), "the rules changed, so it was mined again");
     rules(50);
     assert_eq!((kept(), lab.rows("store").len()), (Value::from(40), 40));
+    // What the list says decides anew, where a rule asks for it.
+    let list = |stars: u32| fs::write(lab.path("list.csv"), format!("path,stars\nr,{stars}\n")).expect("it is written");
+    list(5);
+    assert_eq!((kept(), lab.rows("store").len()), (Value::from(0), 0), "fewer stars than the rule demands");
+    list(500);
+    assert_eq!((kept(), lab.rows("store").len()), (Value::from(40), 40), "and now more");
     // Columns that were joined.
     let rows = lab.rows("store");
     let scores: Vec<String> = rows

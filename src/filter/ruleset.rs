@@ -186,6 +186,11 @@ impl Ruleset {
         &self.digest
     }
 
+    /// Whether a rule looks at a column of the source list.
+    pub fn read_columns(&self) -> bool {
+        self.rules.iter().any(Rule::reads_columns)
+    }
+
     /// Whether every candidate stays as it is.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -249,6 +254,11 @@ impl Rule {
             Action::Demand(check) => !check.holds(&At { view, texts, epoch: self.epoch }),
             Action::Rewrite(..) => false,
         }
+    }
+
+    /// Whether it looks at a column of the source list.
+    pub fn reads_columns(&self) -> bool {
+        matches!(&self.action, Action::Demand(check) if check.fields().iter().any(|f| matches!(f, Field::Column(_))))
     }
 
     /// Whether it looks at subject or message.

@@ -133,11 +133,12 @@ pub fn mine_repository(
     store: Option<&Store>,
     id: &RepositoryId,
     path: &Path,
-    Settings { recipe, rules, replace }: &Settings,
+    settings: &Settings,
     options: &Options,
     interrupt: &AtomicBool,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, Error> {
+    let Settings { recipe, rules, .. } = settings;
     progress(Progress::Walking);
     let repository = Repository::open(path)?;
     let tips = repository.tips(&recipe.revision)?;
@@ -145,10 +146,8 @@ pub fn mine_repository(
         [tip] => license::of_repository(&repository, tip).map(|found| found.expression),
         _ => None,
     };
-    // Rules that look at the repository's licence judge all of its history by it.
-    let judged_by =
-        (rules.license_scope == LicenseScope::Repository && !rules.is_empty()).then_some(license.as_deref());
-    let Some(work) = Work::find(store, id, recipe, &tips, judged_by, options, *replace, &repository, interrupt)? else {
+    let license_now = license.as_deref();
+    let Some(work) = Work::find(store, id, settings, &tips, license_now, options, &repository, interrupt)? else {
         if let Some(store) = store.filter(|_| !options.dry_run) {
             // A run that was killed right behind its checkpoint left the rows that this replaced.
             store::sweep(&store.directory(&id.identity), &[])?;
@@ -196,7 +195,8 @@ pub fn mine_repository(
     batch.complete(&plan, id, &tips, recipe, repository.objects_read())
 }
 
-fn has_lost_objects(counts: &Counts) -> bool {
+/// Whether objects were missing or corrupt.
+pub fn has_lost_objects(counts: &Counts) -> bool {
     [Skip::MissingObject, Skip::CorruptObject].iter().any(|reason| counts.skipped.contains_key(reason))
 }
 
@@ -212,16 +212,18 @@ impl Work {
     fn find(
         store: Option<&Store>,
         id: &RepositoryId,
-        recipe: &Recipe,
+        Settings { recipe, rules, replace }: &Settings,
         tips: &[ObjectId],
-        judged_by: Option<Option<&str>>,
+        license: Option<&str>,
         options: &Options,
-        replace: bool,
         repository: &Repository,
         interrupt: &AtomicBool,
     ) -> Result<Option<Work>, Error> {
         let directory = store.map(|store| store.directory(&id.identity));
         let earlier = directory.as_deref().map(store::visible).transpose()?.unwrap_or_default();
+        if let Some(directory) = directory.as_deref().filter(|_| !replace) {
+            store::check_presence(directory, &earlier)?;
+        }
         let walk = |hidden: &[ObjectId]| walk::walk(repository, tips, hidden, recipe.window, interrupt);
         let mut batch = Batch {
             directory: directory.filter(|_| !options.dry_run),
@@ -238,8 +240,12 @@ impl Work {
             let older = Recipe::read(&last.recipe);
             // A clone that was deepened shows what commits change that could not be compared before.
             let same_edge = last.shallow == batch.shallow;
-            let same_license = judged_by.is_none_or(|license| license == last.license.as_deref());
-            let same = older.as_ref().is_ok_and(|older| older == recipe) && same_edge && same_license && !replace;
+            // Rules that look at the repository's licence or at a column judge all of its history by it.
+            let by_license = rules.license_scope == LicenseScope::Repository && !rules.is_empty();
+            let same_license = !by_license || license == last.license.as_deref();
+            let same_columns = !rules.read_columns() || last.repository.columns == id.columns;
+            let same_facts = same_edge && same_license && same_columns;
+            let same = older.as_ref().is_ok_and(|older| older == recipe) && same_facts && !replace;
             if same && last.tips == hex(tips) && last.repository == *id {
                 return Ok(None);
             }
