@@ -141,6 +141,23 @@ fn stray_files_are_nobodys_business() {
 }
 
 #[test]
+fn mining_notices_segments_that_are_gone_or_cut() {
+    let lab = Lab::new();
+    three_batches(&lab);
+    let segment = directory(&lab.path("store"), 3).join("0001-000001-000000.arrow");
+    let whole = fs::read(&segment).expect("a segment");
+    let mine = || lab.gitlode(&["mine", "a", "b", "--store", "store", "-q"]);
+    fs::write(&segment, &whole[..100]).expect("it can be written");
+    assert!(text(&mine()).contains("it has 100 bytes and should have"), "{}", text(&mine()));
+    fs::remove_file(&segment).expect("it is there");
+    let output = mine();
+    assert!(output.status.code() == Some(3) && text(&output).contains("it is missing"), "{}", text(&output));
+    assert!(text(&output).contains("verify STORE --repair"), "{}", text(&output));
+    fs::write(&segment, &whole).expect("it can be written");
+    assert_eq!(mine().status.code(), Some(0));
+}
+
+#[test]
 fn links_to_directories_are_followed_by_every_command() {
     let lab = Lab::new();
     three_batches(&lab);

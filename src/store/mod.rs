@@ -160,21 +160,19 @@ impl Checkpoint {
             format: u32,
             schema: u32,
         }
-        let text = fs::read(path).map_err(io_error(path))?;
-        let Versions { format, schema } = parse(path, &text)?;
+        let fields: serde_json::Value = parse(path, &fs::read(path).map_err(io_error(path))?)?;
+        let bad = |reason: String| Error::BadManifest { path: path.to_owned(), reason };
+        let Versions { format, schema } = Versions::deserialize(&fields).map_err(|e| bad(e.to_string()))?;
         if format > FORMAT_VERSION || schema > crate::sample::SCHEMA_VERSION {
             return Err(Error::Newer { path: path.to_owned(), found: format.max(schema), known: FORMAT_VERSION });
         }
-        // The checksum is over what is there, whichever version wrote it.
-        let fields: serde_json::Value = parse(path, &text)?;
-        let digest = digest(&fields);
-        let checkpoint: Checkpoint = parse(path, &text)?;
-        let bad = |reason: &str| Error::BadManifest { path: path.to_owned(), reason: reason.into() };
+        let checkpoint = Checkpoint::deserialize(&fields).map_err(|e| bad(e.to_string()))?;
         if (checkpoint.generation, checkpoint.batch) != numbers {
-            return Err(bad("it is the checkpoint of another batch"));
+            return Err(bad("it is the checkpoint of another batch".into()));
         }
-        if digest != checkpoint.blake3 {
-            return Err(bad("its checksum does not match"));
+        // The checksum is over what is there, whichever version wrote it.
+        if digest(fields) != checkpoint.blake3 {
+            return Err(bad("its checksum does not match".into()));
         }
         Ok(checkpoint)
     }
@@ -184,7 +182,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`write_json`].
     pub fn write(mut self, path: &Path) -> Result<(), Error> {
-        self.blake3 = digest(&serde_json::json!(self));
+        self.blake3 = digest(serde_json::json!(self));
         write_json(path, &self)
     }
 
@@ -197,8 +195,7 @@ impl Checkpoint {
     }
 }
 
-fn digest(fields: &serde_json::Value) -> String {
-    let mut fields = fields.clone();
+fn digest(mut fields: serde_json::Value) -> String {
     fields["blake3"] = serde_json::Value::Null;
     fields.sort_all_objects();
     blake3::hash(fields.to_string().as_bytes()).to_hex().to_string()
@@ -392,6 +389,29 @@ pub fn visible(directory: &Path) -> Result<Vec<Checkpoint>, Error> {
         return Err(Error::BadManifest { path: directory.to_owned(), reason: format!("batch {missing} is missing") });
     }
     Ok(checkpoints)
+}
+
+/// Whether the segments of `checkpoints` are in `directory`, and as long as they were. What is in them only
+/// [`verify`] reads.
+///
+/// # Errors
+/// One is missing or cut.
+pub fn check_presence(directory: &Path, checkpoints: &[Checkpoint]) -> Result<(), Error> {
+    for segment in checkpoints.iter().flat_map(|checkpoint| &checkpoint.segments) {
+        let path = directory.join(&segment.file);
+        match fs::metadata(&path) {
+            Ok(file) if file.len() == segment.bytes => {}
+            Ok(file) => {
+                let reason = format!("it has {} bytes and should have {}", file.len(), segment.bytes);
+                return Err(Error::Damaged { path, reason });
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::Damaged { path, reason: "it is missing".into() });
+            }
+            Err(source) => return Err(Error::Io { path, source }),
+        }
+    }
+    Ok(())
 }
 
 /// Removes from `directory` what neither a visible batch nor the list `keep` of file name stems names.
