@@ -114,6 +114,9 @@ fn rewritten_history_replaces_the_rows() {
     git(&repository, &["commit", "-q", "--amend", "-m", "Say it in other words now"]);
     let report: Value = serde_json::from_str(&lab.ok(&["mine", "r", "--store", "store", "--json"])).expect("JSON");
     assert_eq!(report["repositories"][0]["report"]["replaced"], true);
+    git(&repository, &["commit", "-q", "--amend", "-m", "Say it in yet other words now"]);
+    let said = lab.ok(&["mine", "r", "--store", "store"]);
+    assert!(said.contains("1 repositories were mined from the start in place of their earlier rows"), "{said}");
     lab.mine("r", "fresh", &[]);
     assert_eq!(lab.export("store"), lab.export("fresh"));
 }
@@ -214,7 +217,13 @@ fn corrupt_packs_lose_only_what_they_hold() {
     }
     fs::write(&pack, &whole[..whole.len() / 2]).expect("the pack can be written");
     let cut = lab.gitlode(&["mine", "r", "--store", "cut", "--json"]);
-    assert_eq!(cut.status.code(), Some(0), "{}", String::from_utf8_lossy(&cut.stderr));
+    let said = String::from_utf8_lossy(&cut.stderr).into_owned();
+    assert!(cut.status.code() == Some(0) && said.contains("not tried again without --replace"), "{said}");
+    fs::write(&pack, &whole).expect("the pack can be written");
+    let mended = lab.gitlode(&["mine", "r", "--store", "cut", "--replace"]);
+    let said = String::from_utf8_lossy(&mended.stderr).into_owned();
+    assert!(mended.status.success() && !said.contains("warning"), "{said}");
+    assert_eq!(lab.rows("cut").len(), 87);
 }
 
 #[test]

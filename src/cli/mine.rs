@@ -28,7 +28,7 @@ use crate::{
     filter::Ruleset,
     git::{mirror::redact_url, repository::Revision, supervise::Limits, walk::Window},
     pipeline::{
-        mine::Report,
+        mine::{Report, has_lost_objects},
         recipe::{Recipe, Settings, rules},
         run::{self, Failure, Mirrors, Target},
     },
@@ -471,6 +471,13 @@ fn report(args: &Args, outcomes: &[Outcome], started: Instant, interrupted: bool
         anstream::eprintln!("{}: {} of {} repositories failed", super::style("error"), failures.len(), outcomes.len());
         anstream::eprintln!("{}", super::stats::failure_table(&failures));
     }
+    if !args.quiet && !args.dry_run && (has_lost_objects(&funnel.commits) || has_lost_objects(&funnel.changes)) {
+        anstream::eprintln!(
+            "{}: objects of the history are missing or corrupt; what they hold was skipped, and is not tried again \
+             without --replace",
+            super::style("warning")
+        );
+    }
     if args.json {
         let repositories: Vec<_> = outcomes
             .iter()
@@ -492,6 +499,11 @@ fn report(args: &Args, outcomes: &[Outcome], started: Instant, interrupted: bool
     let skipped = outcomes.iter().filter(|outcome| outcome.result.as_ref().is_ok_and(|r| r.skipped_by_license)).count();
     if skipped > 0 {
         print(&format!("{skipped} repositories left out by their declared licence\n"))?;
+    }
+    let replaced = outcomes.iter().filter(|outcome| outcome.result.as_ref().is_ok_and(|r| r.replaced)).count();
+    if replaced > 0 {
+        let why = "their history, rules, tables or settings changed";
+        print(&format!("{replaced} repositories were mined from the start in place of their earlier rows: {why}\n"))?;
     }
     let rows = grouped(funnel.changes.kept);
     let seconds = started.elapsed().as_secs_f64();
