@@ -26,10 +26,10 @@ pub struct Person<'a> {
     pub name: &'a [u8],
     /// The address; empty where the line can't be read.
     pub email: &'a [u8],
-    /// Seconds since 1970; 0 where it can't be read, as git has it.
-    pub time: i64,
-    /// Minutes east of UTC.
-    pub zone: i32,
+    /// Seconds since 1970; none where it can't be read.
+    pub time: Option<i64>,
+    /// Minutes east of UTC; none where it can't be read, or is a hundred hours or more.
+    pub zone: Option<i32>,
 }
 
 impl<'a> Commit<'a> {
@@ -81,9 +81,10 @@ impl<'a> Person<'a> {
         };
         let mut words = line[close + 1..].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
         let mut number = || std::str::from_utf8(words.next()?).ok();
-        let time = number().and_then(|text| text.parse().ok()).unwrap_or(0);
-        let zone = number().and_then(|text| text.parse::<i32>().ok()).filter(|zone| zone.abs() <= 9999).unwrap_or(0);
-        Person { name, email: line[open + 1..close].trim_ascii(), time, zone: zone / 100 * 60 + zone % 100 }
+        let time = number().and_then(|text| text.parse().ok());
+        let zone = number().and_then(|text| text.parse::<i32>().ok()).filter(|zone| zone.abs() <= 9999);
+        let zone = zone.map(|zone| zone / 100 * 60 + zone % 100);
+        Person { name, email: line[open + 1..close].trim_ascii(), time, zone }
     }
 }
 
@@ -108,38 +109,46 @@ mod tests {
 
     const TREE: &str = "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n";
 
-    fn parse(rest: &[u8]) -> Option<(String, i64, i32, usize, String)> {
+    type Parsed = (String, (Option<i64>, Option<i32>), usize, String);
+
+    fn parse(rest: &[u8]) -> Option<Parsed> {
         let bytes = [TREE.as_bytes(), rest].concat();
         let commit = Commit::parse(&bytes, HashKind::Sha1)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let person = format!("{}|{}", text(commit.author.name), text(commit.author.email));
-        Some((person, commit.author.time, commit.author.zone, commit.parents.len(), text(commit.message)))
+        Some((person, (commit.author.time, commit.author.zone), commit.parents.len(), text(commit.message)))
     }
 
     #[test]
     fn commits_of_all_sorts() {
-        let case = |rest: &[u8], person: &str, time: i64, zone: i32, parents: usize, message: &str| {
-            let expected = Some((person.to_owned(), time, zone, parents, message.to_owned()));
+        let case = |rest: &[u8], person: &str, time, parents: usize, message: &str| {
+            let expected = Some((person.to_owned(), time, parents, message.to_owned()));
             assert_eq!(parse(rest), expected, "{}", String::from_utf8_lossy(rest));
         };
         case(
             b"author A B <a@b> 5 +0130\ncommitter C <c> 6 -0700\n\nhi\n\nthere\n",
             "A B|a@b",
-            5,
-            90,
+            (Some(5), Some(90)),
             0,
             "hi\n\nthere\n",
         );
-        case(b"parent 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a> 5 -0730\n\n", "A|a", 5, -450, 1, "");
-        case(b"author A <a> 5 +0000\ngpgsig x\n parent y\n z\n\nm", "A|a", 5, 0, 0, "m");
-        case(b"author <> nonsense zone\n\nm", "|", 0, 0, 0, "m");
-        case(b"author nobody\n\nm", "|", 0, 0, 0, "m");
-        case(b"author A <a@b\n\nm", "A|", 0, 0, 0, "m");
-        case(b"author A <x> <y> 99999999999999999999 +99999\n\nm", "A|x> <y", 0, 0, 0, "m");
-        case(b"author A <a> -5 -0000", "A|a", -5, 0, 0, "");
-        case(b"", "|", 0, 0, 0, "");
+        case(
+            b"parent 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a> 5 -0730\n\n",
+            "A|a",
+            (Some(5), Some(-450)),
+            1,
+            "",
+        );
+        case(b"author A <a> 5 +0000\ngpgsig x\n parent y\n z\n\nm", "A|a", (Some(5), Some(0)), 0, "m");
+        case(b"author <> nonsense zone\n\nm", "|", (None, None), 0, "m");
+        case(b"author nobody\n\nm", "|", (None, None), 0, "m");
+        case(b"author A <a@b\n\nm", "A|", (None, None), 0, "m");
+        case(b"author A <x> <y> 99999999999999999999 +99999\n\nm", "A|x> <y", (None, None), 0, "m");
+        case(b"author A <a> 5 +051800\n\nm", "A|a", (Some(5), None), 0, "m");
+        case(b"author A <a> -5 -0000", "A|a", (Some(-5), Some(0)), 0, "");
+        case(b"", "|", (None, None), 0, "");
         let late = b"author A <a> 5 +0000\nauthor B <b> 6 +0000\nparent 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\nm";
-        case(late, "A|a", 5, 0, 0, "m");
+        case(late, "A|a", (Some(5), Some(0)), 0, "m");
         assert_eq!(parse(b"parent 12\n\nm"), None);
         assert_eq!(Commit::parse(b"author A <a> 5 +0000\n\nm", HashKind::Sha1), None);
         assert_eq!(Commit::parse(TREE.as_bytes(), HashKind::Sha256), None);

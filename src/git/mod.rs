@@ -54,7 +54,7 @@ impl Error {
                 "run `git -C {} repack -a -d` and remove objects/info/alternates, or mine the repository it borrows from",
                 path.display()
             )),
-            Error::NoSuchRevision { .. } => Some("give a branch, a tag or a full commit id".into()),
+            Error::NoSuchRevision { .. } => Some("give a branch, a tag or a commit id, with ~N or ^N behind it".into()),
             Error::BadReference { .. } => {
                 Some("see `git fsck`; --rev NAME mines what another branch, a tag or a commit id reaches".into())
             }

@@ -259,20 +259,27 @@ impl Repository {
 
     fn named(&self, objects: &Objects, rev: &str) -> Result<ObjectId, Error> {
         let missing = || Error::NoSuchRevision { path: self.path.clone(), rev: rev.to_owned() };
-        let (name, generations) = match rev.split_once('~') {
-            Some((name, n)) => (name, n.parse().map_err(|_| missing())?),
-            None => (rev, 0),
-        };
+        let (name, mut steps) = rev.split_at(rev.find(['~', '^']).unwrap_or(rev.len()));
         let mut id = match self.by_id(objects, name) {
             Some(id) => self.peel(objects, id),
             None => self.resolve(objects, name, 0)?.and_then(|id| self.peel(objects, id)),
         };
         let mut buffer = Vec::new();
-        for _ in 0..generations {
-            id = id.and_then(|id| {
-                let object = objects.try_find(&id, &mut buffer).inspect_err(|e| objects.note(e)).ok()??;
-                gix::objs::CommitRefIter::from_bytes(object.data, self.hash).parent_ids().next()
-            });
+        let mut parent = |id: ObjectId, number: usize| {
+            let object = objects.try_find(&id, &mut buffer).inspect_err(|e| objects.note(e)).ok()??;
+            gix::objs::CommitRefIter::from_bytes(object.data, self.hash).parent_ids().nth(number)
+        };
+        // `~3` is the first parent three times, `^2` the second parent once.
+        while let Some(step) = steps.chars().next() {
+            let digits = steps[1..].bytes().take_while(u8::is_ascii_digit).count();
+            let n = if digits == 0 { 1 } else { steps[1..=digits].parse::<usize>().map_err(|_| missing())? };
+            steps = &steps[1 + digits..];
+            id = match step {
+                '~' => id.and_then(|id| (0..n).try_fold(id, |id, _| parent(id, 0))),
+                '^' if n > 0 => id.and_then(|id| parent(id, n - 1)),
+                '^' => id,
+                _ => return Err(missing()),
+            };
         }
         id.ok_or_else(missing)
     }

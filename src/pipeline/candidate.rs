@@ -59,15 +59,19 @@ impl<'a> CommitView<'a> {
     }
 }
 
+fn seconds(time: Option<i64>) -> Value<'static> {
+    time.map_or(Value::Missing, |seconds| Value::Number(seconds as f64))
+}
+
 impl View for CommitView<'_> {
     fn value(&self, field: &Field) -> Value<'_> {
         match field {
             Field::AuthorKind => Value::from(self.author().0),
             Field::AuthorLabel => Value::from(self.author().1.as_deref()),
-            Field::AuthorTime => Value::Number(self.facts.author.time as f64),
+            Field::AuthorTime => seconds(self.facts.author.time),
             Field::Column(name) => Value::from(self.origin.columns.get(name).map(String::as_str)),
             Field::Commit => Value::from(self.id.as_str()),
-            Field::CommitTime => Value::Number(self.facts.committer.time as f64),
+            Field::CommitTime => seconds(self.facts.committer.time),
             Field::License => {
                 let name = self.origin.license.and_then(commitpack_name);
                 name.map_or(Value::Missing, |name| Value::Text(Cow::Owned(name)))
@@ -234,10 +238,10 @@ impl View for RowView<'_> {
             Field::Additions => Value::Number(f64::from(sample.additions)),
             Field::AuthorKind => Value::from(sample.author_kind),
             Field::AuthorLabel => Value::from(sample.author_label),
-            Field::AuthorTime => Value::Number(sample.author_time as f64),
+            Field::AuthorTime => seconds(sample.author_time),
             Field::Column(name) => Value::from(self.origin.columns.get(name).map(String::as_str)),
             Field::Commit => Value::from(sample.commit),
-            Field::CommitTime => Value::Number(sample.commit_time as f64),
+            Field::CommitTime => seconds(sample.commit_time),
             Field::Deletions => Value::Number(f64::from(sample.deletions)),
             Field::Diff => Value::from(sample.diff),
             Field::Extension => Value::Text(Cow::Owned(extension(self.path()))),

@@ -703,8 +703,8 @@ pub struct Person {
     /// The address.
     pub email: String,
     /// Seconds since 1970.
-    pub time: i64,
-    zone: i32,
+    pub time: Option<i64>,
+    zone: Option<i32>,
 }
 
 impl Facts {

@@ -109,8 +109,8 @@ columns! {
     id: Text, commit: Text, old_file: MaybeText, new_file: MaybeText, old_contents: MaybeLong, new_contents: MaybeLong,
     subject: Text, message: Text, lang: Text, license: MaybeText, repos: Text, diff: Long, parent: MaybeText, kind: Text,
     files_changed: Count, additions: Count, deletions: Count, old_blob: MaybeText, new_blob: MaybeText,
-    old_encoding: MaybeText, new_encoding: MaybeText, message_encoding: Text, author_time: Seconds, author_zone: Minutes,
-    commit_time: Seconds, commit_zone: Minutes, author_kind: Text, author_label: MaybeText, reverts: Texts,
+    old_encoding: MaybeText, new_encoding: MaybeText, message_encoding: Text, author_time: MaybeSeconds, author_zone: MaybeMinutes,
+    commit_time: MaybeSeconds, commit_zone: MaybeMinutes, author_kind: Text, author_label: MaybeText, reverts: Texts,
     reverts_subject: MaybeText, author_name: MaybeText, author_email: MaybeText, committer_name: MaybeText,
     committer_email: MaybeText, language: MaybeText, license_spdx: MaybeText, license_path: MaybeText, license_method: MaybeText,
     license_confidence: MaybeShare, message_language: MaybeText,
@@ -177,21 +177,21 @@ fn column<C: Column>(batch: &RecordBatch, name: &str) -> Result<Option<C::Array>
     }
 }
 
-macro_rules! plain_column {
+macro_rules! maybe_column {
     ($kind:ident, $value:ty, $array:ty, $builder:ty, $data:expr) => {
         struct $kind;
         impl Column for $kind {
             type Builder = $builder;
             type Array = $array;
-            type Value<'a> = $value;
+            type Value<'a> = Option<$value>;
             fn field(name: &str) -> Field {
-                Field::new(name, $data, false)
+                Field::new(name, $data, true)
             }
-            fn append(builder: &mut Self::Builder, value: &$value) {
-                builder.append_value(*value);
+            fn append(builder: &mut Self::Builder, value: &Option<$value>) {
+                builder.append_option(*value);
             }
-            fn value(array: &Self::Array, at: usize) -> $value {
-                array.value(at)
+            fn value(array: &Self::Array, at: usize) -> Option<$value> {
+                array.is_valid(at).then(|| array.value(at))
             }
         }
     };
@@ -236,55 +236,25 @@ macro_rules! text_column {
 text_column!(Text, MaybeText, StringArray, StringBuilder, DataType::Utf8);
 // Contents of one batch may add up to more than the 2 GiB that 32-bit offsets reach.
 text_column!(Long, MaybeLong, LargeStringArray, LongBuilder, DataType::LargeUtf8);
-plain_column!(Count, u32, UInt32Array, UInt32Builder, DataType::UInt32);
-plain_column!(Seconds, i64, Int64Array, Int64Builder, DataType::Int64);
-plain_column!(Minutes, i32, Int32Array, Int32Builder, DataType::Int32);
+maybe_column!(MaybeCount, u32, UInt32Array, UInt32Builder, DataType::UInt32);
+maybe_column!(MaybeSeconds, i64, Int64Array, Int64Builder, DataType::Int64);
+maybe_column!(MaybeMinutes, i32, Int32Array, Int32Builder, DataType::Int32);
+maybe_column!(MaybeFlag, bool, BooleanArray, BooleanBuilder, DataType::Boolean);
+maybe_column!(MaybeShare, f64, Float64Array, Float64Builder, DataType::Float64);
 
-struct MaybeFlag;
-impl Column for MaybeFlag {
-    type Builder = BooleanBuilder;
-    type Array = BooleanArray;
-    type Value<'a> = Option<bool>;
-    fn field(name: &str) -> Field {
-        Field::new(name, DataType::Boolean, true)
-    }
-    fn append(builder: &mut Self::Builder, value: &Option<bool>) {
-        builder.append_option(*value);
-    }
-    fn value(array: &Self::Array, at: usize) -> Option<bool> {
-        array.is_valid(at).then(|| array.value(at))
-    }
-}
-
-struct MaybeShare;
-impl Column for MaybeShare {
-    type Builder = Float64Builder;
-    type Array = Float64Array;
-    type Value<'a> = Option<f64>;
-    fn field(name: &str) -> Field {
-        Field::new(name, DataType::Float64, true)
-    }
-    fn append(builder: &mut Self::Builder, value: &Option<f64>) {
-        builder.append_option(*value);
-    }
-    fn value(array: &Self::Array, at: usize) -> Option<f64> {
-        array.is_valid(at).then(|| array.value(at))
-    }
-}
-
-struct MaybeCount;
-impl Column for MaybeCount {
+struct Count;
+impl Column for Count {
     type Builder = UInt32Builder;
     type Array = UInt32Array;
-    type Value<'a> = Option<u32>;
+    type Value<'a> = u32;
     fn field(name: &str) -> Field {
-        Field::new(name, DataType::UInt32, true)
+        Field::new(name, DataType::UInt32, false)
     }
-    fn append(builder: &mut Self::Builder, value: &Option<u32>) {
-        builder.append_option(*value);
+    fn append(builder: &mut Self::Builder, value: &u32) {
+        builder.append_value(*value);
     }
-    fn value(array: &Self::Array, at: usize) -> Option<u32> {
-        array.is_valid(at).then(|| array.value(at))
+    fn value(array: &Self::Array, at: usize) -> u32 {
+        array.value(at)
     }
 }
 
