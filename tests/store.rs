@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Lab, edit, git};
 
 const STEP: &str = "for i in 1 2 3; do echo $RANDOM_STEP $i >> f.txt; git add f.txt; git commit -qm \"Say step $RANDOM_STEP line $i\"; done";
@@ -153,8 +153,21 @@ fn mining_notices_segments_that_are_gone_or_cut() {
     let output = mine();
     assert!(output.status.code() == Some(3) && text(&output).contains("it is missing"), "{}", text(&output));
     assert!(text(&output).contains("verify STORE --repair"), "{}", text(&output));
+    let stats = lab.gitlode(&["stats", "store"]);
+    assert!(stats.status.code() == Some(5) && text(&stats).contains("it is missing"), "{}", text(&stats));
+    // Only what is damaged is blamed, and only what is whole is counted.
+    let verified = lab.gitlode(&["verify", "store", "--json"]);
+    let verified: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+    let a = verified["repositories"].as_array().expect("a list").iter().find(|one| one["damage"] != json!([]));
+    let a = a.expect("one is damaged");
+    assert_eq!((a["damage"].as_array().map(Vec::len), &a["identity"]), (Some(1), &json!(lab.path("a"))), "{a}");
+    assert_eq!(a["rows"], 5, "3 of the 8 rows are in that segment: {a}");
     fs::write(&segment, &whole).expect("it can be written");
     assert_eq!(mine().status.code(), Some(0));
+    fs::remove_file(&segment).expect("it is there");
+    assert!(lab.ok(&["verify", "store", "--repair"]).contains(&format!("mine {} again", lab.path("a").display())));
+    assert_eq!(mine().status.code(), Some(0));
+    lab.ok(&["verify", "store"]);
 }
 
 #[test]

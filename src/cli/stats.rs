@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Error, grouped, print, printable};
 use crate::{
     pipeline::run::Failure,
-    store::{Store, index::Index},
+    store::{self, Store, index::Index},
     verdict::{Counts, Funnel},
 };
 
@@ -37,8 +37,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let store = Store::open(&args.store)?;
     let mut total = Funnel::default();
     let mut repositories: BTreeMap<(String, String), Mined> = BTreeMap::new();
-    let (batches, damaged) = store.batches_and_damage()?;
-    for (_, checkpoint) in batches {
+    let (batches, mut damaged) = store.batches_and_damage()?;
+    for (directory, checkpoint) in batches {
+        damaged.extend(store::check_presence(&directory, std::slice::from_ref(&checkpoint)).err());
         total.add(&checkpoint.funnel);
         let key = (checkpoint.repository.name, checkpoint.repository.identity);
         let mined = repositories.entry(key).or_default();
@@ -103,7 +104,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 /// The account lacks what is damaged, which is an error after all.
-fn report_damage(damaged: Vec<crate::store::Error>) -> Result<(), Error> {
+fn report_damage(damaged: Vec<store::Error>) -> Result<(), Error> {
     damaged.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
 }
 

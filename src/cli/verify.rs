@@ -28,6 +28,10 @@ struct Checked {
 }
 
 impl Checked {
+    fn identity(&self) -> Option<&str> {
+        self.verified.as_ref().ok()?.identity.as_deref()
+    }
+
     fn damage(&self) -> Vec<String> {
         match &self.verified {
             Ok(verified) => verified.damage.iter().map(ToString::to_string).collect(),
@@ -87,7 +91,7 @@ fn print_json(checked: &[Checked], lost: &[String]) -> Result<(), Error> {
         .map(|checked| {
             let (rows, remains) = checked.verified.as_ref().map_or((0, &[][..]), |v| (v.rows, &v.remains[..]));
             json!({
-                "directory": checked.directory, "rows": rows, "damage": checked.damage(), "remains": remains,
+                "directory": checked.directory, "identity": checked.identity(), "rows": rows, "damage": checked.damage(), "remains": remains,
                 "batches_left": checked.batches_left,
             })
         })
@@ -104,7 +108,12 @@ fn print_text(checked: &[Checked], lost: &[String], running: bool) -> Result<(),
         let stopped = one.verified.as_ref().map_or(0, |verified| verified.remains.len());
         remains += stopped;
         if let Some(left) = one.batches_left {
-            print(&format!("{}: mended, {left} batches left\n", printable(&one.directory.display().to_string())))?;
+            let directory = one.directory.display().to_string();
+            print(&format!("{}: mended, {left} batches left\n", printable(&directory)))?;
+            if !one.damage().is_empty() {
+                let what = one.identity().map_or("its source".into(), printable);
+                print(&format!("  mine {what} again to have its rows back\n"))?;
+            }
         }
     }
     for lost in lost {

@@ -5,13 +5,14 @@
 //! made again; what is lost with it is the memory of which sources failed.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 
-use super::{Checkpoint, Error, Store, io_error};
+use super::{Checkpoint, Error, RepositoryId, Store, io_error};
 
 /// Version of the tables; another one is made again.
 const VERSION: i64 = 4;
@@ -50,7 +51,7 @@ pub struct SourceState {
     pub spec: String,
     /// The settings that it was mined with, as JSON.
     pub recipe: String,
-    /// Whether its earlier rows were to be replaced.
+    /// Whether its earlier rows were to be replaced, and have to be again where objects were missing.
     pub replace: bool,
     /// New rows of the last run.
     pub rows: u64,
@@ -217,6 +218,45 @@ impl Index {
         let values = params![state.identity, state.spec, state.recipe, state.replace, run, rows, failure, hint];
         let written = self.connection.execute(insert, values);
         written.map_err(sql(&self.path)).map(|_| ())
+    }
+
+    /// The source `identity` as it was given last, in the form of [`SourceState::spec`]; none where it is not known.
+    ///
+    /// # Errors
+    /// The index can't be read.
+    pub fn spec(&self, identity: &str) -> Result<Option<String>, Error> {
+        let query = "SELECT spec FROM source WHERE identity = ?1";
+        let row = self.connection.query_row(query, [identity], |row| row.get(0));
+        row.optional().map_err(sql(&self.path))
+    }
+
+    /// The repository `identity` as it was called last; none where nothing of it is mined.
+    ///
+    /// # Errors
+    /// The index can't be read.
+    pub fn repository(&self, identity: &str) -> Result<Option<RepositoryId>, Error> {
+        let query = "SELECT name, columns FROM repository WHERE identity = ?1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)?));
+        let row = self.connection.query_row(query, [identity], read).optional().map_err(sql(&self.path))?;
+        Ok(row.map(|(name, columns)| RepositoryId {
+            identity: identity.to_owned(),
+            name,
+            columns: serde_json::from_str(&columns).unwrap_or_default(),
+        }))
+    }
+
+    /// Identity and recipe of the sources whose rows were replaced since the last run that came to its end: what an
+    /// interrupted `--replace` need not do again.
+    ///
+    /// # Errors
+    /// The index can't be read.
+    pub fn replaced_by_interrupted_runs(&self) -> Result<HashSet<(String, String)>, Error> {
+        let read = || -> rusqlite::Result<HashSet<(String, String)>> {
+            let query = "SELECT identity, recipe FROM source WHERE failure IS NULL AND replaces \
+                         AND run > (SELECT coalesce(max(number), 0) FROM run WHERE finished IS NOT NULL)";
+            self.connection.prepare(query)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        read().map_err(sql(&self.path))
     }
 
     /// Forgets the outcome of a source.
