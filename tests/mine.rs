@@ -116,7 +116,7 @@ fn rewritten_history_replaces_the_rows() {
     assert_eq!(report["repositories"][0]["report"]["replaced"], true);
     git(&repository, &["commit", "-q", "--amend", "-m", "Say it in yet other words now"]);
     let said = lab.ok(&["mine", "r", "--store", "store"]);
-    assert!(said.contains("1 repositories were mined from the start in place of their earlier rows"), "{said}");
+    assert!(said.contains("1 repositories were mined from the start, in place of 27 earlier rows"), "{said}");
     lab.mine("r", "fresh", &[]);
     assert_eq!(lab.export("store"), lab.export("fresh"));
 }
@@ -781,6 +781,31 @@ fn licenses_are_those_of_the_commit_and_the_path() {
 }
 
 #[test]
+fn revisions_are_those_of_git() {
+    let lab = Lab::new();
+    let script = format!(
+        "{}; git checkout -q -b side HEAD~2; echo s > s; git add s; git commit -qm 'Go aside once'; git checkout -q main; \
+         git merge -q --no-ff -m 'Come together again' side",
+        history(3)
+    );
+    let repository = lab.repository("r", "sha1", &script);
+    let store = |rev: &str| {
+        let name = format!("store{rev}");
+        let output = lab.gitlode(&["mine", "r", "--store", &name, "--rev", rev, "-q"]);
+        let index = rusqlite::Connection::open(lab.path(&name).join("index.sqlite")).ok()?;
+        let tips = index.query_row("SELECT tips FROM repository", [], |row| row.get::<_, String>(0)).ok();
+        tips.filter(|_| output.status.success())
+    };
+    for rev in ["HEAD", "main^", "HEAD~", "HEAD~2", "HEAD^2", "HEAD^2~1", "HEAD^^", "HEAD^0", "side~0"] {
+        let id = String::from_utf8(git(&repository, &["rev-parse", rev])).expect("UTF-8");
+        assert_eq!(store(rev), Some(format!("[\"{}\"]", id.trim())), "{rev}");
+    }
+    for rev in ["HEAD^3", "HEAD~99999999999", "HEAD~x", "HEAD^{tree}", "no^"] {
+        assert_eq!(store(rev), None, "{rev}");
+    }
+}
+
+#[test]
 fn commits_that_only_git_can_read() {
     let lab = Lab::new();
     let script = r#"
@@ -794,6 +819,7 @@ fn commits_that_only_git_can_read() {
         c=$(printf "tree $t2\nparent $c\n\nno author at all\n" | make)
         c=$( (printf "tree $t1\nparent $c\n$good\n"; head -c 70000 /dev/zero | tr '\0' m) | make)
         c=$(printf "tree $t2\nparent $c\n$good" | make)
+        c=$(printf "tree $t1\nparent $c\nauthor A <a> 5 +051800\ncommitter A <a> 6 +0530\n\nzone\n" | make)
         git update-ref refs/heads/main $c
     "#;
     let repository = lab.repository("r", "sha1", script);
@@ -802,7 +828,13 @@ fn commits_that_only_git_can_read() {
     let listed = git(&repository, &["log", "--diff-filter=M", "--format=%H %s"]);
     let listed = String::from_utf8(listed).expect("UTF-8");
     let rows = lab.rows("store");
-    assert_eq!((rows.len(), listed.lines().count()), (4, 5));
+    assert_eq!((rows.len(), listed.lines().count()), (5, 6));
+    let of = |subject: &str| {
+        let row = rows.iter().find(|row| row["subject"] == subject).expect("the row is there");
+        ["author_time", "author_zone", "commit_time", "commit_zone"].map(|column| row[column].as_i64())
+    };
+    assert_eq!(of("zone"), [Some(5), None, Some(6), Some(330)]);
+    assert_eq!(of("no author at all"), [None; 4]);
     for row in &rows {
         assert!(listed.contains(&format!("{} {}\n", text(row, "commit"), text(row, "subject"))), "{row}");
     }

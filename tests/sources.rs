@@ -329,15 +329,112 @@ fn directories_lists_and_names_find_repositories() {
     lab.repository("many/deep/x", "sha1", THREE_COMMITS);
     lab.repository("many/y", "sha1", THREE_COMMITS);
     git(&lab.path("many"), &["clone", "-q", "--bare", "y", "bare.git"]);
+    lab.repository("many/1/2/3/4/5/6/7/8/z", "sha1", THREE_COMMITS);
+    lab.repository("elsewhere/linked", "sha1", THREE_COMMITS);
+    std::os::unix::fs::symlink(lab.path("elsewhere/linked"), lab.path("many/link")).expect("a link");
+    std::os::unix::fs::symlink(lab.path("many"), lab.path("many/deep/circle")).expect("a link");
     fs::create_dir_all(lab.path("none/inside")).expect("a directory");
     lab.ok(&["mine", "many", "many/y", "--store", "store", "-q"]);
     let stats: Value = serde_json::from_str(&lab.ok(&["stats", "store", "--json"])).expect("JSON");
     let names: Vec<&str> =
         stats["repositories"].as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
-    assert_eq!(names, ["bare", "x", "y"]);
-    let empty = lab.gitlode(&["mine", "none", "--store", "store2"]);
-    assert_eq!(empty.status.code(), Some(3));
-    assert!(text(&empty).1.contains("neither a git repository"), "{:?}", text(&empty));
+    assert_eq!(names, ["bare", "linked", "x", "y", "z"]);
+    fs::create_dir_all(lab.path("many/y/inside")).expect("a directory");
+    fs::write(lab.path("id.csv"), "id,licence\n5,MIT\n").expect("it can be written");
+    for (source, said) in [
+        ("none", "neither a git repository"),
+        ("many/y/inside", "it is inside of the repository"),
+        ("id.csv", "write @id.csv"),
+        ("@id.csv", "its first line must name a column"),
+        // A slip in a path is no repository of GitHub's.
+        ("many/yy", "write https://github.com/many/yy"),
+    ] {
+        let empty = lab.gitlode(&["mine", source, "--store", "store2"]);
+        let shown = text(&empty).1.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(empty.status.code(), Some(3));
+        let plain = shown.replace(" │ ", " ");
+        assert!(said.split(' ').all(|word| plain.contains(word)), "{source}: {shown}");
+    }
+}
+
+#[test]
+fn what_a_list_said_stands_until_another_list_says_otherwise() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", THREE_COMMITS);
+    let list = |text: &str| fs::write(lab.path("list.csv"), text).expect("the list can be written");
+    let columns = |source: &str| {
+        lab.ok(&["mine", source, "--store", "store", "-q"]);
+        let index = rusqlite::Connection::open(lab.path("store/index.sqlite")).expect("an index");
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        index.query_row("SELECT name, columns FROM repository", [], row).expect("a repository")
+    };
+    let known = ("mine".to_owned(), r#"{"license":"MIT","stars":"5"}"#.to_owned());
+    list("path,name,license,stars\nr,mine,MIT,5\n");
+    assert_eq!(columns("@list.csv"), known);
+    assert_eq!(columns("r"), known);
+    // Also where the index knows no runs.
+    fs::remove_file(lab.path("store/index.sqlite")).expect("it is there");
+    assert_eq!(columns("r"), known);
+    let counted: Value =
+        serde_json::from_str(&lab.ok(&["mine", "r", "--store", "store", "--dry-run", "--json"])).expect("JSON");
+    assert_eq!(counted["repositories"][0]["report"]["unchanged"], true, "{counted}");
+    list("path,stars\nr,6\n");
+    let refused = lab.gitlode(&["mine", "@list.csv", "--store", "store"]);
+    assert!(text(&refused).1.contains("another licence now"), "{:?}", text(&refused));
+    list("path,license,stars\nr,mit,6\n");
+    assert_eq!(columns("@list.csv"), ("r".to_owned(), r#"{"license":"mit","stars":"6"}"#.to_owned()));
+}
+
+#[test]
+fn failures_can_be_forgotten() {
+    let lab = Lab::new();
+    lab.repository("good", "sha1", THREE_COMMITS);
+    let run = lab.gitlode(&["mine", "good", "bad", "worse", "file:///no/where.git", "--store", "store", "-q"]);
+    assert_eq!(run.status.code(), Some(3));
+    let again = lab.gitlode(&["mine", "good", "--retry-failed", "--store", "store"]);
+    assert!(text(&again).1.contains("good did not fail in its last run"), "{:?}", text(&again));
+    assert!(lab.ok(&["forget", "store", "bad", "file/no/where"]).contains("/bad is forgotten"));
+    let failed = || -> Vec<Value> {
+        let stats: Value = serde_json::from_str(&lab.ok(&["stats", "store", "--json"])).expect("JSON");
+        stats["failed"].as_array().expect("a list").clone()
+    };
+    assert_eq!(failed().len(), 1, "{:?}", failed());
+    assert_eq!(lab.gitlode(&["forget", "store", "good"]).status.code(), Some(2));
+    lab.ok(&["forget", "store", "worse"]);
+    assert_eq!(failed(), Vec::<Value>::new());
+    let nothing = lab.gitlode(&["mine", "--retry-failed", "--store", "store"]);
+    assert!(nothing.status.success() && text(&nothing).1.contains("no source failed"), "{:?}", text(&nothing));
+    fs::write(lab.path("empty"), "# nothing\n").expect("it can be written");
+    let nothing = lab.gitlode(&["mine", "@empty", "--store", "store"]);
+    assert!(nothing.status.success() && text(&nothing).1.contains("has no sources"), "{:?}", text(&nothing));
+}
+
+#[test]
+fn an_interrupted_replacement_goes_on() {
+    let lab = Lab::new();
+    lab.repository("a", "sha1", THREE_COMMITS);
+    lab.repository("b", "sha1", THREE_COMMITS);
+    let replaced = |sources: &[&str], more: &[&str]| -> Vec<bool> {
+        let args = [&["mine"], sources, &["--store", "store", "--replace", "--json"], more].concat();
+        let output = lab.gitlode(&args);
+        assert!(output.status.success(), "{:?}", text(&output));
+        outcomes(&output).iter().map(|one| one["report"]["replaced"] == true).collect()
+    };
+    lab.ok(&["mine", "a", "b", "--store", "store", "-q"]);
+    assert_eq!(replaced(&["a"], &[]), [true]);
+    // As if a kill had come before the second one.
+    let interrupt = || {
+        let index = rusqlite::Connection::open(lab.path("store/index.sqlite")).expect("an index");
+        let newest = "UPDATE run SET finished = NULL WHERE number = (SELECT max(number) FROM run)";
+        index.execute(newest, []).expect("the run is there")
+    };
+    interrupt();
+    assert_eq!(replaced(&["a", "b"], &[]), [false, true]);
+    interrupt();
+    assert_eq!(replaced(&["a", "b"], &[]), [false, false]);
+    assert_eq!(replaced(&["a", "b"], &[]), [true, true], "the last run came to its end");
+    interrupt();
+    assert_eq!(replaced(&["a", "b"], &["--kinds", "modified,added"]), [true, true], "other settings");
 }
 
 #[test]

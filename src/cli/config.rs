@@ -64,7 +64,7 @@ impl File {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => return Ok(File::default()),
-            Err(e) => return Err(Error::Config { path, reason: e.to_string() }),
+            Err(source) => return Err(Error::ConfigFile { path, source }),
         };
         match text.parse() {
             Ok(table) => Ok(File { path: Some(path), table }),

@@ -1,7 +1,7 @@
 //! `gitlode mine`: resolves the flags, mines every source, reports what became of each.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -28,7 +28,7 @@ use crate::{
     filter::Ruleset,
     git::{mirror::redact_url, repository::Revision, supervise::Limits, walk::Window},
     pipeline::{
-        mine::{Report, has_lost_objects},
+        mine::Report,
         recipe::{Recipe, Settings, rules},
         run::{self, Failure, Mirrors, Target},
     },
@@ -46,7 +46,9 @@ pub struct Args {
     /// Repositories: a path to one, to a directory of many, a URL, owner/name on GitHub, @FILE or - for a list.
     ///
     /// A list has one source a line, or is CSV or JSON lines with a column url, path, full_name or the like; its
-    /// further columns are kept with the repository. URLs may be https, http, ssh, git or file. Tokens for https come
+    /// further columns are kept with the repository, also when it is named without the list later. A directory is
+    /// searched to any depth for repositories, but not inside of those; symbolic links count where they lead to one.
+    /// owner/name is a path where there is such a path or a directory `owner`. URLs may be https, http, ssh, git or file. Tokens for https come
     /// from GITLODE_TOKEN, GITHUB_TOKEN or GH_TOKEN for github.com, from GITLODE_TOKEN_<HOST> for other hosts
     /// (GITLODE_TOKEN_GIT_EXAMPLE_ORG), or from git's credential helpers.
     #[arg(required_unless_present = "retry_failed", value_name = "SOURCE")]
@@ -58,7 +60,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "dry_run")]
     retry_failed: bool,
 
-    /// Mine what this branch, tag, ref or commit id (or REV~N) reaches, instead of the default branch.
+    /// Mine what this branch, tag, ref or commit id (or REV~N, REV^N) reaches, instead of the default branch.
     #[arg(long, value_name = "REV", conflicts_with = "all_branches", help_heading = "What to mine")]
     rev: Option<String>,
     /// Mine what any branch reaches.
@@ -103,6 +105,8 @@ pub struct Args {
     #[arg(long, value_name = "POLICY", num_args = 0..=1, default_missing_value = "permissive", value_parser = ["any", "commitpack", "permissive"], help_heading = "What to mine")]
     skip_by_declared_license: Option<String>,
     /// Mine from the start and replace all earlier rows; needed to change settings, or after missing objects came.
+    ///
+    /// One that was interrupted goes on where it was.
     #[arg(long)]
     replace: bool,
 
@@ -124,7 +128,7 @@ pub struct Args {
     /// Least bytes a second that must arrive, over --fetch-low-speed-seconds.
     #[arg(long, default_value_t = 1000, value_name = "BYTES", help_heading = "Mirrors")]
     fetch_low_speed_bytes: u64,
-    /// How long a fetch may be slower than that; 0 is for ever.
+    /// How long a fetch may be slower than that once it is connected; 0 is for ever.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", help_heading = "Mirrors")]
     fetch_low_speed_seconds: u64,
     /// How long a connection may take to open.
@@ -223,10 +227,24 @@ pub fn run(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
         _ => None,
     };
     let index = store.as_ref().map(Index::open).transpose()?.map(Mutex::new);
-    let (sources, earlier) = match &index {
+    let (mut sources, earlier) = match &index {
         Some(index) if args.retry_failed => failed_of(sources, index, args)?,
         _ => (sources, HashMap::new()),
     };
+    if sources.is_empty() && !args.quiet {
+        let what = if args.retry_failed { "no source failed in its last run" } else { "the list has no sources" };
+        anstream::eprintln!("{}: {what}", super::style("warning"));
+    }
+    match (&index, &args.store) {
+        (Some(index), _) => remember_columns(&mut sources, &lock(index))?,
+        (None, Some(path)) => {
+            let index = Store::open(path).ok().and_then(|store| Index::read(&store));
+            index.map_or(Ok(()), |index| remember_columns(&mut sources, &index))?;
+        }
+        (None, None) => {}
+    }
+    let replaced = index.as_ref().filter(|_| args.replace).map(|index| lock(index).replaced_by_interrupted_runs());
+    let replaced = replaced.transpose()?.unwrap_or_default();
     let target = match (&store, &index) {
         (Some(store), Some(index)) => {
             let arguments: Vec<String> = args.sources.iter().map(|source| redact_url(source)).collect();
@@ -235,18 +253,39 @@ pub fn run(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
         }
         _ => None,
     };
-    let outcomes = mine_all(args, target.as_ref(), sources, &earlier, &interrupt)?;
+    let (outcomes, unfinished) = mine_all(args, target.as_ref(), sources, &earlier, &replaced, &interrupt)?;
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
-    let interrupted = interrupt.load(Ordering::Relaxed);
-    report(args, &outcomes, started, interrupted)?;
-    if let Some(target) = &target {
-        lock(target.index).finish_run(target.run, seconds_now())?;
-    }
-    if interrupted {
-        anstream::eprintln!("interrupted: what is sealed is kept; the same command goes on from there");
+    report(args, &outcomes, unfinished, started)?;
+    if unfinished > 0 {
+        let advice = if args.dry_run { "" } else { ": what is sealed is kept; the same command goes on from there" };
+        anstream::eprintln!("interrupted{advice}");
         return Err(Error::Reported(130));
     }
-    if failed > 0 { Err(Error::Reported(3)) } else { Ok(()) }
+    let noted = target.map_or(Ok(()), |target| lock(target.index).finish_run(target.run, seconds_now()));
+    match noted {
+        Err(error) if failed > 0 => {
+            // A full disk keeps failures from being noted as well.
+            anstream::eprintln!("{}: {error}; --retry-failed may not know of all that failed", super::style("warning"));
+            Err(Error::Reported(3))
+        }
+        Ok(()) if failed > 0 => Err(Error::Reported(3)),
+        other => Ok(other?),
+    }
+}
+
+/// What a list said of sources that are named without one now.
+fn remember_columns(sources: &mut Sources, index: &Index) -> Result<(), Error> {
+    for spec in sources.iter_mut().flatten().filter(|spec| spec.is_bare) {
+        let given = index.spec(&spec.identity)?.and_then(|json| serde_json::from_str::<RepoSpec>(&json).ok());
+        let known = match given {
+            Some(given) => Some((given.name, given.columns)),
+            None => index.repository(&spec.identity)?.map(|known| (known.name, known.columns)),
+        };
+        if let Some((name, columns)) = known {
+            (spec.name, spec.columns) = (name, columns);
+        }
+    }
+    Ok(())
 }
 
 fn lock(index: &Mutex<Index>) -> std::sync::MutexGuard<'_, Index> {
@@ -293,14 +332,14 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sou
             recipes.insert(state.identity.clone(), settings);
         }
     }
-    let identity = |source: &Result<RepoSpec, BadSource>| match source {
-        Ok(spec) => spec.identity.clone(),
-        Err(bad) => bad_identity(bad),
-    };
     if !args.sources.is_empty() {
         let wanted = |source: &Result<RepoSpec, BadSource>| {
             let identity = identity(source);
-            failed.iter().any(|state| state.identity == identity)
+            let failed = failed.iter().any(|state| state.identity == identity);
+            if !failed && !args.quiet {
+                anstream::eprintln!("{}: {identity} did not fail in its last run", super::style("warning"));
+            }
+            failed
         };
         return Ok((sources.into_iter().filter(wanted).collect(), recipes));
     }
@@ -323,19 +362,30 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sou
     Ok((again, recipes))
 }
 
+/// What tells `source` apart from others in the index.
+pub(super) fn identity(source: &Result<RepoSpec, BadSource>) -> String {
+    match source {
+        Ok(spec) => spec.identity.clone(),
+        Err(bad) => bad_identity(bad),
+    }
+}
+
 /// What tells sources apart that could not be understood: the absolute path that was meant, or the text.
 fn bad_identity(bad: &BadSource) -> String {
     let path = if bad.text.contains("://") { None } else { std::path::absolute(&bad.text).ok() };
     path.map_or_else(|| redact_url(&bad.text), |path| path.display().to_string())
 }
 
+/// What became of each source, and how many were not finished when an interruption came. `replaced` are sources and
+/// recipes whose rows were replaced already.
 fn mine_all(
     args: &Args,
     target: Option<&Target<'_>>,
     sources: Sources,
     earlier: &Recipes,
+    replaced: &HashSet<(String, String)>,
     interrupt: &AtomicBool,
-) -> Result<Vec<Outcome>, Error> {
+) -> Result<(Vec<Outcome>, usize), Error> {
     let mut specs = Vec::new();
     let mut outcomes = Vec::new();
     let rules = Arc::new(rules(&args.filter)?);
@@ -379,22 +429,27 @@ fn mine_all(
     };
     let display = Display::new(level, specs.iter().map(|spec| spec.name.clone()).collect());
     let options = options(args, &specs)?;
-    let settings = |spec: &RepoSpec| match earlier.get(&spec.identity) {
-        Some(settings) => Settings { replace: settings.replace || args.replace, ..settings.clone() },
-        None => {
-            let recipe = recipe(args, &rules, Some(spec));
-            Settings { recipe, rules: Arc::clone(&rules), replace: args.replace }
-        }
+    let settings = |spec: &RepoSpec| {
+        let settings = match earlier.get(&spec.identity) {
+            Some(settings) => Settings { replace: settings.replace || args.replace, ..settings.clone() },
+            None => {
+                let recipe = recipe(args, &rules, Some(spec));
+                Settings { recipe, rules: Arc::clone(&rules), replace: args.replace, is_replaced: false }
+            }
+        };
+        let is_replaced = replaced.contains(&(spec.identity.clone(), json!(settings.recipe).to_string()));
+        Settings { is_replaced, ..settings }
     };
     let observe = |number: usize, event: run::Event<'_>| display.event(number, &event);
     let results = run::run(target, &specs, &settings, &options, interrupt, &observe);
     display.clear();
+    let unfinished = results.iter().filter(|result| result.is_none()).count();
     let finished = specs.into_iter().zip(results);
     outcomes.extend(
         finished
             .filter_map(|(spec, result)| Some(Outcome { name: spec.name, identity: spec.identity, result: result? })),
     );
-    Ok(outcomes)
+    Ok((outcomes, unfinished))
 }
 
 fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
@@ -460,9 +515,10 @@ fn recipe(args: &Args, rules: &Ruleset, spec: Option<&RepoSpec>) -> Recipe {
     }
 }
 
-fn report(args: &Args, outcomes: &[Outcome], started: Instant, interrupted: bool) -> Result<(), Error> {
+fn report(args: &Args, outcomes: &[Outcome], unfinished: usize, started: Instant) -> Result<(), Error> {
     let mut funnel = Funnel::default();
-    for report in outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()) {
+    let reports: Vec<&Report> = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()).collect();
+    for report in &reports {
         funnel.add(&report.funnel);
     }
     let failures: Vec<(&str, &Failure)> =
@@ -471,10 +527,11 @@ fn report(args: &Args, outcomes: &[Outcome], started: Instant, interrupted: bool
         anstream::eprintln!("{}: {} of {} repositories failed", super::style("error"), failures.len(), outcomes.len());
         anstream::eprintln!("{}", super::stats::failure_table(&failures));
     }
-    if !args.quiet && !args.dry_run && (has_lost_objects(&funnel.commits) || has_lost_objects(&funnel.changes)) {
+    let holes = reports.iter().filter(|report| report.has_holes).count();
+    if holes > 0 && !args.quiet && !args.dry_run {
         anstream::eprintln!(
-            "{}: objects of the history are missing or corrupt; what they hold was skipped, and is not tried again \
-             without --replace",
+            "{}: the history of {holes} repositories has missing or corrupt objects; what they hold was skipped, and is \
+             not tried again without --replace",
             super::style("warning")
         );
     }
@@ -488,24 +545,34 @@ fn report(args: &Args, outcomes: &[Outcome], started: Instant, interrupted: bool
                 }
             })
             .collect();
-        let summary = json!({"repositories": repositories, "funnel": funnel, "interrupted": interrupted});
+        let interrupted = unfinished > 0;
+        let summary = json!({
+            "repositories": repositories, "funnel": funnel, "interrupted": interrupted, "unfinished": unfinished,
+        });
         return print(&format!("{summary:#}\n"));
     }
     if args.quiet {
         return Ok(());
     }
     print(&super::stats::funnel_table(&funnel))?;
-    let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
-    let skipped = outcomes.iter().filter(|outcome| outcome.result.as_ref().is_ok_and(|r| r.skipped_by_license)).count();
+    let skipped = reports.iter().filter(|report| report.skipped_by_license).count();
     if skipped > 0 {
         print(&format!("{skipped} repositories left out by their declared licence\n"))?;
     }
-    let replaced = outcomes.iter().filter(|outcome| outcome.result.as_ref().is_ok_and(|r| r.replaced)).count();
+    let replaced = reports.iter().filter(|report| report.replaced).count();
     if replaced > 0 {
-        let why = "their history, rules, tables or settings changed";
-        print(&format!("{replaced} repositories were mined from the start in place of their earlier rows: {why}\n"))?;
+        let rows = grouped(reports.iter().map(|report| report.rows_replaced).sum());
+        print(&format!(
+            "{replaced} repositories were mined from the start, in place of {rows} earlier rows, since their history, \
+             rules, tables or settings changed\n"
+        ))?;
+    }
+    if unfinished > 0 {
+        print(&format!("{unfinished} repositories were not finished, and are not in these counts\n"))?;
     }
     let rows = grouped(funnel.changes.kept);
     let seconds = started.elapsed().as_secs_f64();
-    print(&format!("{rows} new rows from {} repositories in {seconds:.1} s, {failed} failed\n", outcomes.len()))
+    let what = if args.dry_run { "rows would be made" } else { "rows" };
+    let failed = failures.len();
+    print(&format!("{rows} {what} from {} repositories in {seconds:.1} s, {failed} failed\n", outcomes.len()))
 }

@@ -5,6 +5,7 @@ mod display;
 mod explain;
 mod export;
 mod filters;
+mod forget;
 mod inspect;
 mod languages;
 mod licenses;
@@ -63,6 +64,8 @@ enum Command {
     Show(show::Args),
     /// Check every checksum and every count of a store.
     Verify(verify::Args),
+    /// Forget sources that failed and are not wanted any more; rows that were mined stay.
+    Forget(forget::Args),
     /// Write the rows of a store for other programs.
     Export(export::Args),
     /// List rulesets, show when their rules run, and try them.
@@ -120,6 +123,8 @@ enum Error {
     Usage(String),
     #[error("{path}: {reason}")]
     Config { path: PathBuf, reason: String },
+    #[error("can't read the configuration file {path}: {source}")]
+    ConfigFile { path: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     /// Already reported; only the code is left.
@@ -134,7 +139,12 @@ impl Error {
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
-            Error::Config { .. } | Error::Tables(_) | Error::Filter(_) | Error::Join(_) | Error::Tokenizer(_) => 4,
+            Error::Config { .. }
+            | Error::ConfigFile { .. }
+            | Error::Tables(_)
+            | Error::Filter(_)
+            | Error::Join(_)
+            | Error::Tokenizer(_) => 4,
             Error::Reported(code) => *code,
         }
     }
@@ -148,6 +158,10 @@ impl Error {
             Error::Config { .. } => {
                 Some("`gitlode help mine` lists the settings; a section is named like a subcommand".into())
             }
+            Error::ConfigFile { .. } => Some(
+                "--config and GITLODE_CONFIG name a TOML file; without them ~/.config/gitlode/config.toml is read"
+                    .into(),
+            ),
             Error::Filter(_) => Some(
                 "filters/README.md in the source tree says what rules can be; `gitlode filters` lists the presets"
                     .into(),
@@ -205,6 +219,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Stats(args) => stats::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Forget(args) => forget::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Filters(args) => filters::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -57,7 +57,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
         Ok(())
     })?;
     if drawn.is_empty() {
-        anstream::eprintln!("{}: no such row in the store", super::style("error"));
+        let asked = args.id.is_some() || args.lang.is_some() || args.repo.is_some();
+        let what = if asked { "no such row in the store" } else { "no rows in the store" };
+        anstream::eprintln!("{}: {what}; `gitlode stats` has its account", super::style("error"));
         return Err(Error::Reported(1));
     }
     drawn.values().try_for_each(|row| if args.json { print_raw(row) } else { print(row) })

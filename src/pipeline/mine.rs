@@ -111,7 +111,11 @@ pub struct Report {
     pub unchanged: bool,
     /// Whether earlier rows were replaced.
     pub replaced: bool,
-    /// New rows.
+    /// So many earlier rows were.
+    pub rows_replaced: u64,
+    /// Whether history was skipped since objects were missing or corrupt, now or when earlier rows were mined.
+    pub has_holes: bool,
+    /// Rows that were mined now.
     pub rows: u64,
     /// Bytes of the new segments.
     pub bytes: u64,
@@ -147,14 +151,17 @@ pub fn mine_repository(
         _ => None,
     };
     let license_now = license.as_deref();
-    let Some(work) = Work::find(store, id, settings, &tips, license_now, options, &repository, interrupt)? else {
-        if let Some(store) = store.filter(|_| !options.dry_run) {
-            // A run that was killed right behind its checkpoint left the rows that this replaced.
-            store::sweep(&store.directory(&id.identity), &[])?;
-        }
-        return Ok(Report { unchanged: true, ..Report::default() });
-    };
-    let Work { mut batch, walked } = work;
+    let (mut batch, walked) =
+        match Work::find(store, id, settings, &tips, license_now, options, &repository, interrupt)? {
+            Work::Due(batch, walked) => (*batch, walked),
+            Work::UpToDate { has_holes } => {
+                if let Some(store) = store.filter(|_| !options.dry_run) {
+                    // A run that was killed right behind its checkpoint left the rows that this replaced.
+                    store::sweep(&store.directory(&id.identity), &[])?;
+                }
+                return Ok(Report { unchanged: true, has_holes, ..Report::default() });
+            }
+        };
     let on_compare = |done, total| progress(Progress::Comparing { done, total });
     batch.license = license;
     // Rules see what the list says last where nothing else is known.
@@ -195,30 +202,35 @@ pub fn mine_repository(
     batch.complete(&plan, id, &tips, recipe, repository.objects_read())
 }
 
-/// Whether objects were missing or corrupt.
-pub fn has_lost_objects(counts: &Counts) -> bool {
+fn has_lost_objects(counts: &Counts) -> bool {
     [Skip::MissingObject, Skip::CorruptObject].iter().any(|reason| counts.skipped.contains_key(reason))
 }
 
-/// A batch to be mined and the commits in it.
-struct Work {
-    batch: Batch,
-    walked: walk::Walked,
+fn has_holes(funnel: &Funnel) -> bool {
+    has_lost_objects(&funnel.commits) || has_lost_objects(&funnel.changes)
+}
+
+/// What there is to do.
+enum Work {
+    /// Nothing new.
+    UpToDate { has_holes: bool },
+    /// A batch to be mined and the commits in it.
+    Due(Box<Batch>, walk::Walked),
 }
 
 impl Work {
-    /// `None` when the store is up to date.
     #[allow(clippy::too_many_arguments)]
     fn find(
         store: Option<&Store>,
         id: &RepositoryId,
-        Settings { recipe, rules, replace }: &Settings,
+        settings: &Settings,
         tips: &[ObjectId],
         license: Option<&str>,
         options: &Options,
         repository: &Repository,
         interrupt: &AtomicBool,
-    ) -> Result<Option<Work>, Error> {
+    ) -> Result<Work, Error> {
+        let (Settings { recipe, rules, .. }, replace) = (settings, settings.is_to_replace());
         let directory = store.map(|store| store.directory(&id.identity));
         let earlier = directory.as_deref().map(store::visible).transpose()?.unwrap_or_default();
         if let Some(directory) = directory.as_deref().filter(|_| !replace) {
@@ -232,6 +244,8 @@ impl Work {
         };
         batch.shallow =
             hex(&repository.shallow().iter().copied().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+        batch.has_holes = earlier.iter().any(|batch| has_holes(&batch.funnel));
+        batch.rows_before = earlier.iter().map(|batch| batch.funnel.changes.kept).sum();
         let mut hidden = Vec::new();
         batch.generation = 1;
         if let Some(last) = earlier.last() {
@@ -247,7 +261,7 @@ impl Work {
             let same_facts = same_edge && same_license && same_columns;
             let same = older.as_ref().is_ok_and(|older| older == recipe) && same_facts && !replace;
             if same && last.tips == hex(tips) && last.repository == *id {
-                return Ok(None);
+                return Ok(Work::UpToDate { has_holes: batch.has_holes });
             }
             let settings = older.map_or_else(|_| vec!["recipe".into()], |older| recipe.differences(&older));
             if !settings.is_empty() && !replace {
@@ -276,7 +290,7 @@ impl Work {
         }
         batch.hidden = hex(&hidden);
         batch.set_digest(id, tips, recipe, options);
-        Ok(Some(Work { batch, walked }))
+        Ok(Work::Due(Box::new(batch), walked))
     }
 }
 
@@ -307,6 +321,10 @@ struct Batch {
     generation: u32,
     batch: u32,
     replaced: bool,
+    /// Rows of the batches before.
+    rows_before: u64,
+    /// Whether the batches before lack history, for damage.
+    has_holes: bool,
     hidden: Vec<String>,
     shallow: Vec<String>,
     license: Option<String>,
@@ -410,6 +428,8 @@ impl Batch {
             skipped_by_license: false,
             unchanged: false,
             replaced: self.replaced,
+            rows_replaced: if self.replaced { self.rows_before } else { 0 },
+            has_holes: has_holes(&funnel) || (self.has_holes && !self.replaced),
             rows: funnel.changes.kept,
             bytes: self.segments.iter().map(|segment| segment.bytes).sum(),
             segments: self.segments.len(),

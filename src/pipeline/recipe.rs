@@ -93,6 +93,8 @@ pub struct Settings {
     pub rules: std::sync::Arc<crate::filter::Ruleset>,
     /// Whether to mine from the start and replace all earlier rows.
     pub replace: bool,
+    /// Whether a run that was interrupted has replaced them already.
+    pub is_replaced: bool,
 }
 
 impl Settings {
@@ -102,7 +104,13 @@ impl Settings {
     /// They can't be loaded, or name a licence policy that is not there.
     pub fn new(recipe: Recipe, replace: bool) -> Result<Settings, crate::filter::Error> {
         let rules = std::sync::Arc::new(rules(&recipe.filter)?);
-        Ok(Settings { recipe: Recipe { filter_digest: rules.digest().to_owned(), ..recipe }, rules, replace })
+        let recipe = Recipe { filter_digest: rules.digest().to_owned(), ..recipe };
+        Ok(Settings { recipe, rules, replace, is_replaced: false })
+    }
+
+    /// Whether earlier rows are still to be replaced.
+    pub fn is_to_replace(&self) -> bool {
+        self.replace && !self.is_replaced
     }
 }
 

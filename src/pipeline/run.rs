@@ -292,7 +292,7 @@ impl Run<'_> {
             spec: serde_json::json!(without_secrets).to_string(),
             rows: result.as_ref().map_or(0, |report| report.rows),
             recipe: serde_json::json!(settings.recipe).to_string(),
-            replace: settings.replace,
+            replace: settings.replace && !result.as_ref().is_ok_and(|report| report.has_holes),
             failure: result.as_ref().err().map(|failure| (failure.reason.clone(), failure.hint.clone())),
         };
         index.set_source(target.run, &state)
@@ -301,9 +301,13 @@ impl Run<'_> {
 
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     Some(match kind {
-        ErrorKind::NotFound => "check the name; a private repository needs a token, see `gitlode help mine`",
+        ErrorKind::NotFound => {
+            "check the name (owner/name that is no path here is taken for one on github.com); a private repository \
+             needs a token, see `gitlode help mine`"
+        }
         ErrorKind::Authentication => {
-            "set GITLODE_TOKEN for github.com, GITLODE_TOKEN_<HOST> for another host, or a git credential helper"
+            "set GITLODE_TOKEN for github.com, GITLODE_TOKEN_<HOST> for another host, or a git credential helper; over \
+             plain http no password is sent, use https"
         }
         ErrorKind::Unreachable | ErrorKind::Disconnected | ErrorKind::Stalled => {
             "try again later with --retry-failed; --fetch-retries and --fetch-low-speed-seconds set the patience"
@@ -311,6 +315,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Limit => "raise --fetch-bytes-max or --fetch-seconds-max, then --retry-failed",
         ErrorKind::Unsupported => "clone it with git and give the path of the clone",
         ErrorKind::Io => "see whether the --mirrors directory can be written and has space",
-        ErrorKind::Protocol | ErrorKind::Interrupted => return None,
+        ErrorKind::Protocol => "see whether `git ls-remote` reads it; a web page's address is not its repository's",
+        ErrorKind::Interrupted => return None,
     })
 }

@@ -12,9 +12,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// How deep a directory is searched for repositories.
-const SEARCH_DEPTH_MAX: usize = 6;
-
 /// Columns of a list that may hold the source, the first present one wins.
 const SOURCE_COLUMNS: [&str; 9] =
     ["url", "source", "clone_url", "repository", "repo", "full_name", "repo_name", "path", "name"];
@@ -40,6 +37,9 @@ pub struct RepoSpec {
     pub location: Location,
     /// Further columns of the list that named it.
     pub columns: BTreeMap<String, String>,
+    /// Whether it was named alone, without a list that could have columns: what is known of it already stands.
+    #[serde(skip)]
+    pub is_bare: bool,
 }
 
 /// Where a repository is.
@@ -90,12 +90,30 @@ pub fn parse(args: &[String], stdin: &mut dyn Read) -> Result<Found, Error> {
                 fs::read_to_string(file).map_err(|e| Error::List { name: file.to_owned(), reason: e.to_string() })?;
             found.extend(list(file, &text)?);
         } else {
-            found.extend(one(arg, &BTreeMap::new()));
+            found.extend(argument(arg));
         }
     }
     let mut seen = std::collections::HashSet::new();
     found.retain(|source| source.as_ref().map_or(true, |spec| seen.insert(spec.identity.clone())));
     Ok(found)
+}
+
+/// What stands on the command line may be a path with a slip in it, where a line of a list is what it looks like.
+fn argument(text: &str) -> Found {
+    let directory = text.split_once('/').map(|(directory, _)| Path::new(directory));
+    let is_path = !Path::new(text).exists() && directory.is_some_and(Path::is_dir);
+    if is_path && url::is_owner_and_name(text) {
+        let reason = "no such file or directory".into();
+        let hint = format!("if the repository on GitHub is meant, write https://github.com/{text}");
+        return vec![Err(BadSource::new(text, reason, Some(&hint), &BTreeMap::new()))];
+    }
+    bare(text)
+}
+
+fn bare(text: &str) -> Found {
+    let mut found = one(text, &BTreeMap::new());
+    found.iter_mut().flatten().for_each(|spec| spec.is_bare = true);
+    found
 }
 
 fn read(stdin: &mut dyn Read) -> Result<String, Error> {
@@ -119,7 +137,12 @@ fn list(name: &str, text: &str) -> Result<Found, Error> {
         csv_rows(name, text)
     } else {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        Ok(lines.flat_map(|line| one(line, &BTreeMap::new())).collect())
+        let mut found: Found = lines.flat_map(bare).collect();
+        for bad in found.iter_mut().filter_map(|source| source.as_mut().err()).filter(|bad| bad.text.contains(',')) {
+            let columns = SOURCE_COLUMNS.join(", ");
+            bad.hint = Some(format!("if the list is CSV, its first line must name a column {columns}"));
+        }
+        Ok(found)
     }
 }
 
@@ -151,7 +174,7 @@ fn json_array(name: &str, text: &str) -> Result<Found, Error> {
 fn json_row(name: &str, number: usize, value: serde_json::Value) -> Found {
     let object = match value {
         serde_json::Value::Object(object) => object,
-        serde_json::Value::String(text) => return one(&text, &BTreeMap::new()),
+        serde_json::Value::String(text) => return bare(&text),
         _ => return bad_line(name, number, "neither an object nor a string".into()),
     };
     let columns = object.into_iter().filter_map(|(key, value)| match value {
@@ -219,7 +242,7 @@ pub fn one(text: &str, columns: &BTreeMap<String, String>) -> Found {
     let bad = |reason: String, hint: &str| BadSource::new(text, reason, Some(hint), columns);
     vec![match url::parse(text) {
         Some(Ok(url::Remote { url, identity, name })) => {
-            Ok(RepoSpec { identity, name, location: Location::Url(url), columns: columns.clone() })
+            Ok(RepoSpec { identity, name, location: Location::Url(url), columns: columns.clone(), is_bare: false })
         }
         Some(Err(reason)) => Err(bad(reason, "a URL is like https://host/owner/name.git")),
         None => Err(bad(
@@ -231,12 +254,17 @@ pub fn one(text: &str, columns: &BTreeMap<String, String>) -> Found {
 
 fn at_path(text: &str, path: &Path, columns: &BTreeMap<String, String>) -> Found {
     let (mut paths, mut closed) = (Vec::new(), Vec::new());
-    search(path, 0, &mut paths, &mut closed);
+    search(path, &mut paths, &mut closed);
     paths.sort();
     if paths.is_empty() && closed.is_empty() {
         let reason = "neither a git repository nor a directory that holds one".into();
-        let hint = "the search goes six directories deep and follows no symbolic links";
-        return vec![Err(BadSource::new(text, reason, Some(hint), columns))];
+        let canonical = path.canonicalize().unwrap_or_default();
+        let hint = match canonical.ancestors().skip(1).find(|above| is_repository(above)) {
+            Some(repository) => format!("it is inside of the repository {}: give that path", repository.display()),
+            None if path.is_file() => format!("if it is a list of sources, write @{text}"),
+            None => "symbolic links to repositories count, and other links are not followed".into(),
+        };
+        return vec![Err(BadSource::new(text, reason, Some(&hint), columns))];
     }
     closed.sort();
     let closed = closed.into_iter().map(|(path, reason)| {
@@ -257,7 +285,8 @@ fn spec(path: &Path, columns: &BTreeMap<String, String>) -> Result<RepoSpec, Bad
     let identity = canonical.to_str().ok_or_else(|| bad("its path is not UTF-8".into()))?.to_owned();
     let name = canonical.file_name().and_then(|name| name.to_str()).unwrap_or("repository");
     let name = name.strip_suffix(".git").unwrap_or(name);
-    Ok(RepoSpec { identity, name: name.to_owned(), location: Location::Path(canonical), columns: columns.clone() })
+    let (name, location) = (name.to_owned(), Location::Path(canonical));
+    Ok(RepoSpec { identity, name, location, columns: columns.clone(), is_bare: false })
 }
 
 /// Whether `path` looks like a repository: a work tree with `.git`, or a git directory.
@@ -265,21 +294,27 @@ pub fn is_repository(path: &Path) -> bool {
     path.join(".git").exists() || (path.join("HEAD").is_file() && path.join("objects").is_dir())
 }
 
-/// Directories that can't be read are sources that failed: there may be repositories in them.
-fn search(path: &Path, depth: usize, found: &mut Vec<PathBuf>, closed: &mut Vec<(PathBuf, String)>) {
-    if is_repository(path) {
-        found.push(path.to_owned());
-    } else if depth < SEARCH_DEPTH_MAX {
-        let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(e) => {
-                closed.push((path.to_owned(), e.to_string()));
-                return;
+/// Directories that can't be read are sources that failed: there may be repositories in them. Symbolic links can go in
+/// circles, so only those that lead to a repository count.
+fn search(path: &Path, found: &mut Vec<PathBuf>, closed: &mut Vec<(PathBuf, String)>) {
+    let mut directories = vec![path.to_owned()];
+    while let Some(path) = directories.pop() {
+        if is_repository(&path) {
+            found.push(path);
+            continue;
+        }
+        match fs::read_dir(&path) {
+            Err(_) if path.is_file() => {}
+            Err(e) => closed.push((path, e.to_string())),
+            Ok(entries) => {
+                for entry in entries.filter_map(Result::ok) {
+                    let (path, kind) = (entry.path(), entry.file_type());
+                    let is = |of: fn(&fs::FileType) -> bool| kind.as_ref().is_ok_and(of);
+                    if is(fs::FileType::is_dir) || (is(fs::FileType::is_symlink) && is_repository(&path)) {
+                        directories.push(path);
+                    }
+                }
             }
-        };
-        let entries = entries.filter_map(Result::ok);
-        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            search(&entry.path(), depth + 1, found, closed);
         }
     }
 }

@@ -86,7 +86,8 @@ fn is_scp_like(text: &str) -> bool {
     !host.is_empty() && !path.is_empty() && !host.contains('/') && !host.contains(char::is_whitespace)
 }
 
-fn is_owner_and_name(text: &str) -> bool {
+/// Whether `text` has the form of a GitHub repository's name.
+pub fn is_owner_and_name(text: &str) -> bool {
     let word = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
