@@ -4,7 +4,7 @@ use std::{fmt::Write as _, ops::Range};
 
 use super::{
     change::Change,
-    lines::{self, Compared, Hunk, Text},
+    lines::{Compared, Comparer, Hunk, Text},
 };
 
 /// Lines of context, git's default.
@@ -25,16 +25,16 @@ pub struct Unified {
 }
 
 /// The diff that turns `old` into `new` (`None`: the file does not exist) at the paths of `change`.
-pub fn unified(change: &Change, old: Option<&str>, new: Option<&str>) -> Unified {
+pub fn unified(comparer: &mut Comparer, change: &Change, old: Option<&str>, new: Option<&str>) -> Unified {
     let mut unified = Unified::default();
     write_header(&mut unified.text, change);
     let (before, after) = (old.unwrap_or(""), new.unwrap_or(""));
     if before == after {
         return unified;
     }
-    let compared = lines::compare(before, after);
+    let compared = comparer.compare(before, after);
     write_names(&mut unified.text, change);
-    let hunks = &compared.hunks;
+    let hunks = compared.hunks;
     unified.additions = hunks.iter().map(|hunk| hunk.after.len() as u32).sum();
     unified.deletions = hunks.iter().map(|hunk| hunk.before.len() as u32).sum();
     let mut from = 0;

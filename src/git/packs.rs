@@ -33,6 +33,9 @@ const OBJECT_BYTES_MAX: u64 = 16 << 20;
 /// Objects that a thread remembers, in bytes.
 const CACHE_BYTES: NonZeroUsize = NonZeroUsize::new(48 << 20).expect("it is not zero");
 
+/// Forgotten objects of which the memory is kept for the next ones: fresh memory is cleared by the kernel first.
+const SPARE_MAX: usize = 32;
+
 /// The packs of a repository that could be opened.
 #[derive(Default)]
 pub struct Packs {
@@ -71,13 +74,14 @@ pub struct Decoder {
     /// By pack and offset.
     cache: CLruCache<(usize, u64), Rc<Vec<u8>>, std::hash::RandomState, Bytes>,
     delta: Vec<u8>,
+    spare: Vec<Vec<u8>>,
 }
 
 impl Decoder {
     /// Decodes from `packs`.
     pub fn new(packs: Arc<Packs>) -> Self {
         let cache = CLruCache::with_config(CLruCacheConfig::new(CACHE_BYTES).with_scale(Bytes));
-        Decoder { packs, inflate: Inflate::default(), cache, delta: Vec::new() }
+        Decoder { packs, inflate: Inflate::default(), cache, delta: Vec::new(), spare: Vec::new() }
     }
 
     /// The blob `id`, if it can be decoded here.
@@ -102,7 +106,8 @@ impl Decoder {
             }
             let base = match entry.header {
                 Header::Blob => {
-                    let mut bytes = vec![0; usize::try_from(entry.decompressed_size).ok()?];
+                    let mut bytes = self.memory(usize::try_from(entry.decompressed_size).ok()?);
+                    bytes.resize(usize::try_from(entry.decompressed_size).ok()?, 0);
                     data.decompress_entry(&entry, &mut self.inflate, &mut bytes).ok()?;
                     break self.remember((number, offset), bytes);
                 }
@@ -116,13 +121,35 @@ impl Decoder {
         while let Some((offset, entry)) = chain.pop() {
             self.delta.resize(usize::try_from(entry.decompressed_size).ok()?, 0);
             data.decompress_entry(&entry, &mut self.inflate, &mut self.delta).ok()?;
-            let bytes = apply(&object, &self.delta)?;
+            let (size, commands) = sizes(&self.delta, &object)?;
+            let mut bytes = self.memory(size);
+            apply(&object, &self.delta[commands..], size, &mut bytes)?;
             object = self.remember((number, offset), bytes);
         }
         Some(object)
     }
 
+    /// An empty buffer for `size` bytes.
+    fn memory(&mut self, size: usize) -> Vec<u8> {
+        // The smallest that holds them and wastes no more than as much again.
+        let fits = |spare: &(usize, &Vec<u8>)| (size..=2 * size + 4096).contains(&spare.1.capacity());
+        let best = self.spare.iter().enumerate().filter(fits).min_by_key(|(_, spare)| spare.capacity());
+        let mut memory = match best.map(|(at, _)| at) {
+            Some(at) => self.spare.swap_remove(at),
+            None => Vec::with_capacity(size),
+        };
+        memory.clear();
+        memory
+    }
+
     fn remember(&mut self, key: (usize, u64), bytes: Vec<u8>) -> Rc<Vec<u8>> {
+        while self.cache.len() + self.cache.weight() + bytes.len() >= CACHE_BYTES.get() {
+            let Some((_, oldest)) = self.cache.pop_back() else { break };
+            if self.spare.len() == SPARE_MAX {
+                self.spare.swap_remove(0);
+            }
+            self.spare.extend(Rc::try_unwrap(oldest).ok());
+        }
         let object = Rc::new(bytes);
         // What is larger than the cache is not remembered.
         let _too_large = self.cache.put_with_weight(key, Rc::clone(&object));
@@ -130,15 +157,17 @@ impl Decoder {
     }
 }
 
-/// The object that `delta` makes of `base` (gitformat-pack, "Deltified representation"); none where it is damaged.
-fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
-    let (base_size, delta) = size(delta)?;
-    let (result_size, mut delta) = size(delta)?;
-    if base_size != base.len() as u64 || result_size > OBJECT_BYTES_MAX {
-        return None;
-    }
-    let result_size = usize::try_from(result_size).ok()?;
-    let mut result = Vec::with_capacity(result_size);
+/// What `delta` says of the size of its result, and where its commands begin; none where it is no delta of `base`.
+fn sizes(delta: &[u8], base: &[u8]) -> Option<(usize, usize)> {
+    let (base_size, rest) = size(delta)?;
+    let (result_size, commands) = size(rest)?;
+    let fits = base_size == base.len() as u64 && result_size <= OBJECT_BYTES_MAX;
+    fits.then_some((usize::try_from(result_size).ok()?, delta.len() - commands.len()))
+}
+
+/// Appends to the empty `result` the `result_size` bytes that the commands of a delta make of `base` (gitformat-pack,
+/// "Deltified representation"); none where they are damaged.
+fn apply(base: &[u8], mut delta: &[u8], result_size: usize, result: &mut Vec<u8>) -> Option<()> {
     while let Some((&command, rest)) = delta.split_first() {
         delta = rest;
         let part = if command & 0x80 != 0 {
@@ -167,7 +196,7 @@ fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
         }
         result.extend_from_slice(part);
     }
-    (result.len() == result_size).then_some(result)
+    (result.len() == result_size).then_some(())
 }
 
 /// A size at the start of `bytes`, seven bits a byte from the lowest on, and what follows.
@@ -185,6 +214,12 @@ fn size(bytes: &[u8]) -> Option<(u64, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
+        let mut result = Vec::new();
+        let (size, commands) = sizes(delta, base)?;
+        super::apply(base, &delta[commands..], size, &mut result).map(|()| result)
+    }
 
     #[test]
     fn deltas_are_applied_or_refused() {

@@ -171,9 +171,7 @@ pub fn tree_of(repository: &Repository, objects: &Objects, id: ObjectId) -> Resu
 fn parse(repository: &Repository, objects: &Objects, id: ObjectId, buffer: &mut Vec<u8>) -> Result<Parsed, ReadError> {
     let bytes = read(objects, id, gix::objs::Kind::Commit, buffer)?;
     let commit = super::commit::Commit::parse(bytes, repository.hash()).ok_or(ReadError::Corrupt)?;
-    Ok(Parsed {
-        tree: commit.tree,
-        parents: commit.parents, // git takes a time that it can't read for 1970.
-        time: commit.committer.time.unwrap_or(0),
-    })
+    // git takes a time that it can't read for 1970.
+    let time = commit.committer.time.unwrap_or(0);
+    Ok(Parsed { tree: commit.tree, parents: commit.parents, time })
 }

@@ -29,7 +29,9 @@ use crate::{
         self,
         blobs::{Blobs, read},
         change::{Change, Changes, Directory, TreeDiff},
-        diff, rename,
+        diff,
+        lines::Comparer,
+        rename,
         repository::{Objects, Repository},
         text,
         walk::{self, Commit, Walked},
@@ -496,6 +498,7 @@ struct Extractor<'a> {
     /// What the source list says, for files of which nothing else is known.
     declared: Option<Rc<Found>>,
     blobs: Blobs,
+    comparer: Comparer,
     /// None where rows are only counted.
     rows: Option<RowsBuilder>,
     buffer: Vec<u8>,
@@ -513,6 +516,7 @@ impl<'a> Extractor<'a> {
             licenses: Resolver::new(&plan.directories, repository.hash()),
             declared: job.recipe.license.as_deref().map(declared).map(Rc::new),
             blobs: Blobs::new(repository, job.recipe.blob_bytes_max),
+            comparer: Comparer::default(),
             rows: keep.then(RowsBuilder::default),
             buffer: Vec::new(),
         }
@@ -562,8 +566,8 @@ impl<'a> Extractor<'a> {
 
     /// Makes the row of `candidate`, as far as no rule objects. `observe` sees what rules see, before they are asked.
     fn row(&mut self, candidate: &Candidate, observe: Option<Observe<'_>>) -> Result<(), Refusal> {
-        let Extractor { repository, plan, job, tables, languages, path, licenses, declared, blobs, rows, buffer } =
-            self;
+        let Extractor { repository, plan, job, tables, languages, path, licenses, declared, blobs, rows, .. } = self;
+        let (comparer, buffer) = (RefCell::new(&mut self.comparer), &mut self.buffer);
         let Job { recipe, rules, origin } = *job;
         let change = &candidate.change;
         let commit = &plan.commits[candidate.commit as usize];
@@ -607,7 +611,8 @@ impl<'a> Extractor<'a> {
             let find = || licenses.borrow_mut().resolve(blobs.objects(), candidate.directory, new_path, contents);
             license_cell.get_or_init(|| find().or_else(|| declared.clone())).clone()
         };
-        let unified = || Rc::clone(unified_cell.get_or_init(|| Rc::new(diff::unified(change, old_text, new_text))));
+        let compare = || Rc::new(diff::unified(&mut comparer.borrow_mut(), change, old_text, new_text));
+        let unified = || Rc::clone(unified_cell.get_or_init(compare));
         let view =
             BlobView { header, old: old_text, new: new_text, label: &label, license: &license, unified: &unified };
         if let Some(observe) = observe {
