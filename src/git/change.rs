@@ -2,13 +2,17 @@
 //!
 //! A subtree that is missing or damaged is one skipped change; everything beside it is still compared.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    rc::Rc,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
+use gix::ObjectId;
 
 use super::{
-    blobs::{ReadError, read},
+    blobs::ReadError,
     repository::Objects,
+    trees::{Entry, Mode, Tree, Trees},
 };
 use crate::{
     sample::ChangeKind,
@@ -73,7 +77,7 @@ pub struct Directory {
     pub parent: Option<u32>,
     /// Its path, without a slash at the end; empty for the root.
     pub path: Box<[u8]>,
-    /// Names and ids of the entries that [`TreeDiff`]'s `notable` takes, in tree order: regular files, and directories,
+    /// Names and ids of the entries that are notable to [`Trees`], in tree order: regular files, and directories,
     /// whose names end in a slash.
     pub notable: Vec<(Box<[u8]>, ObjectId)>,
 }
@@ -92,10 +96,8 @@ impl Changes {
 
 /// Compares trees, for one thread.
 pub struct TreeDiff<'a> {
-    objects: &'a Objects,
-    hash: HashKind,
+    trees: &'a mut Trees,
     changes_max: usize,
-    notable: fn(&[u8], bool) -> bool,
     interrupt: &'a AtomicBool,
     path: Vec<u8>,
     changes: Changes,
@@ -103,36 +105,18 @@ pub struct TreeDiff<'a> {
     directory: u32,
 }
 
-/// git's canonical modes (`canon_mode` in git's cache.h).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Mode {
-    Tree,
-    Regular { executable: bool },
-    Symlink,
-    Submodule,
-}
-
-#[derive(Clone, Copy)]
-struct Entry<'t> {
-    name: &'t [u8],
-    mode: Mode,
-    id: ObjectId,
-}
-
 impl<'a> TreeDiff<'a> {
     /// A comparison that gives up on commits of more than `changes_max` changed paths. In every directory that it
-    /// compares it also lists the entries whose name is `notable`; the second argument of that is whether it is a
-    /// directory's. After an interruption it gives up on everything; the
-    /// caller has to look at `interrupt` itself.
-    pub fn new(
-        objects: &'a Objects,
-        hash: HashKind,
-        changes_max: usize,
-        notable: fn(&[u8], bool) -> bool,
-        interrupt: &'a AtomicBool,
-    ) -> Self {
+    /// compares it also lists the entries that are notable to `trees`. After an interruption it gives up on everything;
+    /// the caller has to look at `interrupt` itself.
+    pub fn new(trees: &'a mut Trees, changes_max: usize, interrupt: &'a AtomicBool) -> Self {
         let (path, changes) = (Vec::new(), Changes::default());
-        TreeDiff { objects, hash, changes_max, notable, interrupt, path, changes, directory: 0 }
+        TreeDiff { trees, changes_max, interrupt, path, changes, directory: 0 }
+    }
+
+    /// The objects that the trees come from.
+    pub fn objects(&self) -> &Objects {
+        self.trees.objects()
     }
 
     /// What turns the tree `old` (none: the empty tree) into the tree `new`.
@@ -142,115 +126,61 @@ impl<'a> TreeDiff<'a> {
     pub fn compare(&mut self, old: Option<ObjectId>, new: ObjectId) -> Result<Changes, Skip> {
         self.path.clear();
         self.changes = Changes::default();
-        let (old, new) = match (old.map(|id| self.tree(id)).transpose(), self.tree(new)) {
-            (Ok(old), Ok(new)) => (old.unwrap_or_default(), new),
-            (Err(error), _) | (_, Err(error)) => return Err(error.skip()),
-        };
+        let (old, new) = self.two(old, Some(new)).map_err(ReadError::skip)?;
         self.merge(&old, &new, None, 0)?;
         Ok(std::mem::take(&mut self.changes))
     }
 
     /// The root directory of a tree, with its notable files; without any where the tree can't be read.
     pub fn root(&mut self, tree: ObjectId) -> Directory {
-        self.changes = Changes::default();
-        self.changes.directories.push(Directory::default());
-        let bytes = self.tree(tree).unwrap_or_default();
-        let mut rest = bytes.as_slice();
-        while let Some(entry) = self.next(&mut rest) {
-            self.note(Some(entry), 0);
-        }
-        std::mem::take(&mut self.changes).directories.swap_remove(0)
+        let notable = self.trees.get(tree, None).map(|tree| tree.notable()).unwrap_or_default();
+        Directory { notable, ..Directory::default() }
     }
 
-    fn tree(&self, id: ObjectId) -> Result<Vec<u8>, ReadError> {
-        let mut buffer = Vec::new();
-        if !id.is_empty_tree() {
-            read(self.objects, id, Kind::Tree, &mut buffer)?;
-        }
-        Ok(buffer)
+    /// The trees before and after; one that is not there is empty.
+    fn two(&mut self, old: Option<ObjectId>, new: Option<ObjectId>) -> Result<(Rc<Tree>, Rc<Tree>), ReadError> {
+        let empty = self.trees.empty();
+        let old = old.map_or(Ok(Rc::clone(&empty)), |id| self.trees.get(id, None))?;
+        let new = new.map_or(Ok(empty), |id| self.trees.get(id, Some(&old)))?;
+        Ok((old, new))
     }
 
-    fn merge(&mut self, old: &[u8], new: &[u8], parent: Option<u32>, depth: usize) -> Result<(), Skip> {
+    fn merge(&mut self, old: &Tree, new: &Tree, parent: Option<u32>, depth: usize) -> Result<(), Skip> {
         let here = u32::try_from(self.changes.directories.len()).unwrap_or(u32::MAX);
         let path = self.path.as_slice().into();
-        self.changes.directories.push(Directory { parent, path, notable: Vec::new() });
+        let notable = if new.len() == 0 { old.notable() } else { new.notable() };
+        self.changes.directories.push(Directory { parent, path, notable });
+        (0..old.damage + new.damage).for_each(|_| self.changes.skipped.skip(Skip::CorruptObject));
         let result = self.merge_entries(old, new, here, depth);
         self.directory = parent.unwrap_or(0);
         result
     }
 
-    fn merge_entries(&mut self, old: &[u8], new: &[u8], here: u32, depth: usize) -> Result<(), Skip> {
-        let (mut old_rest, mut new_rest) = (old, new);
-        let mut left = self.next(&mut old_rest);
-        let mut right = self.next(&mut new_rest);
+    fn merge_entries(&mut self, old: &Tree, new: &Tree, here: u32, depth: usize) -> Result<(), Skip> {
+        let (mut at, mut from) = (0, 0);
         loop {
+            let same = old.same_entries(at, new, from);
+            (at, from) = (at + same, from + same);
             self.directory = here;
-            // An entry may come by again while the other side catches up; `note` takes it once.
-            self.note(if new.is_empty() { left } else { right }, here);
-            match (left, right) {
+            match (old.entry(at), new.entry(from)) {
                 (None, None) => return Ok(()),
                 (Some(l), Some(r)) if l.same_name(&r) => {
                     if l.id != r.id || l.mode != r.mode {
                         self.pair(Some(l), Some(r), depth)?;
                     }
-                    left = self.next(&mut old_rest);
-                    right = self.next(&mut new_rest);
+                    (at, from) = (at + 1, from + 1);
                 }
                 (Some(l), r) if r.is_none_or(|r| l.before(&r)) => {
                     self.pair(Some(l), None, depth)?;
-                    left = self.next(&mut old_rest);
+                    at += 1;
                 }
                 (_, Some(r)) => {
                     self.pair(None, Some(r), depth)?;
-                    right = self.next(&mut new_rest);
+                    from += 1;
                 }
                 (Some(_), None) => unreachable!("an entry alone on the left is before nothing on the right"),
             }
         }
-    }
-
-    fn note(&mut self, entry: Option<Entry<'_>>, here: u32) {
-        let Some(Entry { name, mode: mode @ (Mode::Regular { .. } | Mode::Tree), id }) = entry else { return };
-        if (self.notable)(name, mode == Mode::Tree) {
-            let notable = &mut self.changes.directories[here as usize].notable;
-            let name = if mode == Mode::Tree { [name, b"/"].concat() } else { name.to_vec() };
-            if notable.last().is_none_or(|(last, _)| **last != *name) {
-                notable.push((name.into(), id));
-            }
-        }
-    }
-
-    /// The regular files that the tree `id` has itself, by name; none where it can't be read.
-    pub fn files(objects: &Objects, hash: HashKind, id: ObjectId) -> Vec<(Vec<u8>, ObjectId)> {
-        let mut buffer = Vec::new();
-        let Ok(bytes) = read(objects, id, Kind::Tree, &mut buffer) else { return Vec::new() };
-        let mut rest = bytes;
-        let entries = std::iter::from_fn(|| parse_entry(&mut rest, hash));
-        let files = entries.filter(|entry| matches!(entry.mode, Mode::Regular { .. }));
-        files.map(|entry| (entry.name.to_vec(), entry.id)).collect()
-    }
-
-    /// The next entry. A damaged rest of a tree counts as one skipped change and ends the tree.
-    fn next<'t>(&mut self, rest: &mut &'t [u8]) -> Option<Entry<'t>> {
-        if rest.is_empty() {
-            return None;
-        }
-        let entry = parse_entry(rest, self.hash);
-        let Some(found) = entry else {
-            *rest = &[];
-            self.changes.skipped.skip(Skip::CorruptObject);
-            return None;
-        };
-        // A name that comes twice would make two changes of one id. git reads the first when it looks for a path.
-        while is_named(rest, found.name) {
-            let mut behind = *rest;
-            if !parse_entry(&mut behind, self.hash).is_some_and(|again| again.same_name(&found)) {
-                break;
-            }
-            *rest = behind;
-            self.changes.skipped.skip(Skip::CorruptObject);
-        }
-        entry
     }
 
     fn pair(&mut self, old: Option<Entry<'_>>, new: Option<Entry<'_>>, depth: usize) -> Result<(), Skip> {
@@ -284,10 +214,9 @@ impl<'a> TreeDiff<'a> {
     }
 
     fn subtree(&mut self, old: Option<Entry<'_>>, new: Option<Entry<'_>>, depth: usize) -> Result<(), Skip> {
-        let read = |entry: Option<Entry<'_>>| entry.map_or(Ok(Vec::new()), |entry| self.tree(entry.id));
-        match (read(old), read(new)) {
-            (Ok(old), Ok(new)) => self.merge(&old, &new, Some(self.directory), depth + 1),
-            (Err(error), _) | (_, Err(error)) => {
+        match self.two(old.map(|entry| entry.id), new.map(|entry| entry.id)) {
+            Ok((old, new)) => self.merge(&old, &new, Some(self.directory), depth + 1),
+            Err(error) => {
                 self.changes.skipped.skip(error.skip());
                 Ok(())
             }
@@ -328,49 +257,4 @@ impl<'a> TreeDiff<'a> {
             directory: self.directory,
         });
     }
-}
-
-impl Entry<'_> {
-    /// A file and a directory of one name are two different entries, as for git.
-    fn same_name(&self, other: &Self) -> bool {
-        self.name == other.name && (self.mode == Mode::Tree) == (other.mode == Mode::Tree)
-    }
-
-    /// git's order of tree entries: a directory sorts as if its name ended in a slash.
-    fn before(&self, other: &Self) -> bool {
-        let slash = |entry: &Self| (entry.mode == Mode::Tree).then_some(&b'/');
-        let key = |entry: &Self| entry.name.iter().chain(slash(entry)).copied().collect::<Vec<u8>>();
-        let common = self.name.len().min(other.name.len());
-        match self.name[..common].cmp(&other.name[..common]) {
-            std::cmp::Ordering::Equal => key(self) < key(other),
-            order => order.is_lt(),
-        }
-    }
-}
-
-/// Whether the entry at the start of `rest` has this name; cheaper than to parse it.
-fn is_named(rest: &[u8], name: &[u8]) -> bool {
-    let space = rest.iter().take(8).position(|byte| *byte == b' ');
-    space.is_some_and(|space| rest[space + 1..].strip_prefix(name).is_some_and(|behind| behind.first() == Some(&0)))
-}
-
-fn parse_entry<'t>(rest: &mut &'t [u8], hash: HashKind) -> Option<Entry<'t>> {
-    let bytes = *rest;
-    let space = bytes.iter().take(8).position(|byte| *byte == b' ')?;
-    let mode = bytes[..space].iter().try_fold(0u32, |mode, digit| match digit {
-        b'0'..=b'7' => Some(mode * 8 + u32::from(digit - b'0')),
-        _ => None,
-    })?;
-    let name_end = space + 1 + bytes[space + 1..].iter().position(|byte| *byte == 0)?;
-    let name = &bytes[space + 1..name_end];
-    let id_end = name_end + 1 + hash.len_in_bytes();
-    let id = ObjectId::try_from(bytes.get(name_end + 1..id_end)?).ok()?;
-    *rest = &bytes[id_end..];
-    let mode = match mode & 0o170_000 {
-        0o040_000 => Mode::Tree,
-        0o100_000 => Mode::Regular { executable: mode & 0o100 != 0 },
-        0o120_000 => Mode::Symlink,
-        _ => Mode::Submodule,
-    };
-    (!name.is_empty()).then_some(Entry { name, mode, id })
 }

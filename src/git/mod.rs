@@ -14,6 +14,7 @@ pub mod rename;
 pub mod repository;
 pub mod supervise;
 pub mod text;
+pub mod trees;
 pub mod walk;
 
 use std::path::PathBuf;

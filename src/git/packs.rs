@@ -1,4 +1,4 @@
-//! Decodes blobs of packs so that every step of a delta chain is decoded once.
+//! Decodes blobs and trees of packs so that every step of a delta chain is decoded once.
 //!
 //! gix decodes an object with all deltas below it and remembers the object alone. Versions of a file are a chain of
 //! deltas, and they are wanted one after the other, so here every step is remembered, bases included. What is not in a
@@ -67,8 +67,9 @@ impl WeightScale<(usize, u64), Rc<Vec<u8>>> for Bytes {
     }
 }
 
-/// Decodes blobs, for one thread.
+/// Decodes objects of one kind, for one thread.
 pub struct Decoder {
+    kind: gix::objs::Kind,
     packs: Arc<Packs>,
     inflate: Inflate,
     /// By pack and offset.
@@ -78,13 +79,13 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes from `packs`.
-    pub fn new(packs: Arc<Packs>) -> Self {
+    /// Decodes objects of this kind from `packs`.
+    pub fn new(packs: Arc<Packs>, kind: gix::objs::Kind) -> Self {
         let cache = CLruCache::with_config(CLruCacheConfig::new(CACHE_BYTES).with_scale(Bytes));
-        Decoder { packs, inflate: Inflate::default(), cache, delta: Vec::new(), spare: Vec::new() }
+        Decoder { kind, packs, inflate: Inflate::default(), cache, delta: Vec::new(), spare: Vec::new() }
     }
 
-    /// The blob `id`, if it can be decoded here.
+    /// The object `id`, if it is of the kind and can be decoded here.
     pub fn decode(&mut self, id: &ObjectId) -> Option<Rc<Vec<u8>>> {
         // Hostile bytes must not take the thread with them, whatever the libraries below do about them.
         catch_unwind(AssertUnwindSafe(|| self.try_decode(id))).ok().flatten()
@@ -105,7 +106,7 @@ impl Decoder {
                 return None;
             }
             let base = match entry.header {
-                Header::Blob => {
+                header if header.as_kind() == Some(self.kind) => {
                     let mut bytes = self.memory(usize::try_from(entry.decompressed_size).ok()?);
                     bytes.resize(usize::try_from(entry.decompressed_size).ok()?, 0);
                     data.decompress_entry(&entry, &mut self.inflate, &mut bytes).ok()?;
@@ -113,7 +114,7 @@ impl Decoder {
                 }
                 Header::OfsDelta { base_distance } => entry.checked_base_pack_offset(base_distance)?,
                 Header::RefDelta { base_id } => index.pack_offset_at_index(index.lookup(base_id)?),
-                Header::Commit | Header::Tree | Header::Tag => return None,
+                Header::Blob | Header::Commit | Header::Tree | Header::Tag => return None,
             };
             chain.push((offset, entry));
             offset = base;

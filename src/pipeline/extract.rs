@@ -34,6 +34,7 @@ use crate::{
         rename,
         repository::{Objects, Repository},
         text,
+        trees::Trees,
         walk::{self, Commit, Walked},
     },
     sample::{ChangeKind, Sample, SampleId},
@@ -207,16 +208,15 @@ pub fn plan<E: From<git::Error> + Send>(
     };
     let mut directories = Directories::default();
     let comparing = Comparing { repository, job, trees: &trees, interrupt, tables: Tables::for_commits(0) };
-    let compare = |objects: &mut Objects, block: u64| -> Result<Vec<Result<Compared, Refusal>>, E> {
+    let compare = |trees: &mut Trees, block: u64| -> Result<Vec<Result<Compared, Refusal>>, E> {
         let from = block as usize * COMMITS_PER_BLOCK;
-        let mut differ =
-            TreeDiff::new(objects, repository.hash(), job.recipe.commit_changes_max, is_evidence, interrupt);
+        let mut differ = TreeDiff::new(trees, job.recipe.commit_changes_max, interrupt);
         let mut compared = Vec::new();
         for commit in &commits[from..total.min(from + COMMITS_PER_BLOCK)] {
             if interrupt.load(Ordering::Relaxed) {
                 return Err(git::Error::Interrupted.into());
             }
-            compared.push(comparing.compare(objects, &mut differ, commit));
+            compared.push(comparing.compare(&mut differ, commit));
         }
         // An interruption in the middle of the last comparison, too, must not pass for its outcome.
         if interrupt.load(Ordering::Relaxed) {
@@ -229,7 +229,7 @@ pub fn plan<E: From<git::Error> + Send>(
     ordered(
         threads,
         0..blocks,
-        || repository.objects(),
+        || Trees::new(repository, is_evidence),
         compare,
         |block, compared| {
             for (at, compared) in compared.into_iter().enumerate() {
@@ -259,10 +259,11 @@ struct Comparing<'a> {
 
 impl Comparing<'_> {
     /// What a message rule drops is not compared; what a path rule drops is no candidate.
-    fn compare(&self, objects: &Objects, differ: &mut TreeDiff<'_>, commit: &Commit) -> Result<Compared, Refusal> {
+    fn compare(&self, differ: &mut TreeDiff<'_>, commit: &Commit) -> Result<Compared, Refusal> {
         let Job { recipe, rules, origin } = self.job;
         let judged = rules.has(Layer::Commit) || rules.has(Layer::Tree);
         // What has no message that can be read is skipped later, for that reason.
+        let objects = differ.objects();
         let facts = judged.then(|| Facts::read(objects, self.repository, commit.id, &mut Vec::new()).ok()).flatten();
         let seen = facts.as_ref().map(|facts| {
             let view =
@@ -287,7 +288,7 @@ impl Comparing<'_> {
             return Err(Skip::NoChange.into());
         }
         if recipe.renames {
-            rename::detect(objects, &mut changes, self.interrupt);
+            rename::detect(differ.objects(), &mut changes, self.interrupt);
         }
         let Changes { regular, skipped, directories, .. } = changes;
         let mut compared =

@@ -15,6 +15,7 @@ use crate::{
         blobs::{read, size},
         change::{Directory, TreeDiff},
         repository::{Objects, Repository},
+        trees::{self, Trees},
         walk,
     },
 };
@@ -172,7 +173,7 @@ impl<'a> Resolver<'a> {
                 let (path, file, is_toml) = match &**name {
                     b"REUSE.toml" => (join(dir, name), *id, true),
                     b".reuse/" => {
-                        let files = TreeDiff::files(objects, self.hash, *id);
+                        let files = trees::files(objects, self.hash, *id);
                         let Some((_, id)) = files.into_iter().find(|(name, _)| name == b"dep5") else { continue };
                         (join(dir, b".reuse/dep5"), id, false)
                     }
@@ -218,7 +219,7 @@ impl<'a> Resolver<'a> {
     /// By the file names in `LICENSES/`.
     fn by_names(&self, objects: &Objects, directory: &Directory) -> Option<Found> {
         let (name, id) = directory.notable.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"LICENSES/"))?;
-        let files = TreeDiff::files(objects, self.hash, *id);
+        let files = trees::files(objects, self.hash, *id);
         let expression = reuse::directory(files.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok()))?;
         Some(Found { expression, path: Some(join(directory, name)), method: Method::Reuse, confidence: 0.7 })
     }
@@ -269,7 +270,8 @@ pub fn of_repository(repository: &Repository, commit: ObjectId) -> Option<Found>
     let objects = repository.objects();
     let tree = walk::tree_of(repository, &objects, commit).ok()?;
     let never = AtomicBool::new(false);
-    let root = TreeDiff::new(&objects, repository.hash(), 0, is_evidence, &never).root(tree);
+    let mut trees = Trees::new(repository, is_evidence);
+    let root = TreeDiff::new(&mut trees, 0, &never).root(tree);
     Resolver::new(&[root], repository.hash()).nearest(&objects, 0)
 }
 

@@ -286,6 +286,9 @@ pub fn is_text_name(name: &str) -> bool {
     if !named {
         return false;
     }
+    if starts.iter().any(|start| name.eq_ignore_ascii_case(start)) {
+        return true;
+    }
     let lower = name.to_ascii_lowercase();
     let code = [
         ".rs",

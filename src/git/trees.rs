@@ -1,0 +1,368 @@
+//! Trees, decoded and taken apart once. The next version of a tree is mostly the same bytes, and what is the same is
+//! not looked at again.
+
+use std::{num::NonZeroUsize, rc::Rc};
+
+use clru::{CLruCache, CLruCacheConfig, WeightScale};
+use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
+
+use super::{
+    blobs::{ReadError, read},
+    packs::Decoder,
+    repository::{Objects, Repository},
+};
+
+/// Trees that a thread remembers, in bytes.
+const CACHE_BYTES: NonZeroUsize = NonZeroUsize::new(16 << 20).expect("it is not zero");
+
+/// git's canonical modes (`canon_mode` in git's cache.h).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    Tree,
+    Regular { executable: bool },
+    Symlink,
+    Submodule,
+}
+
+/// A line of a tree.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'t> {
+    pub name: &'t [u8],
+    pub mode: Mode,
+    pub id: ObjectId,
+}
+
+impl Entry<'_> {
+    /// A file and a directory of one name are two different entries, as for git.
+    pub fn same_name(&self, other: &Self) -> bool {
+        self.name == other.name && (self.mode == Mode::Tree) == (other.mode == Mode::Tree)
+    }
+
+    /// git's order of tree entries: a directory sorts as if its name ended in a slash.
+    pub fn before(&self, other: &Self) -> bool {
+        let slash = |entry: &Self| (entry.mode == Mode::Tree).then_some(&b'/');
+        let key = |entry: &Self| entry.name.iter().chain(slash(entry)).copied().collect::<Vec<u8>>();
+        let common = self.name.len().min(other.name.len());
+        match self.name[..common].cmp(&other.name[..common]) {
+            std::cmp::Ordering::Equal => key(self) < key(other),
+            order => order.is_lt(),
+        }
+    }
+}
+
+/// Whether an entry with this name is to be listed; the second argument is whether it is a directory's.
+pub(super) type Notable = fn(&[u8], bool) -> bool;
+
+/// A tree.
+pub(super) struct Tree {
+    bytes: Rc<Vec<u8>>,
+    hash: HashKind,
+    /// Where the entries begin, and where the last one ends.
+    starts: Vec<u32>,
+    /// Positions of the notable ones: regular files and directories.
+    notable: Vec<u32>,
+    /// Entries that are left out: names that come twice, and the rest of a tree that can't be read as one.
+    pub damage: u32,
+}
+
+impl Tree {
+    /// Takes `bytes` apart. `known` is a tree that may have entries in common with it.
+    fn parse(bytes: Rc<Vec<u8>>, hash: HashKind, notable: Notable, known: Option<&Tree>) -> Tree {
+        let known = known.filter(|known| known.damage == 0);
+        let mut tree = Tree { bytes, hash, starts: vec![0], notable: Vec::new(), damage: 0 };
+        if let Some(known) = known {
+            let common = common_prefix(&known.bytes, &tree.bytes);
+            let entries = known.starts.partition_point(|start| *start as usize <= common).saturating_sub(1);
+            tree.take(known, 0..entries);
+        }
+        let bytes = Rc::clone(&tree.bytes);
+        let mut last: Option<Entry<'_>> = None;
+        loop {
+            let at = tree.end();
+            if at == bytes.len() {
+                return tree;
+            }
+            if last.is_none() && tree.len() > 0 {
+                last = parse_entry(&bytes[tree.starts[tree.len() - 1] as usize..], hash).map(|(entry, _)| entry);
+            }
+            let parsed = parse_entry(&bytes[at..], hash);
+            // A name that comes twice would make two changes of one id. git reads the first when it looks for a path.
+            let again = |entry: &Entry<'_>| last.is_some_and(|last| last.same_name(entry));
+            match parsed {
+                Some((entry, length)) if !again(&entry) => {
+                    let rest = known.and_then(|known| known.entries_of(&bytes[at..]).map(|rest| (known, rest)));
+                    if let Some((known, rest)) = rest {
+                        tree.take(known, rest);
+                        return tree;
+                    }
+                    tree.push(entry, length, notable);
+                    last = Some(entry);
+                }
+                _ => return Tree::parse_damaged(bytes, hash, notable),
+            }
+        }
+    }
+
+    /// As [`Tree::parse`], of a tree that is not as it should be. What is left out is not part of `bytes`.
+    fn parse_damaged(bytes: Rc<Vec<u8>>, hash: HashKind, notable: Notable) -> Tree {
+        let mut tree = Tree { bytes: Rc::default(), hash, starts: vec![0], notable: Vec::new(), damage: 0 };
+        let (mut kept, mut rest) = (Vec::new(), bytes.as_slice());
+        let mut last: Option<Entry<'_>> = None;
+        while !rest.is_empty() {
+            let Some((entry, length)) = parse_entry(rest, hash) else {
+                tree.damage += 1;
+                break;
+            };
+            let (own, behind) = rest.split_at(length);
+            rest = behind;
+            if last.is_some_and(|last| last.same_name(&entry)) {
+                tree.damage += 1;
+                continue;
+            }
+            kept.extend_from_slice(own);
+            tree.push(entry, length, notable);
+            last = Some(entry);
+        }
+        tree.bytes = Rc::new(kept);
+        tree
+    }
+
+    fn push(&mut self, entry: Entry<'_>, length: usize, notable: Notable) {
+        let is_tree = entry.mode == Mode::Tree;
+        if (is_tree || matches!(entry.mode, Mode::Regular { .. })) && notable(entry.name, is_tree) {
+            self.notable.push(self.len() as u32);
+        }
+        self.starts.push((self.end() + length) as u32);
+    }
+
+    /// Appends the entries of `known` at these positions, whose bytes follow here as well.
+    fn take(&mut self, known: &Tree, entries: std::ops::Range<usize>) {
+        let (from, to) = (known.starts[entries.start], self.end() as u32);
+        let positions = (entries.start as u32, self.len() as u32);
+        self.starts.extend(known.starts[entries.start + 1..=entries.end].iter().map(|start| start - from + to));
+        let first = known.notable.partition_point(|at| (*at as usize) < entries.start);
+        let notable = known.notable[first..].iter().take_while(|at| (**at as usize) < entries.end);
+        self.notable.extend(notable.map(|at| at - positions.0 + positions.1));
+    }
+
+    /// The last entries, if they are what `rest` consists of.
+    fn entries_of(&self, rest: &[u8]) -> Option<std::ops::Range<usize>> {
+        let from = u32::try_from(self.bytes.len().checked_sub(rest.len())?).ok()?;
+        let first = self.starts.binary_search(&from).ok()?;
+        (self.bytes[from as usize..] == *rest).then_some(first..self.len())
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn end(&self) -> usize {
+        self.starts[self.len()] as usize
+    }
+
+    /// The entry at a position below [`Tree::len`].
+    pub fn entry(&self, at: usize) -> Option<Entry<'_>> {
+        let start = *self.starts.get(at)? as usize;
+        parse_entry(self.bytes.get(start..)?, self.hash).map(|(entry, _)| entry)
+    }
+
+    /// How many entries from position `at` on are the same as those of `other` from position `from` on.
+    pub fn same_entries(&self, at: usize, other: &Tree, from: usize) -> usize {
+        let (own, others) = (self.starts[at] as usize, other.starts[from] as usize);
+        let common = common_prefix(&self.bytes[own..self.end()], &other.bytes[others..other.end()]);
+        let own_entries = self.starts[at..].partition_point(|start| *start as usize - own <= common);
+        own_entries.saturating_sub(1)
+    }
+
+    /// The notable entries in tree order, with a slash behind the name of a directory.
+    pub fn notable(&self) -> Vec<(Box<[u8]>, ObjectId)> {
+        let entries = self.notable.iter().filter_map(|at| self.entry(*at as usize));
+        let named = entries.map(|Entry { name, mode, id }| {
+            let name = if mode == Mode::Tree { [name, b"/"].concat() } else { name.to_vec() };
+            (name.into(), id)
+        });
+        named.collect()
+    }
+
+    /// All entries.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        (0..self.len()).filter_map(|at| self.entry(at))
+    }
+}
+
+struct Bytes;
+
+impl WeightScale<ObjectId, Rc<Tree>> for Bytes {
+    fn weight(&self, _: &ObjectId, tree: &Rc<Tree>) -> usize {
+        tree.bytes.len() + 4 * tree.starts.len()
+    }
+}
+
+/// Reads trees, for one thread.
+pub struct Trees {
+    objects: Objects,
+    decoder: Decoder,
+    hash: HashKind,
+    notable: Notable,
+    cache: CLruCache<ObjectId, Rc<Tree>, std::hash::RandomState, Bytes>,
+    empty: Rc<Tree>,
+}
+
+impl Trees {
+    /// Reads trees of `repository`, and remembers which entries are `notable` by their name; the second argument of that
+    /// is whether it is a directory's.
+    pub fn new(repository: &Repository, notable: fn(&[u8], bool) -> bool) -> Self {
+        let (hash, empty) = (repository.hash(), Rc::new(Vec::new()));
+        Trees {
+            objects: repository.objects(),
+            decoder: Decoder::new(repository.packs(), Kind::Tree),
+            hash,
+            notable,
+            cache: CLruCache::with_config(CLruCacheConfig::new(CACHE_BYTES).with_scale(Bytes)),
+            empty: Rc::new(Tree::parse(empty, hash, notable, None)),
+        }
+    }
+
+    /// The objects that the trees come from.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// The tree without entries.
+    pub(super) fn empty(&self) -> Rc<Tree> {
+        Rc::clone(&self.empty)
+    }
+
+    /// The tree `id`. `known` is one that may have entries in common with it.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub(super) fn get(&mut self, id: ObjectId, known: Option<&Tree>) -> Result<Rc<Tree>, ReadError> {
+        if id.is_empty_tree() {
+            return Ok(self.empty());
+        }
+        if let Some(tree) = self.cache.get(&id) {
+            return Ok(Rc::clone(tree));
+        }
+        let bytes = match self.decoder.decode(&id) {
+            Some(bytes) => {
+                self.objects.count(Kind::Tree);
+                bytes
+            }
+            None => {
+                let mut buffer = Vec::new();
+                read(&self.objects, id, Kind::Tree, &mut buffer)?;
+                Rc::new(buffer)
+            }
+        };
+        // Positions are 32 bits wide; git writes no tree of that size, and nothing that large is decoded here.
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(ReadError::Corrupt);
+        }
+        let tree = Rc::new(Tree::parse(bytes, self.hash, self.notable, known));
+        let _too_large = self.cache.put_with_weight(id, Rc::clone(&tree));
+        Ok(tree)
+    }
+}
+
+/// The regular files that the tree `id` has itself, by name; none where it can't be read.
+pub fn files(objects: &Objects, hash: HashKind, id: ObjectId) -> Vec<(Vec<u8>, ObjectId)> {
+    let mut bytes = Vec::new();
+    if read(objects, id, Kind::Tree, &mut bytes).is_err() {
+        return Vec::new();
+    }
+    let tree = Tree::parse(Rc::new(bytes), hash, |_, _| false, None);
+    let files = tree.entries().filter(|entry| matches!(entry.mode, Mode::Regular { .. }));
+    files.map(|entry| (entry.name.to_vec(), entry.id)).collect()
+}
+
+/// The entry at the start of `bytes`, and its length.
+fn parse_entry(bytes: &[u8], hash: HashKind) -> Option<(Entry<'_>, usize)> {
+    let space = bytes.iter().take(8).position(|byte| *byte == b' ')?;
+    let mode = bytes[..space].iter().try_fold(0u32, |mode, digit| match digit {
+        b'0'..=b'7' => Some(mode * 8 + u32::from(digit - b'0')),
+        _ => None,
+    })?;
+    let name_end = space + 1 + memchr::memchr(0, &bytes[space + 1..])?;
+    let name = &bytes[space + 1..name_end];
+    let id_end = name_end + 1 + hash.len_in_bytes();
+    let id = ObjectId::try_from(bytes.get(name_end + 1..id_end)?).ok()?;
+    let mode = match mode & 0o170_000 {
+        0o040_000 => Mode::Tree,
+        0o100_000 => Mode::Regular { executable: mode & 0o100 != 0 },
+        0o120_000 => Mode::Symlink,
+        _ => Mode::Submodule,
+    };
+    (!name.is_empty()).then_some((Entry { name, mode, id }, id_end))
+}
+
+/// How many bytes `a` and `b` have in common at the start.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const BLOCK: usize = 256;
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
+    blocks + a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(mode: &str, name: &str, id: u8) -> Vec<u8> {
+        [format!("{mode} {name}\0").as_bytes(), &[id; 20]].concat()
+    }
+
+    fn parse(bytes: Vec<u8>, known: Option<&Tree>) -> Tree {
+        Tree::parse(Rc::new(bytes), HashKind::Sha1, |name, _| name.starts_with(b"L"), known)
+    }
+
+    type Facts = (Vec<(Vec<u8>, Mode, ObjectId)>, Vec<(Box<[u8]>, ObjectId)>, u32);
+
+    fn facts(tree: &Tree) -> Facts {
+        let entries = tree.entries().map(|entry| (entry.name.to_vec(), entry.mode, entry.id)).collect();
+        (entries, tree.notable(), tree.damage)
+    }
+
+    #[test]
+    fn a_known_tree_changes_nothing() {
+        let line = |name: &str, id: u8| {
+            entry(if name.ends_with('/') { "40000" } else { "100644" }, name.trim_end_matches('/'), id)
+        };
+        let trees: Vec<Vec<u8>> = [
+            &[][..],
+            &[("a", 1)],
+            &[("L", 1), ("LICENSE", 2), ("b", 3), ("z", 4)],
+            &[("L", 1), ("LICENSE", 2), ("b", 5), ("z", 4)],
+            &[("L", 1), ("LX/", 9), ("b", 5), ("z", 4)],
+            &[("L", 1), ("b", 5), ("z", 4)],
+            &[("L", 1), ("LICENSE", 2), ("b", 5), ("z", 4), ("zz", 4)],
+            &[("a", 1), ("a/", 1), ("a", 1)],
+            // A name that comes twice, also across what is the same as before.
+            &[("L", 1), ("L", 2), ("b", 5), ("z", 4)],
+            &[("b", 5), ("b", 5), ("z", 4)],
+            &[("z", 3), ("z", 4)],
+        ]
+        .iter()
+        .map(|lines| lines.iter().flat_map(|(name, id)| line(name, *id)).collect())
+        .collect();
+        let cut: Vec<Vec<u8>> = trees
+            .iter()
+            .flat_map(|tree| [1, 5, 21, 30].map(|n| tree[..tree.len().saturating_sub(n)].to_vec()))
+            .collect();
+        let all: Vec<&Vec<u8>> = trees.iter().chain(&cut).collect();
+        for known in &all {
+            let known = parse(known.to_vec(), None);
+            for tree in &all {
+                let (fresh, helped) = (parse(tree.to_vec(), None), parse(tree.to_vec(), Some(&known)));
+                assert_eq!(facts(&fresh), facts(&helped), "{:?} {:?}", facts(&known), tree);
+                let same = known.same_entries(0, &fresh, 0);
+                let pairs = facts(&known).0.into_iter().zip(facts(&fresh).0);
+                assert_eq!(same, pairs.take_while(|(a, b)| a == b).count());
+            }
+        }
+        let damaged = parse(trees[8].clone(), None);
+        assert_eq!((damaged.len(), damaged.damage, damaged.notable().len()), (3, 1, 1));
+        assert_eq!(parse(trees[7].clone(), None).damage, 0, "a file and a directory of one name are two");
+        assert_eq!((parse(cut[8].clone(), None).len(), parse(cut[8].clone(), None).damage), (3, 1));
+    }
+}
