@@ -59,7 +59,12 @@ fn utf8_or_guess(bytes: &[u8]) -> Result<Decoded<'_>, NotText> {
         return Ok(Decoded { text: Cow::Borrowed(text), encoding: "utf-8" });
     }
     let mut detector = chardetng::EncodingDetector::new(chardetng::Iso2022JpDetection::Allow);
-    detector.feed(bytes, true);
+    // Lines of ASCII say nothing of the encoding of the others, but for ISO-2022-JP, which is ASCII with escapes. Most
+    // files that get here have a name or two in them, and the detector reads 100 times slower than the rest.
+    for line in bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !line.is_ascii() || line.contains(&0x1b)) {
+        detector.feed(line, false);
+    }
+    detector.feed(&[], true);
     let guess = detector.guess(None, chardetng::Utf8Detection::Deny);
     single(bytes, guess).ok_or(NotText::Undecodable)
 }
