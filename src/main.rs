@@ -8,6 +8,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> std::process::ExitCode {
+    // Half of a huge page is never used, and the kernel clears all of it. Without this wish all goes on as well.
+    #[cfg(target_os = "linux")]
+    let _a_wish = rustix::thread::disable_transparent_huge_pages(true);
     // What one file needed the next one needs again, and the kernel clears what it gives.
     // SAFETY: sets a number in a table of the allocator; there are no other threads yet.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };

@@ -46,6 +46,9 @@ const WHATLANG_WEIGHT: f64 = 2.0;
 /// Where a language has this share of the evidence, no further model is asked: whatlang takes longer than all the rest.
 const ENOUGH: f64 = 0.5;
 
+/// As [`ENOUGH`], where words and the first model say the same.
+const ENOUGH_OF_TWO: f64 = 0.25;
+
 /// The models look at so many bytes.
 const MODEL_BYTES_MAX: usize = 120;
 
@@ -214,7 +217,8 @@ impl NaturalLanguages {
             share(&scores, candidates)
         };
         let mut with_model = add(whichlang_code(whichlang::detect_language(text)), weight * WHICHLANG_WEIGHT);
-        if with_model.1 >= ENOUGH {
+        let enough = if with_model.0 == by_words.0 { ENOUGH_OF_TWO } else { ENOUGH };
+        if with_model.1 >= enough {
             return with_model;
         }
         static DETECTOR: LazyLock<whatlang::Detector> = LazyLock::new(|| {

@@ -42,7 +42,7 @@ use crate::{
         self,
         ledger::Dropped,
         rows::{Rows, RowsBuilder},
-        segment,
+        segment::Encoder,
     },
     verdict::{Counts, Skip},
 };
@@ -500,6 +500,7 @@ struct Extractor<'a> {
     declared: Option<Rc<Found>>,
     blobs: Blobs,
     comparer: Comparer,
+    encoder: Encoder,
     /// None where rows are only counted.
     rows: Option<RowsBuilder>,
     buffer: Vec<u8>,
@@ -518,6 +519,7 @@ impl<'a> Extractor<'a> {
             declared: job.recipe.license.as_deref().map(declared).map(Rc::new),
             blobs: Blobs::new(repository, job.recipe.blob_bytes_max),
             comparer: Comparer::default(),
+            encoder: Encoder::default(),
             rows: keep.then(RowsBuilder::default),
             buffer: Vec::new(),
         }
@@ -560,7 +562,7 @@ impl<'a> Extractor<'a> {
     fn flush(&mut self, block: &mut Block) -> Result<(), store::Error> {
         if let Some(rows) = self.rows.as_mut().filter(|rows| !rows.is_empty()) {
             let len = rows.len() as u64;
-            block.batches.push((segment::encode(&rows.finish()?)?, len));
+            block.batches.push((self.encoder.encode(&rows.finish()?)?, len));
         }
         Ok(())
     }

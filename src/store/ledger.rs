@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
-    segment::{self, StreamFile},
+    segment::{self, Encoder, StreamFile},
 };
 
 /// Rows in a record batch.
@@ -101,7 +101,7 @@ impl LedgerWriter {
             ],
         )?;
         self.rows += rows.len() as u64;
-        self.file.write(&segment::encode(&batch)?)?;
+        self.file.write(&Encoder::default().encode(&batch)?)?;
         self.waiting.clear();
         Ok(())
     }

@@ -10,7 +10,7 @@ use arrow_array::RecordBatch;
 use arrow_ipc::{
     CompressionType,
     reader::StreamReader,
-    writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message},
+    writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message},
 };
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
@@ -47,21 +47,29 @@ pub struct SegmentManifest {
 }
 
 fn options() -> Result<IpcWriteOptions, ArrowError> {
+    // zstd's own level is 3. With lower ones, versions of a file are no longer found in one another.
     IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))
 }
 
-/// Encodes `batch` as one compressed IPC message, ready to be appended to a segment.
-///
-/// # Errors
-/// The encoder's own; rows can't cause any.
-pub fn encode(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let options = options()?;
-    let mut context = Default::default();
-    let mut tracker = DictionaryTracker::new(false);
-    let (_, encoded) = IpcDataGenerator::default().encode(batch, &mut tracker, &options, &mut context)?;
-    let mut bytes = Vec::new();
-    write_message(&mut bytes, encoded, &options)?;
-    Ok(bytes)
+/// Encodes record batches, for one thread. The compressor's memory serves all of them.
+#[derive(Default)]
+pub struct Encoder {
+    context: IpcWriteContext,
+}
+
+impl Encoder {
+    /// `batch` as one compressed IPC message, ready to be appended to a segment.
+    ///
+    /// # Errors
+    /// The encoder's own; rows can't cause any.
+    pub fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+        let options = options()?;
+        let mut tracker = DictionaryTracker::new(false);
+        let (_, encoded) = IpcDataGenerator::default().encode(batch, &mut tracker, &options, &mut self.context)?;
+        let mut bytes = Vec::new();
+        write_message(&mut bytes, encoded, &options)?;
+        Ok(bytes)
+    }
 }
 
 /// An Arrow IPC stream being written, under a temporary name.
