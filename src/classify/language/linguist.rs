@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex_automata::Input;
 use serde::Deserialize;
 
 use crate::classify::catalog;
@@ -133,6 +134,10 @@ struct Rule {
 /// Several patterns that are looked for at once.
 type AnyOf = regex_automata::meta::Regex;
 
+/// How contents at a path have to begin for a heuristic to hold that held before, and the languages that it names.
+#[derive(Default)]
+pub struct Decided(Option<(Vec<u8>, Vec<LanguageId>)>);
+
 /// What the rules say of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidates {
@@ -251,8 +256,9 @@ impl Linguist {
         self.vendored.is_match(path.as_bytes())
     }
 
-    /// What the rules leave of the languages of a file with this path and these contents.
-    pub fn candidates(&self, path: &str, contents: &str) -> Candidates {
+    /// What the rules leave of the languages of a file with this path and these contents. `decided` is of earlier
+    /// contents at the same path.
+    pub fn candidates(&self, path: &str, contents: &str, decided: &mut Decided) -> Candidates {
         let name = path.rsplit('/').next().unwrap_or(path);
         let mut found = Candidates { languages: Vec::new(), method: Method::Extension };
         if contents.is_empty() {
@@ -296,7 +302,7 @@ impl Linguist {
             let pages = if is_manual_page(&lower) { pages.collect() } else { Vec::new() };
             settled(&mut found, pages, Method::Manpage);
         }
-        let by_heuristics = self.by_heuristics(&lower, contents);
+        let by_heuristics = self.by_heuristics(&lower, contents, decided);
         settled(&mut found, by_heuristics, Method::Heuristics);
         found
     }
@@ -307,13 +313,29 @@ impl Linguist {
         endings.filter_map(|ending| self.by_extension.get(ending)).next().map_or(&[], Vec::as_slice)
     }
 
-    fn by_heuristics(&self, lower_name: &str, contents: &str) -> Vec<LanguageId> {
+    fn by_heuristics(&self, lower_name: &str, contents: &str, decided: &mut Decided) -> Vec<LanguageId> {
+        if let Some((start, languages)) = &decided.0
+            && contents.as_bytes().starts_with(start)
+        {
+            return languages.clone();
+        }
         let endings = lower_name.match_indices('.').map(|(at, _)| &lower_name[at..]);
         let Some(number) = endings.filter_map(|ending| self.by_disambiguated.get(ending)).next() else {
             return Vec::new();
         };
         let head = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
-        let rules = self.rules(&self.disambiguations[*number]);
+        let mut rules = self.rules(&self.disambiguations[*number]);
+        // Where the first rule of all holds, whatever follows its match, it holds for the next version, too. The byte
+        // behind the match may be part of it: the end of a line, or of a word.
+        if let [Rule { languages, every, none: None }, others @ ..] = rules
+            && let [any] = &every[..]
+        {
+            if let Some(found) = any.search_half(&Input::new(head).earliest(true)) {
+                decided.0 = head.get(..=found.offset()).map(|start| (start.to_vec(), languages.clone()));
+                return languages.clone();
+            }
+            rules = others;
+        }
         let holds = |rule: &&Rule| {
             rule.every.iter().all(|any| any.is_match(head)) && !rule.none.as_ref().is_some_and(|any| any.is_match(head))
         };
@@ -494,7 +516,7 @@ mod tests {
     #[track_caller]
     fn check(path: &str, contents: &str, languages: &[&str], method: Method) {
         let linguist = Linguist::in_use();
-        let found = linguist.candidates(path, contents);
+        let found = linguist.candidates(path, contents, &mut Decided::default());
         let names: Vec<&str> = found.languages.iter().map(|id| linguist.language(*id).name.as_str()).collect();
         assert_eq!((names.as_slice(), found.method), (languages, method), "{path}");
     }

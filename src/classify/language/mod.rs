@@ -5,8 +5,10 @@ pub mod generated;
 pub mod linguist;
 pub mod tie_break;
 
+use std::cell::RefCell;
+
 use generated::Generated;
-use linguist::{LanguageId, Linguist, Method};
+use linguist::{Decided, LanguageId, Linguist, Method};
 use tie_break::TieBreak;
 
 /// What is known of a file.
@@ -27,6 +29,7 @@ pub struct PathFacts {
     pub path: String,
     vendored: bool,
     generated: generated::ForPath<'static>,
+    decided: RefCell<Decided>,
 }
 
 /// All tables together.
@@ -52,13 +55,13 @@ impl Languages {
     /// a file.
     pub fn for_path(&self, path: &str) -> PathFacts {
         let (vendored, generated) = (self.linguist.is_vendored(path), self.generated.for_path(path));
-        PathFacts { path: path.to_owned(), vendored, generated }
+        PathFacts { path: path.to_owned(), vendored, generated, decided: RefCell::default() }
     }
 
     /// What is known of the file with these contents at the path that `facts` are about.
     pub fn label(&self, facts: &PathFacts, contents: &str) -> Label<'static> {
         let path = &facts.path;
-        let candidates = self.linguist.candidates(path, contents);
+        let candidates = self.linguist.candidates(path, contents, &mut facts.decided.borrow_mut());
         let language = match candidates.languages[..] {
             [] => None,
             [one] => Some((one, candidates.method)),
