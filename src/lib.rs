@@ -15,6 +15,8 @@ pub mod classify;
 
 pub mod filter;
 
+pub mod dedup;
+
 pub mod store;
 
 pub mod pipeline;

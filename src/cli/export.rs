@@ -1,10 +1,15 @@
 //! `gitlode export`: writes the rows of a store for other programs.
 
-use std::path::PathBuf;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 use super::{Error, grouped, interrupt_flag, print};
 use crate::{
     pipeline::{
+        assemble,
         export::{COMMITPACK_COLUMNS, Options, export_jsonl},
         join::Join,
         recipe::rules,
@@ -27,6 +32,9 @@ pub struct Args {
     /// Ruleset that rows have to pass: a preset or the path of a file.
     #[arg(long, default_value = "none", value_name = "NAME|FILE")]
     filter: String,
+    /// Without the rows that `gitlode assemble` decided against; decides again where the store changed since.
+    #[arg(long)]
+    assembled: bool,
     /// JSON lines, Arrow or Parquet file of further columns, keyed by `id`; rules see them as column.NAME.
     #[arg(long, value_name = "FILE")]
     join: Option<PathBuf>,
@@ -57,7 +65,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let join = args.join.as_deref().map(Join::read).transpose()?;
     let store = Store::open(&args.store)?;
     let interrupt = interrupt_flag();
+    let removed = if args.assembled { removed(&store, &args.store, &interrupt)? } else { HashMap::new() };
     let options = Options {
+        removed: &removed,
         columns: &columns,
         shard_bytes_max: args.shard_bytes_max,
         rules: &rules,
@@ -81,4 +91,18 @@ pub fn run(args: &Args) -> Result<(), Error> {
         exported.shards.len(),
         args.out.display()
     ))
+}
+
+/// Ids of the rows that were decided against, each with the rule.
+fn removed(store: &Store, path: &Path, interrupt: &AtomicBool) -> Result<HashMap<String, String>, Error> {
+    let Some(assembly) = assemble::read(store)? else {
+        let advice = format!("nothing was decided yet: run `gitlode assemble {}` first", path.display());
+        return Err(Error::Usage(advice));
+    };
+    if assemble::is_current(store, &assembly, &assembly.options)? {
+        return Ok(assemble::removed(store, &assembly)?);
+    }
+    let store = Store::create(path, &|| false)?;
+    let assembly = assemble::assemble(&store, &assembly.options, interrupt, &|_| {})?;
+    Ok(assemble::removed(&store, &assembly)?)
 }

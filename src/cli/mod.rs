@@ -1,5 +1,6 @@
 //! The program: one file per subcommand, errors with hints, exit codes.
 
+mod assemble;
 mod config;
 mod display;
 mod explain;
@@ -66,6 +67,8 @@ enum Command {
     Verify(verify::Args),
     /// Forget sources that failed and are not wanted any more; rows that were mined stay.
     Forget(forget::Args),
+    /// Decide which rows of a store go: duplicates, near-duplicates, texts of benchmarks.
+    Assemble(assemble::Args),
     /// Write the rows of a store for other programs.
     Export(export::Args),
     /// List rulesets, show when their rules run, and try them.
@@ -112,6 +115,8 @@ enum Error {
     #[error(transparent)]
     Source(#[from] source::Error),
     #[error(transparent)]
+    Assemble(#[from] pipeline::assemble::Error),
+    #[error(transparent)]
     Join(#[from] pipeline::join::Error),
     #[error(transparent)]
     Filter(#[from] crate::filter::Error),
@@ -139,6 +144,8 @@ impl Error {
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
+            Error::Assemble(pipeline::assemble::Error::Store(_)) => 5,
+            Error::Assemble(_) => 4,
             Error::Config { .. }
             | Error::ConfigFile { .. }
             | Error::Tables(_)
@@ -172,6 +179,8 @@ impl Error {
                     .into(),
             ),
             Error::Tokenizer(_) => Some("it is the tokenizer.json that models on the Hugging Face Hub have".into()),
+            Error::Assemble(pipeline::assemble::Error::Store(error)) => error.hint(),
+            Error::Assemble(_) => Some("a benchmark is JSON lines; its strings are looked for, at any depth".into()),
             Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
         }
     }
@@ -220,6 +229,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Forget(args) => forget::run(&args),
+        Command::Assemble(args) => assemble::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Filters(args) => filters::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -152,7 +152,8 @@ pub fn new_table(header: &[&str]) -> Table {
     table
 }
 
-fn align(table: &mut Table, columns: std::ops::Range<usize>) {
+/// Aligns these columns to the right.
+pub fn align(table: &mut Table, columns: std::ops::Range<usize>) {
     for number in columns {
         if let Some(column) = table.column_mut(number) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{Error, grouped, print, printable};
-use crate::store::{self, Store, Verified, index::Index};
+use crate::{
+    pipeline::assemble,
+    store::{self, Store, Verified, index::Index},
+};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -68,10 +71,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if args.repair {
         Index::rebuild(&store)?;
     }
+    let assembled = if running { Ok(()) } else { assemble::verify(&store) };
     if args.json {
         print_json(&checked, &lost)?
     } else {
         print_text(&checked, &lost, running)?
+    }
+    if let Err(error) = assembled {
+        anstream::eprintln!("{}: {error}", super::style("error"));
+        anstream::eprintln!("{}: run `gitlode assemble` again", super::style("hint"));
+        return Err(Error::Reported(5));
     }
     let unmended = |checked: &&Checked| !checked.damage().is_empty() && checked.batches_left.is_none();
     let unmended = checked.iter().filter(unmended).count() + if args.repair { 0 } else { lost.len() };

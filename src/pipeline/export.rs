@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     cmp::Ordering,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     fs::{self, File},
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
@@ -231,6 +231,8 @@ pub struct Options<'a> {
     pub columns: &'a [&'a str],
     /// Size in bytes after which a shard ends.
     pub shard_bytes_max: u64,
+    /// Ids of rows that were decided against, each with the rule.
+    pub removed: &'a HashMap<String, String>,
     /// Rules that rows have to pass.
     pub rules: &'a Ruleset,
     /// Columns that rules can look at.
@@ -298,13 +300,17 @@ fn remove_remains(out: &Path) {
 }
 
 fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, store::Error> {
-    let Options { columns, shard_bytes_max, rules, join, interrupt } = options;
+    let Options { columns, shard_bytes_max, removed, rules, join, interrupt } = options;
     let data = directory.join("data");
     fs::create_dir_all(&data).map_err(io_error(&data))?;
     let mut shards: Vec<Value> = Vec::new();
     let mut shard = Shard::new(data.join("part-00000"))?;
     let mut changes = Counts::default();
     let checkpoints = for_each(store, interrupt, |mut row| {
+        if let Some(rule) = removed.get(row.sample.id) {
+            changes.drop_by(rule);
+            return Ok(());
+        }
         if let Some(values) = join.and_then(|join| join.find(row.sample.id)) {
             row.columns.to_mut().extend(values);
         }

@@ -1,5 +1,6 @@
 //! The only composition: introduces sources, git, classification and the store to each other.
 
+pub mod assemble;
 pub mod candidate;
 pub mod export;
 pub mod extract;

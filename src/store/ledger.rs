@@ -23,7 +23,7 @@ pub struct Dropped {
     pub id: Option<String>,
     pub old_file: Option<String>,
     pub new_file: Option<String>,
-    /// Where the rule ran: commit, tree, header or blob.
+    /// Where the rule ran: commit, tree, header, blob or assembly.
     #[serde(skip_deserializing)]
     pub layer: &'static str,
     pub rule: String,
@@ -43,6 +43,9 @@ pub struct LedgerManifest {
     /// BLAKE3 of the file, hexadecimal.
     pub blake3: String,
 }
+
+/// The layer of what was removed after mining, by a look at all rows.
+pub const ASSEMBLY: &str = "assembly";
 
 /// Names of the columns, in order.
 pub const COLUMNS: [&str; 8] = ["commit", "id", "old_file", "new_file", "layer", "rule", "value", "bound"];
@@ -139,7 +142,7 @@ pub fn read(path: &Path) -> Result<Vec<Dropped>, Error> {
         for at in 0..batch.num_rows() {
             let text = |number: usize| columns[number].value(at).to_owned();
             let maybe = |number: usize| columns[number].is_valid(at).then(|| text(number));
-            let layers = ["commit", "tree", "header", "blob"];
+            let layers = ["commit", "tree", "header", "blob", ASSEMBLY];
             rows.push(Dropped {
                 commit: text(0),
                 id: maybe(1),

@@ -1,0 +1,98 @@
+//! `gitlode assemble`: decides which rows of a store go, by a look at all of them.
+
+use std::path::PathBuf;
+
+use super::{Error, grouped, interrupt_flag, print};
+use crate::{
+    pipeline::assemble::{self, Assembly, Near, Options},
+    store::{self, Store},
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The store.
+    store: PathBuf,
+    /// Ruleset that rows have to pass: a preset or the path of a file.
+    #[arg(long, default_value = "none", value_name = "NAME|FILE")]
+    filter: String,
+    /// What has to be alike for two rows to be near-duplicates: the change, or the change and the new contents.
+    #[arg(long, default_value = "both", value_name = "WHAT")]
+    near_duplicates: Near,
+    /// Jaccard similarity of 5-grams of words, from 0 to 1, from which on two rows are near-duplicates.
+    #[arg(long, default_value_t = 0.7, value_name = "SHARE", value_parser = share)]
+    similarity_min: f64,
+    /// JSON lines file of a benchmark; rows that share --ngram-words words in a row with a text in it go.
+    #[arg(long, value_name = "FILE")]
+    decontaminate: Vec<PathBuf>,
+    /// Words in a row that a row must not share with a benchmark.
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=100))]
+    ngram_words: u16,
+    /// Print the record as JSON.
+    #[arg(long)]
+    json: bool,
+    /// No progress and no summary.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.1..=1.0).contains(&share) => Ok(share),
+        _ => Err("a number from 0.1 to 1".into()),
+    }
+}
+
+pub fn run(args: &Args) -> Result<(), Error> {
+    // A store that is not there is not to be made.
+    Store::open(&args.store)?;
+    let store = Store::create(&args.store, &|| false)?;
+    let mut benchmarks = args.decontaminate.clone();
+    benchmarks.sort();
+    benchmarks.dedup();
+    let options = Options {
+        filter: args.filter.clone(),
+        near: args.near_duplicates,
+        similarity_min: args.similarity_min,
+        benchmarks,
+        ngram_words: usize::from(args.ngram_words),
+    };
+    let interrupt = interrupt_flag();
+    let say = |what: &str| {
+        if !args.quiet {
+            anstream::eprintln!("{what}");
+        }
+    };
+    let assembly = match assemble::assemble(&store, &options, &interrupt, &say) {
+        Err(assemble::Error::Store(store::Error::Interrupted)) => {
+            anstream::eprintln!("interrupted: nothing was decided");
+            return Err(Error::Reported(130));
+        }
+        result => result?,
+    };
+    if args.json {
+        return print(&format!("{:#}\n", serde_json::json!(assembly)));
+    }
+    if args.quiet { Ok(()) } else { summary(&assembly) }
+}
+
+fn summary(assembly: &Assembly) -> Result<(), Error> {
+    let Assembly { changes, shared, contamination, pairs, rows_cut_short, .. } = assembly;
+    let mut table = super::stats::new_table(&["", "rows"]);
+    table.add_row(["mined".to_owned(), grouped(changes.candidates + shared)]);
+    if *shared > 0 {
+        table.add_row(["the same in several repositories".to_owned(), grouped(*shared)]);
+    }
+    for (rule, n) in &changes.dropped {
+        table.add_row([format!("dropped: {rule}"), grouped(*n)]);
+    }
+    table.add_row(["kept".to_owned(), grouped(changes.kept)]);
+    super::stats::align(&mut table, 1..2);
+    print(&format!("{table}\n"))?;
+    for (benchmark, n) in contamination {
+        print(&format!("{} rows have text of {benchmark}\n", grouped(*n)))?;
+    }
+    if *rows_cut_short > 0 {
+        print(&format!("{} rows were not compared with all that may be like them\n", grouped(*rows_cut_short)))?;
+    }
+    print(&format!("{} pairs of rows compared, {} of them alike\n", grouped(pairs.0), grouped(pairs.1)))
+}

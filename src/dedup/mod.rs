@@ -1,0 +1,68 @@
+//! Which rows say the same, and which are a benchmark's. No I/O, no clock, no dice: the outcome is a function of the set
+//! of rows, never of their order.
+
+use crate::classify::license::Class;
+
+pub mod contamination;
+pub mod near;
+pub mod words;
+
+/// What decides which of several rows that say the same stays: the smallest does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Keeper {
+    /// What the licence asks, the least restrictive first.
+    pub license: Class,
+    /// Author time in seconds since 1970; a row without one comes last.
+    pub time: i64,
+    /// The sample id.
+    pub id: u128,
+}
+
+/// Sets of positions that belong together.
+pub struct Clusters {
+    parents: Vec<u32>,
+}
+
+impl Clusters {
+    /// So many positions, each alone.
+    pub fn new(len: usize) -> Self {
+        Clusters { parents: (0..u32::try_from(len).unwrap_or(u32::MAX)).collect() }
+    }
+
+    /// The position that stands for the set of `at`.
+    pub fn find(&mut self, at: usize) -> usize {
+        let mut at = at;
+        while self.parents[at] as usize != at {
+            // Halves the way for the next one.
+            self.parents[at] = self.parents[self.parents[at] as usize];
+            at = self.parents[at] as usize;
+        }
+        at
+    }
+
+    /// Makes the sets of `a` and `b` one.
+    pub fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        let (low, high) = (a.min(b), a.max(b));
+        self.parents[high] = low as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_do_not_depend_on_order() {
+        let pairs = [(0, 5), (5, 3), (1, 2), (7, 6), (6, 1)];
+        let sets = |pairs: &[(usize, usize)]| {
+            let mut clusters = Clusters::new(8);
+            pairs.iter().for_each(|(a, b)| clusters.join(*a, *b));
+            (0..8).map(|at| clusters.find(at)).collect::<Vec<_>>()
+        };
+        let expected = vec![0, 1, 1, 0, 4, 0, 1, 1];
+        assert_eq!(sets(&pairs), expected);
+        let reversed: Vec<_> = pairs.iter().rev().map(|(a, b)| (*b, *a)).collect();
+        assert_eq!(sets(&reversed), expected);
+    }
+}

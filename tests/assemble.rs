@@ -1,0 +1,220 @@
+//! Assembling: which rows go is a function of the set of rows, whatever the order in which they were mined.
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::Path,
+    sync::atomic::AtomicBool,
+};
+
+use gitlode::{
+    classify::license::{Class, Licenses},
+    dedup::words,
+    pipeline::{
+        assemble::{change_set, contents_set},
+        export::for_each,
+    },
+    store::{Store, ledger},
+};
+use serde_json::{Value, json};
+use support::{Lab, git};
+
+/// Two repositories with a file that is a copy, changed in the same way with other words around, and one change of their
+/// own each.
+const COPY: &str = r#"
+    seq 1 120 | sed 's/^/the line of the file number /' > a.txt; echo OWN >> a.txt; git add .; git commit -qm 'Add the file'
+    sed -i 's/^the line of the file number 7$/the line that somebody changed for good and all of us/' a.txt
+    git commit -qam 'SUBJECT'
+    echo "own words of NAME only, which no other repository has" >> a.txt; git commit -qam 'Add the words of NAME'
+"#;
+
+fn copy(lab: &Lab, name: &str, subject: &str) {
+    let script = COPY.replace("OWN", &format!("{name} {name}")).replace("NAME", name).replace("SUBJECT", subject);
+    lab.repository(name, "sha1", &script);
+}
+
+fn assemble(lab: &Lab, store: &str, more: &[&str]) -> Value {
+    serde_json::from_str(&lab.ok(&[&["assemble", store, "--json", "-q"], more].concat())).expect("JSON")
+}
+
+/// What goes, as ledger rows.
+fn decisions(store: &Path, assembly: &Value) -> Vec<ledger::Dropped> {
+    let Some(file) = assembly["ledger"]["file"].as_str() else { return Vec::new() };
+    ledger::read(&store.join("assembly").join(file)).expect("a ledger")
+}
+
+#[test]
+fn rows_that_say_the_same_go_but_for_one() {
+    let lab = Lab::new();
+    copy(&lab, "a", "Change the seventh line");
+    copy(&lab, "b", "Change line seven");
+    git(&lab.path(""), &["clone", "-q", "a", "fork"]);
+    // The same contents and subject as in `a`, in a commit of its own.
+    let script = COPY.replace("OWN", "a a").replace("NAME", "a").replace("SUBJECT", "Change the seventh line");
+    lab.repository("again", "sha1", &script.replace("Add the file", "Add that file"));
+    lab.mine("a", "store", &["b", "fork", "again", "--filter", "none"]);
+    let assembly = assemble(&lab, "store", &[]);
+    let dropped = decisions(&lab.path("store"), &assembly);
+    let by: BTreeMap<&str, usize> = dropped.iter().fold(BTreeMap::new(), |mut by, row| {
+        *by.entry(row.rule.as_str()).or_default() += 1;
+        by
+    });
+    assert_eq!(assembly["changes"]["dropped"], json!(by), "{dropped:?}");
+    assert_eq!(assembly["changes"]["dropped"]["near_duplicate"], 1, "{dropped:?}");
+    let kept = assembly["changes"]["kept"].as_u64().expect("a count");
+    let candidates = assembly["changes"]["candidates"].as_u64().expect("a count");
+    assert_eq!(candidates - kept, dropped.len() as u64);
+    // Who stays for another one, stays.
+    let gone: BTreeSet<&str> = dropped.iter().filter_map(|row| row.id.as_deref()).collect();
+    for row in &dropped {
+        let keeper = row.bound.strip_prefix("keeper ").expect("a keeper");
+        assert!(!gone.contains(keeper), "{row:?}");
+    }
+    lab.ok(&["export", "store", "out", "--assembled"]);
+    let manifest: Value = serde_json::from_slice(&fs::read(lab.path("out/manifest.json")).expect("one")).expect("JSON");
+    assert_eq!((&manifest["rows"], &manifest["dropped"]), (&json!(kept), &assembly["changes"]["dropped"]));
+    lab.ok(&["verify", "store"]);
+    let off = assemble(&lab, "store", &["--near-duplicates", "off"]);
+    assert_eq!(off["changes"]["dropped"]["near_duplicate"], Value::Null);
+    // A damaged ledger is noticed.
+    let whole = assemble(&lab, "store", &[]);
+    let file = lab.path("store/assembly").join(whole["ledger"]["file"].as_str().expect("a ledger"));
+    fs::write(&file, b"cut").expect("it can be written");
+    assert_eq!(lab.gitlode(&["verify", "store"]).status.code(), Some(5));
+}
+
+#[test]
+fn the_order_of_mining_does_not_matter() {
+    let lab = Lab::new();
+    for (name, subject) in
+        [("a", "Change the seventh line"), ("b", "Change line seven"), ("c", "Change the seventh line")]
+    {
+        copy(&lab, name, subject);
+    }
+    let mut outcomes = BTreeSet::new();
+    for (number, order) in [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]].iter().enumerate() {
+        for threads in ["1", "2"] {
+            let store = format!("store{number}{threads}");
+            for name in order {
+                lab.mine(name, &store, &["--filter", "none", "-j", threads]);
+                assemble(&lab, &store, &[]);
+            }
+            let out = format!("out{number}{threads}");
+            lab.ok(&["export", &store, &out, "--assembled"]);
+            let file = lab.path(&out).join("data/train-00000-of-00001.jsonl");
+            outcomes.insert(fs::read(file).expect("a shard"));
+        }
+    }
+    assert_eq!(outcomes.len(), 1);
+    assert!(lab.gitlode(&["export", "a", "x", "--assembled"]).status.code() == Some(5), "no store");
+    lab.mine("a", "plain", &["--filter", "none"]);
+    let output = lab.gitlode(&["export", "plain", "x", "--assembled"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("run `gitlode assemble plain` first"));
+    // What was mined since is decided on as well.
+    assemble(&lab, "plain", &[]);
+    lab.mine("b", "plain", &["--filter", "none"]);
+    lab.mine("c", "plain", &["--filter", "none"]);
+    lab.ok(&["export", "plain", "y", "--assembled"]);
+    assert!(outcomes.contains(&fs::read(lab.path("y/data/train-00000-of-00001.jsonl")).expect("a shard")));
+}
+
+#[test]
+fn rows_with_text_of_a_benchmark_go() {
+    let lab = Lab::new();
+    let script = r#"
+        echo 'fn other() {}' > a.rs; echo x > b.txt; git add .; git commit -qm 'Add two files'
+        printf '// Return the largest number that\n// divides n evenly, and that is smaller than n itself\nfn f() {}\n' > a.rs
+        git commit -qam 'Add the largest divisor'
+        echo y > b.txt; git commit -qam 'Change the letter in the file'
+    "#;
+    lab.repository("r", "sha1", script);
+    lab.mine("r", "store", &["--filter", "none"]);
+    let bench = "{\"task\": \"x/1\", \"text\": [{\"doc\": \"return the largest number that divides n evenly and that is smaller\"}]}\n";
+    fs::write(lab.path("bench.jsonl"), bench).expect("it can be written");
+    let assembly = assemble(&lab, "store", &["--decontaminate", "bench.jsonl"]);
+    assert_eq!(assembly["changes"]["dropped"], json!({"contamination": 1}));
+    assert_eq!(assembly["contamination"], json!({"bench.jsonl": 1}));
+    let dropped = decisions(&lab.path("store"), &assembly);
+    assert_eq!(
+        (dropped[0].value.as_str(), dropped[0].new_file.as_deref()),
+        ("bench.jsonl:1 in new_contents", Some("a.rs"))
+    );
+    for (text, reason) in
+        [("{\"a\": \"too short\"}\n", "would never be found"), ("no JSON\n", "line 1"), ("", "never be found")]
+    {
+        fs::write(lab.path("bench.jsonl"), text).expect("it can be written");
+        let output = lab.gitlode(&["assemble", "store", "--decontaminate", "bench.jsonl"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(4) && said.contains(reason), "{said}");
+    }
+    // A filter is part of it, and its drops take no other row with them.
+    let filtered = assemble(&lab, "store", &["--filter", "commitpack"]);
+    assert!(filtered["changes"]["dropped"].as_object().is_some_and(|rules| !rules.contains_key("contamination")));
+}
+
+/// Compares with brute force over all pairs: `NEAR_STORE=DIR cargo test --release --test assemble brute -- --nocapture`,
+/// where DIR is a store that was assembled with the defaults.
+#[test]
+fn brute_force_finds_the_same_near_duplicates() {
+    let lab = Lab::new();
+    let directory = match std::env::var_os("NEAR_STORE") {
+        Some(directory) => directory.into(),
+        None => {
+            copy(&lab, "a", "Change the seventh line");
+            copy(&lab, "b", "Change line seven");
+            copy(&lab, "c", "Change that line");
+            lab.mine("a", "store", &["b", "c", "--filter", "none"]);
+            assemble(&lab, "store", &[]);
+            lab.path("store")
+        }
+    };
+    let store = Store::open(&directory).expect("a store");
+    let assembly: Value =
+        serde_json::from_slice(&fs::read(directory.join("assembly/manifest.json")).expect("one")).expect("JSON");
+    let rules: HashMap<String, String> =
+        decisions(&directory, &assembly).into_iter().filter_map(|row| Some((row.id?, row.rule))).collect();
+    type Row = ((Class, i64, String), Vec<u64>, Vec<u64>);
+    let mut rows: Vec<Row> = Vec::new();
+    for_each(&store, &AtomicBool::new(false), |row| {
+        let sample = row.sample;
+        let change = change_set(sample);
+        if !change.is_empty() && rules.get(sample.id).is_none_or(|rule| rule == "near_duplicate") {
+            let class = sample.license_spdx.map_or(Class::UNKNOWN, |text| Licenses::in_use().class(text));
+            let keeper = (class, sample.author_time.unwrap_or(i64::MAX), sample.id.to_owned());
+            rows.push((keeper, change, contents_set(sample)));
+        }
+        Ok(())
+    })
+    .expect("rows");
+    rows.sort();
+    let mut kept: Vec<usize> = Vec::new();
+    let (mut both, mut missed, mut wrong) = (0, 0, 0);
+    for (at, (keeper, change, contents)) in rows.iter().enumerate() {
+        let alike = |other: &usize| {
+            let (_, other_change, other_contents) = &rows[*other];
+            let fits = |a: usize, b: usize| a.min(b) as f64 >= 0.7 * a.max(b) as f64;
+            fits(change.len(), other_change.len())
+                && fits(contents.len(), other_contents.len())
+                && words::jaccard(change, other_change) >= 0.7
+                && words::jaccard(contents, other_contents) >= 0.7
+        };
+        let goes = kept.iter().any(alike);
+        if !goes {
+            kept.push(at);
+        }
+        match (goes, rules.contains_key(&keeper.2)) {
+            (true, true) => both += 1,
+            (true, false) => missed += 1,
+            (false, true) => wrong += 1,
+            (false, false) => {}
+        }
+    }
+    let (recall, precision) = (f64::from(both) / f64::from(both + missed), f64::from(both) / f64::from(both + wrong));
+    println!(
+        "{} rows: {both} by both, {missed} missed, {wrong} wrong: recall {recall:.3}, precision {precision:.3}",
+        rows.len()
+    );
+    assert!(both > 0 && recall >= 0.95 && precision >= 0.99, "recall {recall:.3}, precision {precision:.3}");
+}
