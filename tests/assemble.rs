@@ -154,6 +154,37 @@ fn rows_with_text_of_a_benchmark_go() {
     assert!(filtered["changes"]["dropped"].as_object().is_some_and(|rules| !rules.contains_key("contamination")));
 }
 
+#[test]
+fn caps_keep_the_same_sample_whatever_else_there_is() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        let one = format!("echo '{name} '$i > $f; git add .; git commit -qm \"Set {name} $f to $i\"");
+        lab.repository(name, "sha1", &format!("for i in 1 2 3 4 5 6; do for f in x.py y.c; do {one}; done; done"));
+    }
+    lab.mine("a", "store", &["--filter", "none"]);
+    let kept = |more: &[&str]| -> (Vec<(String, String)>, Value) {
+        let assembly = assemble(&lab, "store", &[&["--near-duplicates", "off"], more].concat());
+        let _first_time = fs::remove_dir_all(lab.path("out"));
+        lab.ok(&["export", "store", "out", "--assembled"]);
+        let shard = fs::read_to_string(lab.path("out/data/train-00000-of-00001.jsonl")).expect("a shard");
+        let rows = shard.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let text = |row: &Value, column: &str| row[column].as_str().expect("text").to_owned();
+        let rows = rows.map(|row| (format!("{}/{}", text(&row, "repos"), text(&row, "new_file")), text(&row, "id")));
+        (rows.collect(), assembly["changes"]["dropped"].clone())
+    };
+    let of_a =
+        |rows: &[(String, String)]| rows.iter().filter(|row| row.0.starts_with("a/")).cloned().collect::<Vec<_>>();
+    let (alone, dropped) = kept(&["--cap-per-file", "2"]);
+    assert_eq!((alone.len(), &dropped), (4, &json!({"cap_per_file": 6})), "of two files with five rows each");
+    lab.mine("b", "store", &["--filter", "none"]);
+    let (both, _) = kept(&["--cap-per-file", "2"]);
+    assert_eq!((both.len(), of_a(&both)), (8, alone));
+    let (capped, dropped) = kept(&["--cap-per-file", "3", "--cap-per-repository", "4", "--cap-per-language", "3"]);
+    assert_eq!(dropped["cap_per_file"], 8);
+    assert_eq!(dropped["cap_per_repository"], 4);
+    assert!(capped.len() <= 6 && of_a(&capped).len() <= 4, "{capped:?}");
+}
+
 /// Compares with brute force over all pairs: `NEAR_STORE=DIR cargo test --release --test assemble brute -- --nocapture`,
 /// where DIR is a store that was assembled with the defaults.
 #[test]

@@ -27,6 +27,15 @@ pub struct Args {
     /// Words in a row that a row must not share with a benchmark.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=100))]
     ngram_words: u16,
+    /// Most rows of one path in one repository; which ones stay is drawn by the hash that is their id.
+    #[arg(long, value_name = "N")]
+    cap_per_file: Option<u64>,
+    /// Most rows of one repository.
+    #[arg(long, value_name = "N")]
+    cap_per_repository: Option<u64>,
+    /// Most rows of one language, as in the `lang` column.
+    #[arg(long, value_name = "N")]
+    cap_per_language: Option<u64>,
     /// Print the record as JSON.
     #[arg(long)]
     json: bool,
@@ -55,6 +64,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         similarity_min: args.similarity_min,
         benchmarks,
         ngram_words: usize::from(args.ngram_words),
+        caps: [args.cap_per_file, args.cap_per_repository, args.cap_per_language],
     };
     let interrupt = interrupt_flag();
     let say = |what: &str| {

@@ -34,8 +34,11 @@ const COMPARISONS_MAX: usize = 256;
 /// Rows of one cluster that stay and that further ones are compared with.
 const KEPT_COMPARED_MAX: usize = 1024;
 
-/// The rules that rows go by here, as ledgers and accounts name them.
-pub const RULES: [&str; 3] = ["contamination", "exact_duplicate", "near_duplicate"];
+/// The rules that rows go by here, as ledgers and accounts name them, in the order in which they are asked.
+pub const RULES: [&str; 6] = ["contamination", "exact_duplicate", "near_duplicate", CAPS[0], CAPS[1], CAPS[2]];
+
+/// The rules of caps: rows of one path in one repository, of one repository, of one language.
+const CAPS: [&str; 3] = ["cap_per_file", "cap_per_repository", "cap_per_language"];
 
 /// What has to be alike for two rows to be near-duplicates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -63,6 +66,8 @@ pub struct Options {
     pub benchmarks: Vec<PathBuf>,
     /// Words in a run that a row must not share with a benchmark.
     pub ngram_words: usize,
+    /// Most rows of one path in one repository, of one repository, and of one language (`lang`).
+    pub caps: [Option<u64>; 3],
 }
 
 impl Default for Options {
@@ -73,6 +78,7 @@ impl Default for Options {
             similarity_min: near::SIMILARITY_MIN,
             benchmarks: Vec::new(),
             ngram_words: contamination::NGRAM_WORDS,
+            caps: [None; 3],
         }
     }
 }
@@ -191,6 +197,8 @@ enum Fate {
     Exact(u32),
     /// A row that stays (by position) stands for it.
     Near(u32),
+    /// So many rows of its kind stay, by this one of [`CAPS`].
+    Capped(usize, u64),
 }
 
 /// A row, as far as it has to be remembered.
@@ -198,7 +206,21 @@ struct Entry {
     keeper: Keeper,
     /// Of old contents, new contents and subject.
     exact: u128,
+    /// Hashes of what [`CAPS`] count by.
+    groups: [u64; 3],
     fate: Option<Fate>,
+}
+
+/// What [`CAPS`] count by: repository and path, repository, language. A row of several repositories is the first one's.
+fn groups(sample: &Sample<'_>) -> [u64; 3] {
+    let hash = |text: &str| {
+        let mut start = [0; 8];
+        start.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
+        u64::from_le_bytes(start)
+    };
+    let repository = sample.repos.split(',').next().unwrap_or_default();
+    let path = sample.new_file.or(sample.old_file).unwrap_or_default();
+    [hash(&format!("{repository}\0{path}")), hash(repository), hash(sample.lang)]
 }
 
 /// Changed lines as a sorted set of n-grams of words, which have the line's sign in them.
@@ -277,7 +299,7 @@ pub fn assemble(
                 bands.extend(minhash.bands(&set).map(|band| (band, number)));
             }
         }
-        entries.push(Entry { keeper, exact: exact(sample), fate });
+        entries.push(Entry { keeper, exact: exact(sample), groups: groups(sample), fate });
         Ok(())
     })?;
     let mined: u64 = checkpoints.iter().map(|checkpoint| checkpoint.funnel.changes.kept).sum();
@@ -301,6 +323,7 @@ pub fn assemble(
         })?;
     }
     let (pairs, rows_cut_short) = drop_near(&mut entries, &groups, &sets, options);
+    drop_capped(&mut entries, options.caps);
 
     say("writing the decisions");
     let path = directory(store);
@@ -454,6 +477,24 @@ fn drop_near(entries: &mut [Entry], groups: &[&[(u64, u32)]], sets: &Sets, optio
     ((compared.len() as u64, alike), cut.len() as u64)
 }
 
+/// Of rows beyond a cap, those with the smallest ids stay: ids are hashes, so that is a sample, and the same one whatever
+/// else there is.
+fn drop_capped(entries: &mut [Entry], caps: [Option<u64>; 3]) {
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    order.sort_unstable_by_key(|at| entries[*at].keeper.id);
+    for (cap, most) in caps.into_iter().enumerate().filter_map(|(cap, most)| Some((cap, most?))) {
+        let mut counts: HashMap<u64, u64> = HashMap::new();
+        for at in &order {
+            let entry = &mut entries[*at];
+            if entry.fate.is_none() {
+                let count = counts.entry(entry.groups[cap]).or_default();
+                *count += 1;
+                entry.fate = (*count > most).then_some(Fate::Capped(cap, most));
+            }
+        }
+    }
+}
+
 fn record(
     sample: &Sample<'_>,
     fate: &Fate,
@@ -469,6 +510,7 @@ fn record(
             let bound = format!("no {} words in a row of a benchmark", options.ngram_words);
             (RULES[0], format!("{} in {}", hit.benchmark, hit.column), bound)
         }
+        Fate::Capped(cap, most) => (CAPS[*cap], String::new(), format!("at most {most} rows")),
         Fate::Exact(at) => (RULES[1], String::new(), keeper(*at)),
         Fate::Near(at) => {
             let none = (Vec::new(), Vec::new());
