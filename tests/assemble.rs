@@ -155,6 +155,28 @@ fn rows_with_text_of_a_benchmark_go() {
 }
 
 #[test]
+fn who_opted_out_is_left_out() {
+    let lab = Lab::new();
+    copy(&lab, "a", "Change the seventh line");
+    copy(&lab, "b", "Change line seven");
+    fs::write(lab.path("list.csv"), "path,name\na,Ann/one\nb,bob/two\n").expect("it can be written");
+    lab.mine("@list.csv", "store", &["--filter", "none"]);
+    fs::write(lab.path("out.txt"), "owner:ann\n").expect("it can be written");
+    let assembly = assemble(&lab, "store", &["--opt-out", "out.txt"]);
+    assert_eq!(assembly["changes"]["dropped"], json!({"opt_out": 2}), "and no row of bob's goes for one of ann's");
+    let dropped = decisions(&lab.path("store"), &assembly);
+    assert!(dropped.iter().all(|row| row.value == "owner:ann"), "{dropped:?}");
+    // The list is read again when it changed.
+    fs::write(lab.path("out.txt"), "owner:ann\nrepository:bob/two\n").expect("it can be written");
+    lab.ok(&["export", "store", "out", "--assembled"]);
+    assert_eq!(fs::read(lab.path("out/data/train-00000-of-00001.jsonl")).expect("a shard"), b"");
+    fs::write(lab.path("out.txt"), "owner:ann\nbob\n").expect("it can be written");
+    let output = lab.gitlode(&["assemble", "store", "--opt-out", "out.txt"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(4) && said.contains("out.txt:2: a line is owner:NAME"), "{said}");
+}
+
+#[test]
 fn caps_keep_the_same_sample_whatever_else_there_is() {
     let lab = Lab::new();
     for name in ["a", "b"] {

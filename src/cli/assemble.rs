@@ -12,6 +12,9 @@ use crate::{
 pub struct Args {
     /// The store.
     store: PathBuf,
+    /// File of those who do not want their work in the rows: lines owner:NAME, repository:OWNER/NAME, commit:ID, path:GLOB.
+    #[arg(long, value_name = "FILE")]
+    opt_out: Option<PathBuf>,
     /// Ruleset that rows have to pass: a preset or the path of a file.
     #[arg(long, default_value = "none", value_name = "NAME|FILE")]
     filter: String,
@@ -59,6 +62,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     benchmarks.sort();
     benchmarks.dedup();
     let options = Options {
+        opt_out: args.opt_out.clone(),
         filter: args.filter.clone(),
         near: args.near_duplicates,
         similarity_min: args.similarity_min,

@@ -180,6 +180,7 @@ impl Error {
             ),
             Error::Tokenizer(_) => Some("it is the tokenizer.json that models on the Hugging Face Hub have".into()),
             Error::Assemble(pipeline::assemble::Error::Store(error)) => error.hint(),
+            Error::Assemble(pipeline::assemble::Error::OptOut { .. } | pipeline::assemble::Error::Filter(_)) => None,
             Error::Assemble(_) => Some("a benchmark is JSON lines; its strings are looked for, at any depth".into()),
             Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
         }

@@ -5,6 +5,7 @@ use crate::classify::license::Class;
 
 pub mod contamination;
 pub mod near;
+pub mod opt_out;
 pub mod words;
 
 /// What decides which of several rows that say the same stays: the smallest does.

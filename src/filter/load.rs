@@ -431,7 +431,11 @@ fn regex(pattern: &str) -> Result<Regex, String> {
 
 /// Globs over paths, as in `.gitattributes`: `*` and `?` stay within a directory, `**` does not, and a glob without a
 /// slash names files in any directory.
-fn glob(globs: &[String]) -> Result<Regex, String> {
+/// A pattern that matches the paths that one of `globs` names; a glob without a slash names files in any directory.
+///
+/// # Errors
+/// The pattern can't be compiled.
+pub fn glob(globs: &[String]) -> Result<Regex, String> {
     let mut all = Vec::new();
     for glob in globs {
         let mut pattern = String::from(if glob.contains('/') { "^" } else { "^(?:.*/)?" });

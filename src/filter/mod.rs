@@ -10,7 +10,7 @@ mod ruleset;
 pub mod tokens;
 
 pub use check::{Check, Range};
-pub use load::{Error, load, presets, verify_examples};
+pub use load::{Error, glob, load, presets, verify_examples};
 pub use ruleset::{Action, LicenseScope, Rule, Ruleset, Texts};
 
 use std::borrow::Cow;

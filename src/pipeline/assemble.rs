@@ -17,6 +17,7 @@ use crate::{
         Clusters, Keeper,
         contamination::{self, Benchmarks},
         near::{self, MinHash},
+        opt_out::OptOuts,
         words,
     },
     sample::Sample,
@@ -35,7 +36,8 @@ const COMPARISONS_MAX: usize = 256;
 const KEPT_COMPARED_MAX: usize = 1024;
 
 /// The rules that rows go by here, as ledgers and accounts name them, in the order in which they are asked.
-pub const RULES: [&str; 6] = ["contamination", "exact_duplicate", "near_duplicate", CAPS[0], CAPS[1], CAPS[2]];
+pub const RULES: [&str; 7] =
+    ["opt_out", "contamination", "exact_duplicate", "near_duplicate", CAPS[0], CAPS[1], CAPS[2]];
 
 /// The rules of caps: rows of one path in one repository, of one repository, of one language.
 const CAPS: [&str; 3] = ["cap_per_file", "cap_per_repository", "cap_per_language"];
@@ -56,6 +58,8 @@ pub enum Near {
 /// What decides the outcome beside the rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
+    /// File of those who do not want their work in the rows, see [`OptOuts::read`].
+    pub opt_out: Option<PathBuf>,
     /// Ruleset that rows have to pass: a preset or the path of a file.
     pub filter: String,
     /// What near-duplicates are.
@@ -73,6 +77,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            opt_out: None,
             filter: "none".into(),
             near: Near::default(),
             similarity_min: near::SIMILARITY_MIN,
@@ -91,6 +96,8 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Filter(#[from] crate::filter::Error),
+    #[error("{path}:{line}: {reason}")]
+    OptOut { path: PathBuf, line: usize, reason: String },
     #[error("the benchmark {path}: {reason}")]
     Benchmark { path: PathBuf, reason: String },
 }
@@ -191,6 +198,8 @@ fn collect(value: &serde_json::Value, texts: &mut Vec<String>) {
 
 /// Why a row goes.
 enum Fate {
+    /// The line that names it.
+    OptedOut(String),
     Rule(Box<Dropped>),
     Contaminated(contamination::Hit),
     /// Another row (by position) has the same contents and subject.
@@ -275,6 +284,11 @@ pub fn assemble(
         });
         added?;
     }
+    let opt_outs = match &options.opt_out {
+        Some(path) => OptOuts::read(&fs::read_to_string(path).map_err(io_error(path))?)
+            .map_err(|(line, reason)| Error::OptOut { path: path.clone(), line, reason })?,
+        None => OptOuts::default(),
+    };
     let digest = digest(store, options)?;
     say("reading rows");
     let (licenses, minhash) = (Licenses::in_use(), MinHash::default());
@@ -288,6 +302,7 @@ pub fn assemble(
             id: u128::from_str_radix(sample.id, 16).unwrap_or_default(),
         };
         let fate = match trial::judge_row(&rules, &row) {
+            _ if opt_outs.find(sample).is_some() => opt_outs.find(sample).map(|line| Fate::OptedOut(line.to_owned())),
             Err(dropped) => Some(Fate::Rule(dropped)),
             Ok(_) if benchmarks.is_empty() => None,
             Ok(_) => benchmarks.find(sample).map(Fate::Contaminated),
@@ -392,6 +407,9 @@ fn digest(store: &Store, options: &Options) -> Result<String, Error> {
     add(recipe::rules(&options.filter)?.digest().as_bytes());
     for path in &options.benchmarks {
         add(&fs::read(path).map_err(|e| Error::Benchmark { path: path.clone(), reason: e.to_string() })?);
+    }
+    if let Some(path) = &options.opt_out {
+        add(&fs::read(path).map_err(io_error(path))?);
     }
     for (_, checkpoint) in store.batches()? {
         add(checkpoint.repository.identity.as_bytes());
@@ -506,12 +524,13 @@ fn record(
     let keeper = |at: u32| format!("keeper {:032x}", entries[at as usize].keeper.id);
     let (rule, value, bound) = match fate {
         Fate::Rule(dropped) => return (**dropped).clone(),
+        Fate::OptedOut(line) => (RULES[0], line.clone(), String::new()),
         Fate::Contaminated(hit) => {
             let bound = format!("no {} words in a row of a benchmark", options.ngram_words);
-            (RULES[0], format!("{} in {}", hit.benchmark, hit.column), bound)
+            (RULES[1], format!("{} in {}", hit.benchmark, hit.column), bound)
         }
         Fate::Capped(cap, most) => (CAPS[*cap], String::new(), format!("at most {most} rows")),
-        Fate::Exact(at) => (RULES[1], String::new(), keeper(*at)),
+        Fate::Exact(at) => (RULES[2], String::new(), keeper(*at)),
         Fate::Near(at) => {
             let none = (Vec::new(), Vec::new());
             let (own, other) = (sets.get(&(number as u32)).unwrap_or(&none), sets.get(at).unwrap_or(&none));
@@ -520,7 +539,7 @@ fn record(
                 Near::Both => format!("change {change:.2}, contents {:.2}", words::jaccard(&own.1, &other.1)),
                 _ => format!("change {change:.2}"),
             };
-            (RULES[2], value, keeper(*at))
+            (RULES[3], value, keeper(*at))
         }
     };
     Dropped {
