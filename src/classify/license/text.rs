@@ -74,7 +74,19 @@ impl Licenses {
         static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new("icense|ICENSE|icence|ublic domain|ermission is hereby").expect("the pattern is valid")
         });
-        if !MAY_HAVE_ONE.is_match(head.as_bytes()) {
+        // What a package's metadata says in a field is read as metadata, for all of its files.
+        static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+            let pattern = r#"(?m)^license(-file)?(\.workspace)?[ \t]*=[ \t]*["{tf][^\n]*$|"licenses?"[ \t]*:"#;
+            Regex::new(pattern).expect("the pattern is valid")
+        });
+        let mut hits = MAY_HAVE_ONE.find_iter(head.as_bytes()).peekable();
+        hits.peek()?;
+        let mut fields = FIELD.find_iter(head.as_bytes()).peekable();
+        let is_of_field = |hit: regex::bytes::Match<'_>| {
+            while fields.next_if(|field| field.end() <= hit.start()).is_some() {}
+            fields.peek().is_some_and(|field| field.range().contains(&hit.start()))
+        };
+        if hits.all(is_of_field) {
             return None;
         }
         if let Some(expression) = tag(head) {
@@ -128,7 +140,11 @@ mod tests {
                    (at your option) any later version. */\n";
         let redis = "/* Licensed under your choice of the Redis Source Available License 2.0\n * (RSALv2) or the Server Side Public \
                      License v1 (SSPLv1). */";
+        let manifest = "[package]\nname = \"x\"\nlicense = \"MIT\"\nlicense-file.workspace = true\n";
+        let with_notice = format!("# SPDX-License-Identifier: Apache-2.0\n{manifest}");
         for (contents, expected) in [
+            (manifest, None),
+            (with_notice.as_str(), Some("Apache-2.0")),
             ("// SPDX-License-Identifier: GPL-2.0+ */\nint x;\n", Some("GPL-2.0-or-later")),
             ("<!-- SPDX-License-Identifier: MIT OR Apache-2.0 -->\n", Some("MIT OR Apache-2.0")),
             ("# SPDX-License-Identifier: nonsense\n", None),
