@@ -116,7 +116,7 @@ fn rewritten_history_replaces_the_rows() {
     assert_eq!(report["repositories"][0]["report"]["replaced"], true);
     git(&repository, &["commit", "-q", "--amend", "-m", "Say it in yet other words now"]);
     let said = lab.ok(&["mine", "r", "--store", "store"]);
-    assert!(said.contains("1 repositories were mined from the start, in place of 27 earlier rows"), "{said}");
+    assert!(said.contains("mined from the start: 1 repository, in place of 27 earlier rows"), "{said}");
     lab.mine("r", "fresh", &[]);
     assert_eq!(lab.export("store"), lab.export("fresh"));
 }
@@ -273,6 +273,13 @@ fn anomalies_are_clear() {
         assert!(failures.iter().any(|failure| failure.contains(part)), "{part}: {failures:?}");
     }
     assert_eq!(lab.rows("store").len(), 6, "the good one is mined all the same");
+    // Whoever closes the pipe early is told of the failures by the code.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let again = writer.try_clone().expect("a second end");
+    let mut deaf = lab.program();
+    let code = deaf.args(["mine", "nothing", "good", "--store", "store"]).stdout(writer).stderr(again).status();
+    assert_eq!(code.expect("gitlode runs").code(), Some(3));
     assert_eq!(lab.mine("empty.git", "store2", &[])["commits"]["candidates"], 0);
     assert_eq!(lab.gitlode(&["mine", "good", "--store", "store3", "--rev", "nope"]).status.code(), Some(3));
     assert_eq!(

@@ -41,7 +41,9 @@ pub struct Display {
     bars: MultiProgress,
     names: Vec<String>,
     active: Mutex<Vec<Active>>,
+    /// Sources that are done, and those that were before any began.
     done: AtomicUsize,
+    settled: AtomicUsize,
 }
 
 struct Active {
@@ -59,9 +61,25 @@ impl Display {
         if level == Level::Quiet || !terminal {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let (active, done) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+        let (active, done, settled) = (Mutex::new(Vec::new()), AtomicUsize::new(0), AtomicUsize::new(0));
         let names = names.iter().map(|name| printable(name)).collect();
-        Arc::new(Display { level, terminal, bars, names, active, done })
+        Arc::new(Display { level, terminal, bars, names, active, done, settled })
+    }
+
+    /// Shows one of `settled` sources that are done before any is mined: they are none, or not wanted.
+    pub fn settled(&self, name: &str, failure: Option<&Failure>, settled: usize) {
+        self.settled.store(settled, Ordering::Relaxed);
+        let what = failure.map_or_else(
+            || "left out by its declared licence".to_owned(),
+            |failure| format!("failed: {}", printable(&failure.reason)),
+        );
+        self.count(&format!("{}: {what}", printable(name)));
+    }
+
+    /// Prints `what` became of a source, with how many are done.
+    fn count(&self, what: &str) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        self.line(&format!("[{done}/{}] {what}", self.names.len() + self.settled.load(Ordering::Relaxed)));
     }
 
     /// Shows an event of source `number`.
@@ -140,7 +158,6 @@ impl Display {
     }
 
     fn finished(&self, number: usize, result: &Result<Report, Failure>) {
-        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         let mut seconds = 0.0;
         self.active().retain(|active| {
             if active.number == number {
@@ -157,7 +174,7 @@ impl Display {
             }
             Err(failure) => format!("failed: {}", printable(&failure.reason)),
         };
-        self.line(&format!("[{done}/{}] {}: {what}", self.names.len(), self.names[number]));
+        self.count(&format!("{}: {what}", self.names[number]));
         if let Ok(report) = result
             && !report.unchanged
         {

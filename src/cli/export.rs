@@ -6,7 +6,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use super::{Error, grouped, interrupt_flag, print};
+use super::{Error, counted, grouped, interrupt_flag, print};
 use crate::{
     pipeline::{
         assemble,
@@ -85,10 +85,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return print(&format!("{:#}\n", serde_json::json!(exported)));
     }
     print(&format!(
-        "{} of {} rows in {} shards under {}\n",
+        "{} of {} rows in {} under {}\n",
         grouped(exported.changes.kept),
         grouped(exported.changes.candidates),
-        exported.shards.len(),
+        counted(exported.shards.len(), "shard", "shards"),
         args.out.display()
     ))
 }

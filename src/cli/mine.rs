@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     Error,
     display::{Display, Level},
-    grouped, interrupt_flag, print, seconds_now,
+    grouped, interrupt_flag, print, printable, repositories, seconds_now,
 };
 use crate::{
     classify::{
@@ -192,6 +192,9 @@ fn end_of(text: &str) -> Result<i64, String> {
     date(text).map(|seconds| if is_day { seconds + 86_399 } else { seconds })
 }
 
+/// So many repositories with holes are named in the summary; `--json` names all.
+const HOLES_NAMED_MAX: usize = 5;
+
 /// What became of one source.
 struct Outcome {
     name: String,
@@ -255,7 +258,7 @@ pub fn run(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
     };
     let (outcomes, unfinished) = mine_all(args, target.as_ref(), sources, &earlier, &replaced, &interrupt)?;
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
-    report(args, &outcomes, unfinished, started)?;
+    let reported = report(args, &outcomes, unfinished, started);
     if unfinished > 0 {
         let advice = if args.dry_run { "" } else { ": what is sealed is kept; the same command goes on from there" };
         anstream::eprintln!("interrupted{advice}");
@@ -269,7 +272,7 @@ pub fn run(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
             Err(Error::Reported(3))
         }
         Ok(()) if failed > 0 => Err(Error::Reported(3)),
-        other => Ok(other?),
+        other => Ok(other?).and(reported),
     }
 }
 
@@ -428,6 +431,9 @@ fn mine_all(
         _ => Level::Normal,
     };
     let display = Display::new(level, specs.iter().map(|spec| spec.name.clone()).collect());
+    for outcome in &outcomes {
+        display.settled(&outcome.name, outcome.result.as_ref().err(), outcomes.len());
+    }
     let options = options(args, &specs)?;
     let settings = |spec: &RepoSpec| {
         let settings = match earlier.get(&spec.identity) {
@@ -524,19 +530,23 @@ fn report(args: &Args, outcomes: &[Outcome], unfinished: usize, started: Instant
     let failures: Vec<(&str, &Failure)> =
         outcomes.iter().filter_map(|outcome| Some((outcome.name.as_str(), outcome.result.as_ref().err()?))).collect();
     if !failures.is_empty() {
-        anstream::eprintln!("{}: {} of {} repositories failed", super::style("error"), failures.len(), outcomes.len());
+        anstream::eprintln!("{}: {} of {} failed", super::style("error"), failures.len(), repositories(outcomes.len()));
         anstream::eprintln!("{}", super::stats::failure_table(&failures));
     }
-    let holes = reports.iter().filter(|report| report.has_holes).count();
-    if holes > 0 && !args.quiet && !args.dry_run {
+    let has_holes = |outcome: &&Outcome| outcome.result.as_ref().is_ok_and(|report| report.has_holes);
+    let holes: Vec<_> = outcomes.iter().filter(has_holes).map(|outcome| printable(&outcome.name)).collect();
+    if !holes.is_empty() && !args.quiet && !args.dry_run {
+        let more = if holes.len() > HOLES_NAMED_MAX { ", …" } else { "" };
         anstream::eprintln!(
-            "{}: the history of {holes} repositories has missing or corrupt objects; what they hold was skipped, and is \
-             not tried again without --replace",
-            super::style("warning")
+            "{}: the history of {} has missing or corrupt objects; what they hold was skipped, and is not tried again \
+             without --replace: {}{more}",
+            super::style("warning"),
+            repositories(holes.len()),
+            holes[..holes.len().min(HOLES_NAMED_MAX)].join(", ")
         );
     }
     if args.json {
-        let repositories: Vec<_> = outcomes
+        let all: Vec<_> = outcomes
             .iter()
             .map(|Outcome { name, identity, result }| match result {
                 Ok(report) => json!({"name": name, "identity": identity, "report": report}),
@@ -547,7 +557,7 @@ fn report(args: &Args, outcomes: &[Outcome], unfinished: usize, started: Instant
             .collect();
         let interrupted = unfinished > 0;
         let summary = json!({
-            "repositories": repositories, "funnel": funnel, "interrupted": interrupted, "unfinished": unfinished,
+            "repositories": all, "funnel": funnel, "interrupted": interrupted, "unfinished": unfinished,
         });
         return print(&format!("{summary:#}\n"));
     }
@@ -557,22 +567,23 @@ fn report(args: &Args, outcomes: &[Outcome], unfinished: usize, started: Instant
     print(&super::stats::funnel_table(&funnel))?;
     let skipped = reports.iter().filter(|report| report.skipped_by_license).count();
     if skipped > 0 {
-        print(&format!("{skipped} repositories left out by their declared licence\n"))?;
+        print(&format!("{} left out by the declared licence\n", repositories(skipped)))?;
     }
     let replaced = reports.iter().filter(|report| report.replaced).count();
     if replaced > 0 {
         let rows = grouped(reports.iter().map(|report| report.rows_replaced).sum());
         print(&format!(
-            "{replaced} repositories were mined from the start, in place of {rows} earlier rows, since their history, \
-             rules, tables or settings changed\n"
+            "mined from the start: {}, in place of {rows} earlier rows, since history, rules, tables or settings \
+             changed\n",
+            repositories(replaced)
         ))?;
     }
     if unfinished > 0 {
-        print(&format!("{unfinished} repositories were not finished, and are not in these counts\n"))?;
+        print(&format!("not finished, and not in these counts: {}\n", repositories(unfinished)))?;
     }
     let rows = grouped(funnel.changes.kept);
     let seconds = started.elapsed().as_secs_f64();
     let what = if args.dry_run { "rows would be made" } else { "rows" };
     let failed = failures.len();
-    print(&format!("{rows} {what} from {} repositories in {seconds:.1} s, {failed} failed\n", outcomes.len()))
+    print(&format!("{rows} {what} from {} in {seconds:.1} s, {failed} failed\n", repositories(outcomes.len())))
 }

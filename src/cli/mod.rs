@@ -248,7 +248,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
             if json {
                 print(&format!("{:#}\n", serde_json::json!({"repositories": repositories, "damage": damage})))?;
             } else {
-                print(&format!("{repositories} repositories in the index\n"))?;
+                print(&format!("{} in the index\n", self::repositories(repositories)))?;
             }
             match damaged.into_iter().next() {
                 Some(error) => Err(error.into()),
@@ -313,6 +313,16 @@ fn grouped(n: u64) -> String {
     out
 }
 
+/// `1 repository`, `2 repositories`: what is counted is given in its singular and plural.
+fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(n as u64), if n == 1 { one } else { many })
+}
+
+/// [`counted`] for repositories.
+fn repositories(n: usize) -> String {
+    counted(n, "repository", "repositories")
+}
+
 /// Writes to standard output, without colours where it is no terminal; for text that people read.
 fn print(text: &str) -> Result<(), Error> {
     write(&mut anstream::stdout(), text)
@@ -323,13 +333,12 @@ fn print_raw(text: &str) -> Result<(), Error> {
     write(&mut std::io::stdout(), text)
 }
 
-/// A closed pipe is the reader's wish to see no more.
+/// A closed pipe is the reader's wish to see no more; what the run came to is told by the exit code all the same.
 fn write(to: &mut dyn std::io::Write, text: &str) -> Result<(), Error> {
     match to.write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::Io { path: "standard output".into(), source: e })
         }
-        Err(_) => Err(Error::Reported(0)),
-        Ok(()) => Ok(()),
+        Err(_) | Ok(()) => Ok(()),
     }
 }

@@ -78,7 +78,7 @@ fn text(sample: &Sample<'_>, diff_lines_max: usize) -> String {
         "{bold}{}{bold:#}\n{} · {} · {} · {} · +{} -{}\ncommit {} · sample {}\n",
         printable(&sample.subject.chars().take(SUBJECT_CHARS_MAX).collect::<String>()),
         printable(sample.repos),
-        printable(path),
+        one_line(path),
         sample.lang,
         sample.kind,
         sample.additions,
@@ -96,6 +96,11 @@ fn text(sample: &Sample<'_>, diff_lines_max: usize) -> String {
     }
     out.push('\n');
     out
+}
+
+/// A path may have a newline in it, and would look like two lines of ours.
+fn one_line(path: &str) -> String {
+    if path.contains(char::is_control) { format!("{path:?}") } else { printable(path) }
 }
 
 fn colour(line: &str) -> Style {

@@ -137,5 +137,5 @@ fn print_text(checked: &[Checked], lost: &[String], running: bool) -> Result<(),
     }
     let rows = grouped(checked.iter().filter_map(|checked| Some(checked.verified.as_ref().ok()?.rows)).sum());
     let damaged = checked.iter().filter(|checked| !checked.damage().is_empty()).count() + lost.len();
-    print(&format!("{} repositories with {rows} rows checked, {damaged} damaged\n", checked.len()))
+    print(&format!("{} with {rows} rows checked, {damaged} damaged\n", super::repositories(checked.len())))
 }
