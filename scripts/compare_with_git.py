@@ -6,7 +6,9 @@ usage: compare_with_git.py GITLODE REPOSITORY [--renames] [--apply N] [--bytes N
 Mines REPOSITORY with --filter none, then demands that
 - the set of (commit, path, old blob, new blob) equals what `git log --raw` lists as M between regular files with
   different blobs (with --renames also as R), less the changes that the funnel counts as skipped, each of which must have its stated cause;
-- N rows (spread by id; 0: all) have contents equal to `git cat-file`, byte for byte;
+- the funnel counts as many skips by each reason as there are changes with that cause;
+- N rows (spread by id; 0: all) have contents equal to `git cat-file`, byte for byte, or once decoded from the encoding
+  that the row names, where Python knows it;
 - the diff of N rows (0: all) applied with `git apply` to the old contents gives the new ones;
 - the funnel adds up, and its totals are git's.
 Needs git and Python 3.11, nothing else. Exit code 0 if all of it holds.
@@ -24,6 +26,7 @@ import tempfile
 
 ENV = {**os.environ, "GIT_NO_REPLACE_OBJECTS": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
 BLOB_BYTES_MAX = 1 << 20
+PATH_BYTES_MAX = 4096
 
 
 def git(repository, *args):
@@ -71,21 +74,52 @@ class Blobs:
         return body
 
 
-def skip_reason(contents):
-    """The reason for which gitlode may skip a side, decided here independently; None for plain UTF-8 text."""
+def skip_reasons(contents):
+    """The reasons for which gitlode may skip a side, decided here independently; none for plain UTF-8 text."""
     if contents is None:
-        return "missing_object"
+        return {"missing_object"}
+    reasons = set()
     if len(contents) > BLOB_BYTES_MAX:
-        return "too_large"
+        reasons.add("too_large")
     if len(contents) <= 1024 and contents.startswith(b"version https://git-lfs.github.com/spec/v1\n"):
-        return "lfs_pointer"
+        reasons.add("lfs_pointer")
     if b"\0" in contents[:8000]:
-        return "binary"
+        reasons.add("binary")
+    if not is_utf8(contents):
+        reasons.add("undecodable_text")
+    return reasons
+
+
+def skip_reasons_of_path(path):
+    return ({"path_too_long"} if len(path) > PATH_BYTES_MAX else set()) | (set() if is_utf8(path) else {"path_not_utf8"})
+
+
+def is_utf8(text):
     try:
-        contents.decode("utf-8")
+        text.decode("utf-8")
     except UnicodeDecodeError:
-        return "undecodable_text"
-    return None
+        return False
+    return True
+
+
+def accounts_agree(possible, skipped):
+    """Whether the funnel's counts by reason fit the reasons that each missing change could have."""
+    reasons = set().union(*possible)
+    least = {reason: sum(p == {reason} for p in possible) for reason in reasons}
+    most = {reason: sum(reason in p for p in possible) for reason in reasons}
+    counted = {reason: n for reason, n in skipped.items() if not reason.startswith("kind_")}
+    within = all(least[reason] <= counted.get(reason, 0) <= most[reason] for reason in reasons)
+    return within and sum(counted.get(reason, 0) for reason in reasons) == len(possible)
+
+
+def decoded(contents, encoding):
+    """Contents as UTF-8; None where Python has no codec of that name."""
+    if encoding == "utf-8":
+        return contents
+    try:
+        return contents.decode(encoding).encode()
+    except (LookupError, UnicodeDecodeError):
+        return None
 
 
 def applies(row):
@@ -104,8 +138,8 @@ def applies(row):
         with open(os.path.join(directory, row["new_file"]), "rb") as file:
             contents = file.read()
     if row["new_encoding"] == "utf-8":
-        header = b"blob %d\0" % len(contents)
-        if len(row["new_blob"]) == 40 and hashlib.sha1(header + contents).hexdigest() != row["new_blob"]:
+        digest = hashlib.sha1 if len(row["new_blob"]) == 40 else hashlib.sha256
+        if digest(b"blob %d\0" % len(contents) + contents).hexdigest() != row["new_blob"]:
             return False
     return contents == row["new_contents"].encode()
 
@@ -151,15 +185,16 @@ def main():
         blobs = Blobs(args.repository)
         check("no row that git does not list", not mined - listed, f"{len(mined):,} rows, {len(listed):,} listed, {sum(c[1] != c[2] for c in mined):,} of them renames {list(mined - listed)[:3]}")
         check("no row twice", len(mined) == len(ids) == len(set(ids)))
-        wrong, reasons = [], {}
-        for change in listed - mined:
-            *_, old, new = change
-            reason = skip_reason(blobs.get(old)) or skip_reason(blobs.get(new))
-            reasons[reason] = reasons.get(reason, 0) + 1
-            if reason is None:
-                wrong.append(change)
-        check("every missing change has its cause", not wrong, f"{reasons} {wrong[:3]}")
         changes, commits = funnel["changes"], funnel["commits"]
+        wrong, possible = [], []
+        for change in listed - mined:
+            _, *paths, old, new = change
+            reasons = set().union(*map(skip_reasons_of_path, paths), skip_reasons(blobs.get(old)), skip_reasons(blobs.get(new)))
+            possible.append(reasons)
+            if not reasons:
+                wrong.append(change)
+        check("every missing change has its cause", not wrong, f"{len(possible):,} {wrong[:3]}")
+        check("the counts by reason are those causes'", accounts_agree(possible, changes["skipped"]), f"{changes['skipped']}")
         for unit, counts in funnel.items():
             total = counts["kept"] + sum(counts["dropped"].values()) + sum(counts["skipped"].values())
             check(f"{unit} add up", total == counts["candidates"], f"{total:,}")
@@ -188,9 +223,10 @@ def main():
                         row = json.loads(line)
                         if row["id"] in chosen_bytes:
                             for side in ("old", "new"):
-                                if row[f"{side}_encoding"] == "utf-8":
+                                contents = decoded(blobs.get(row[f"{side}_blob"].encode()), row[f"{side}_encoding"])
+                                if contents is not None:
                                     equal += 1
-                                    if blobs.get(row[f"{side}_blob"].encode()) != row[f"{side}_contents"].encode():
+                                    if contents != row[f"{side}_contents"].encode():
                                         bad_bytes.append(row["id"])
                         if row["id"] in chosen_apply:
                             future = pool.submit(applies, row)
