@@ -283,7 +283,7 @@ impl Prose {
                 if at == 0 && token.ends_with(':') {
                     continue;
                 }
-                let ticks = token.matches('`').count();
+                let ticks = token.bytes().filter(|byte| *byte == b'`').count();
                 let was_quoted = quoted;
                 quoted ^= ticks % 2 == 1;
                 if !was_quoted && ticks == 0 && !is_code(token) {
@@ -299,15 +299,20 @@ impl Prose {
     /// Whether its language can be told from it alone.
     fn is_enough(&self) -> bool {
         let letters: usize = self.words.iter().map(|word| word.chars().count()).sum();
-        let without_blanks =
-            |c: char| matches!(c.script(), Script::Han | Script::Hiragana | Script::Katakana | Script::Hangul);
+        let without_blanks = |c: char| {
+            !c.is_ascii() && matches!(c.script(), Script::Han | Script::Hiragana | Script::Katakana | Script::Hangul)
+        };
         self.words.len() >= 4 || (letters >= 4 && self.words.iter().any(|word| word.contains(without_blanks)))
     }
 
     /// The ISO 15924 code of the script of the prose, `Hani` for Chinese of either kind, and its share of all letters.
     fn script(&self) -> Option<(&'static str, f64)> {
         let mut letters: BTreeMap<&'static str, f64> = BTreeMap::new();
-        for letter in self.words.iter().flat_map(|word| word.chars()) {
+        let ascii: usize = self.words.iter().map(|word| word.bytes().filter(u8::is_ascii_alphabetic).count()).sum();
+        if ascii > 0 {
+            letters.insert("Latn", ascii as f64);
+        }
+        for letter in self.words.iter().flat_map(|word| word.chars()).filter(|letter| !letter.is_ascii()) {
             let (code, weight) = match letter.script() {
                 Script::Common | Script::Inherited | Script::Unknown => continue,
                 Script::Hiragana | Script::Katakana => ("Jpan", LETTERS_PER_IDEOGRAPH),
@@ -341,7 +346,7 @@ impl Prose {
 
 /// Vowel signs and the like, which belong to the word that they are in.
 fn is_mark(c: char) -> bool {
-    matches!(c.script(), Script::Inherited) || (!c.is_ascii() && !c.is_alphanumeric() && is_letter_script(c))
+    !c.is_ascii() && (matches!(c.script(), Script::Inherited) || (!c.is_alphanumeric() && is_letter_script(c)))
 }
 
 fn is_letter_script(c: char) -> bool {
@@ -350,8 +355,11 @@ fn is_letter_script(c: char) -> bool {
 
 /// `Signed-off-by: …`, `Change-Id: …`: the token is no prose, and what follows is a name.
 fn is_trailer(line: &str) -> bool {
-    let Some((token, value)) = line.split_once(": ") else { return false };
-    token.contains('-') && !value.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
+    let Some((token, value)) = line.split_once(':') else { return false };
+    token.contains('-')
+        && value.len() > 1
+        && value.starts_with(' ')
+        && token.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
 }
 
 /// Whether a token between blanks is rather code than prose.

@@ -159,6 +159,8 @@ pub struct Linguist {
     disambiguations: Vec<Disambiguation>,
     by_disambiguated: HashMap<String, usize>,
     vendored: RegexSet,
+    /// What every modeline has in it.
+    modeline_mark: Regex,
     modelines: [Regex; 2],
 }
 
@@ -204,6 +206,7 @@ impl Linguist {
             disambiguations: Vec::new(),
             by_disambiguated: HashMap::new(),
             vendored,
+            modeline_mark: multi_line(r"-\*-|vi:|vim|ex:").expect("the pattern is valid"),
             modelines: modelines(),
         };
         for (number, language) in (0..).zip(&languages) {
@@ -376,14 +379,14 @@ impl Linguist {
         let trimmed = contents.trim_end_matches(['\r', '\n']);
         let last = trimmed.rmatch_indices('\n').nth(MODELINE_LINES - 1).map_or(0, |(at, _)| at + 1);
         let (head, foot) = (&contents[..first], &trimmed[last..]);
-        if head.contains("UseVimball") {
-            return None;
-        }
         for part in [head, foot] {
-            let may_have_one =
-                part.contains("-*-") || part.contains("vi:") || part.contains("vim") || part.contains("ex:");
-            let captures =
-                if may_have_one { self.modelines.iter().find_map(|line| line.captures(part.as_bytes())) } else { None };
+            if !self.modeline_mark.is_match(part.as_bytes()) {
+                continue;
+            }
+            let captures = self.modelines.iter().find_map(|line| line.captures(part.as_bytes()));
+            if captures.is_some() && head.contains("UseVimball") {
+                return None;
+            }
             if let Some(name) = captures.and_then(|captures| captures.get(1)) {
                 let alias = String::from_utf8_lossy(name.as_bytes()).to_lowercase();
                 return self.by_alias.get(&alias).copied();
