@@ -1,5 +1,7 @@
 //! Rulesets: rules in the order in which they were written, planned into the order in which they run.
 
+use std::{borrow::Cow, rc::Rc};
+
 use regex::Regex;
 
 use super::{
@@ -40,37 +42,53 @@ pub enum Step {
 }
 
 impl Step {
-    fn apply(&self, text: &str) -> String {
+    /// Borrowed where it is a part of `text`, or all of it.
+    fn apply<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let words = || text.split_whitespace();
         let bracketed = |word: &str| word.starts_with('[') && word.ends_with(']');
         match self {
-            Step::Trim => text.trim().to_owned(),
-            Step::Delete(part) => text.replace(part.as_str(), ""),
-            Step::Replace(expression, with) => expression.replace_all(text, with.as_str()).into_owned(),
+            Step::Trim => text.trim().into(),
+            Step::Delete(part) if !text.contains(part.as_str()) => text.into(),
+            Step::Delete(part) => text.replace(part.as_str(), "").into(),
+            Step::Replace(expression, with) => expression.replace_all(text, with.as_str()),
             Step::DropFirstBracketed => without_first(text, bracketed),
             Step::DropFirstWithColon => without_first(text, |word| word.ends_with(':')),
             Step::DropLastBracketed => match words().last() {
-                Some(last) if bracketed(last) => {
-                    text.trim_end().strip_suffix(last).unwrap_or(text).trim_end().to_owned()
-                }
-                _ => text.to_owned(),
+                Some(last) if bracketed(last) => text.trim_end().strip_suffix(last).unwrap_or(text).trim_end().into(),
+                _ => text.into(),
             },
-            Step::JoinWords => words().collect::<Vec<_>>().join(" "),
+            Step::JoinWords => words().collect::<Vec<_>>().join(" ").into(),
             Step::Capitalize => {
                 let mut letters = text.chars();
-                letters
-                    .next()
-                    .map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + letters.as_str())
+                match letters.next() {
+                    Some(first) if !first.is_ascii_uppercase() => {
+                        (first.to_uppercase().collect::<String>() + letters.as_str()).into()
+                    }
+                    _ => text.into(),
+                }
             }
         }
     }
 }
 
-fn without_first(text: &str, is_it: impl Fn(&str) -> bool) -> String {
+fn without_first(text: &str, is_it: impl Fn(&str) -> bool) -> Cow<'_, str> {
     match text.split_whitespace().next() {
-        Some(first) if is_it(first) => text.trim_start().strip_prefix(first).unwrap_or(text).trim_start().to_owned(),
-        _ => text.to_owned(),
+        Some(first) if is_it(first) => text.trim_start().strip_prefix(first).unwrap_or(text).trim_start().into(),
+        _ => text.into(),
     }
+}
+
+/// What the steps make of `text`, unless they leave it as it is.
+fn rewritten(text: &str, steps: &[Step]) -> Option<String> {
+    let mut rewritten: Option<String> = None;
+    for step in steps {
+        let text = rewritten.as_deref().unwrap_or(text);
+        match step.apply(text) {
+            Cow::Borrowed(part) if part.len() == text.len() => {}
+            other => rewritten = Some(other.into_owned()),
+        }
+    }
+    rewritten
 }
 
 /// What a rule does.
@@ -113,7 +131,7 @@ pub struct Rule {
 /// Versions of subject and message: the original, and one behind each rewrite.
 #[derive(Clone, Debug, Default)]
 pub struct Texts {
-    versions: Vec<(String, String)>,
+    versions: Vec<(Rc<str>, Rc<str>)>,
 }
 
 impl Texts {
@@ -215,16 +233,18 @@ impl Ruleset {
 
     /// All versions of subject and message.
     pub fn texts(&self, subject: &str, message: &str) -> Texts {
-        let mut texts = Texts { versions: vec![(subject.to_owned(), message.to_owned())] };
+        let (mut subject, mut message): (Rc<str>, Rc<str>) = (subject.into(), message.into());
+        let mut versions = vec![(Rc::clone(&subject), Rc::clone(&message))];
         for rule in &self.rules {
             if let Action::Rewrite(field, steps) = &rule.action {
-                let (mut subject, mut message) = texts.versions.last().cloned().unwrap_or_default();
                 let text = if *field == Field::Subject { &mut subject } else { &mut message };
-                *text = steps.iter().fold(std::mem::take(text), |text, step| step.apply(&text));
-                texts.versions.push((subject, message));
+                if let Some(rewritten) = rewritten(text, steps) {
+                    *text = rewritten.into();
+                }
+                versions.push((Rc::clone(&subject), Rc::clone(&message)));
             }
         }
-        texts
+        Texts { versions }
     }
 
     /// The first rule of `layer`, in planned order, that objects.

@@ -77,13 +77,15 @@ fn estimate(old: &str, new: &str, enough: usize) -> usize {
     for text in [old, new] {
         // Of the 64 bytes before: which belonged to a run, and which of those were counted.
         let (mut before, mut counted_before) = (0u64, 0u64);
-        for block in text.as_bytes().chunks(64) {
-            let (mut alone, mut in_run) = (0u64, 0u64);
-            for (at, byte) in block.iter().enumerate() {
-                let class = CLASSES[usize::from(*byte)];
-                alone |= (class & 1) << at;
-                in_run |= (class >> 1) << at;
-            }
+        for block in text.as_bytes().chunks(BLOCK) {
+            let (alone, in_run) = match block.try_into() {
+                Ok(block) => classes(block),
+                Err(_) => {
+                    let mut filled = [b' '; BLOCK];
+                    filled[..block.len()].copy_from_slice(block);
+                    classes(&filled)
+                }
+            };
             // In a run, its first byte counts, and the fifth behind every byte that counts.
             let shifted = |bits: u64, before: u64, by: u32| bits << by | before >> (64 - by);
             let mut counted = in_run & !shifted(in_run, before, 1);
@@ -103,23 +105,34 @@ fn estimate(old: &str, new: &str, enough: usize) -> usize {
     all
 }
 
-/// Of every byte: 1 if it is a token by itself, 2 if it belongs to a run of letters and digits.
-const CLASSES: [u64; 256] = {
-    let mut classes = [0; 256];
-    let mut at = 0;
-    while at < 256 {
-        let byte = at as u8;
-        classes[at] = if byte.is_ascii_alphanumeric() {
-            2
-        } else {
-            // Letters beyond ASCII are a token of their own in nearly all vocabularies; their first byte counts.
-            let silent = (byte.is_ascii_whitespace() && byte != b'\n') || (byte >= 0x80 && byte < 0xc0);
-            !silent as u64
-        };
-        at += 1;
+/// Bytes that are looked at together, one for each bit of a word.
+const BLOCK: usize = 64;
+
+/// Which bytes are a token by themselves, and which belong to a run of letters and digits. Written without tables and
+/// branches, so that compilers do it for many bytes at once.
+fn classes(block: &[u8; BLOCK]) -> (u64, u64) {
+    let (mut alone, mut in_run) = ([0u8; BLOCK], [0u8; BLOCK]);
+    for at in 0..BLOCK {
+        let byte = block[at];
+        let run = ((byte | 0x20).wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10);
+        // Letters beyond ASCII are a token of their own in nearly all vocabularies; their first byte counts.
+        let silent =
+            (byte == b' ') | (byte == b'\t') | (byte == b'\r') | (byte == b'\x0c') | (byte.wrapping_sub(0x80) < 0x40);
+        in_run[at] = u8::from(run);
+        alone[at] = u8::from(!(run | silent));
     }
-    classes
-};
+    (bits(&alone), bits(&in_run))
+}
+
+/// The lowest bits of all bytes. The product has the lowest bit of byte `n` of a word as its bit `56 + n`.
+fn bits(flags: &[u8; BLOCK]) -> u64 {
+    flags
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .rev()
+        .fold(0, |bits, flags| bits << 8 | u64::from_le_bytes(*flags).wrapping_mul(0x0102_0408_1020_4080) >> 56)
+}
 
 #[cfg(test)]
 mod tests {
