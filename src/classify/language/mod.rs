@@ -36,14 +36,13 @@ pub struct PathFacts {
 #[derive(Clone, Copy)]
 pub struct Languages {
     linguist: &'static Linguist,
-    tie_break: &'static TieBreak,
     generated: &'static Generated,
 }
 
 impl Languages {
     /// The compiled-in tables.
     pub fn in_use() -> Self {
-        Languages { linguist: Linguist::in_use(), tie_break: TieBreak::in_use(), generated: Generated::in_use() }
+        Languages { linguist: Linguist::in_use(), generated: Generated::in_use() }
     }
 
     /// The table of languages.
@@ -65,7 +64,7 @@ impl Languages {
         let language = match candidates.languages[..] {
             [] => None,
             [one] => Some((one, candidates.method)),
-            ref several => Some((self.tie_break.decide(self.linguist, several, contents), Method::TieBreak)),
+            ref several => Some((TieBreak::in_use().decide(self.linguist, several, contents), Method::TieBreak)),
         };
         Label { language, vendored: facts.vendored, generated: facts.generated.rule(contents) }
     }
