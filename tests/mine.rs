@@ -280,6 +280,13 @@ fn anomalies_are_clear() {
     let mut deaf = lab.program();
     let code = deaf.args(["mine", "nothing", "good", "--store", "store"]).stdout(writer).stderr(again).status();
     assert_eq!(code.expect("gitlode runs").code(), Some(3));
+    // Who can't be told says so.
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let args = ["mine", "nothing", "good", "--store", "store", "--json"];
+    let output = lab.program().args(args).stdout(full).output().expect("gitlode runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("error: standard output: "), "{said}");
+    assert!(said.contains("[1/2] nothing: failed: ") && said.contains("[2/2] good: nothing new"), "{said}");
     assert_eq!(lab.mine("empty.git", "store2", &[])["commits"]["candidates"], 0);
     assert_eq!(lab.gitlode(&["mine", "good", "--store", "store3", "--rev", "nope"]).status.code(), Some(3));
     assert_eq!(

@@ -41,9 +41,8 @@ pub struct Display {
     bars: MultiProgress,
     names: Vec<String>,
     active: Mutex<Vec<Active>>,
-    /// Sources that are done, and those that were before any began.
     done: AtomicUsize,
-    settled: AtomicUsize,
+    total: usize,
 }
 
 struct Active {
@@ -54,21 +53,20 @@ struct Active {
 }
 
 impl Display {
-    /// A display for sources of these names.
-    pub fn new(level: Level, names: Vec<String>) -> Arc<Self> {
+    /// A display for sources of these names, beside so many that are settled before any is mined.
+    pub fn new(level: Level, names: Vec<String>, settled: usize) -> Arc<Self> {
         let terminal = std::io::stderr().is_terminal();
         let bars = MultiProgress::new();
         if level == Level::Quiet || !terminal {
             bars.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let (active, done, settled) = (Mutex::new(Vec::new()), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (active, done, total) = (Mutex::new(Vec::new()), AtomicUsize::new(0), names.len() + settled);
         let names = names.iter().map(|name| printable(name)).collect();
-        Arc::new(Display { level, terminal, bars, names, active, done, settled })
+        Arc::new(Display { level, terminal, bars, names, active, done, total })
     }
 
-    /// Shows one of `settled` sources that are done before any is mined: they are none, or not wanted.
-    pub fn settled(&self, name: &str, failure: Option<&Failure>, settled: usize) {
-        self.settled.store(settled, Ordering::Relaxed);
+    /// Shows a source that is settled before any is mined: it is none, or not wanted.
+    pub fn settled(&self, name: &str, failure: Option<&Failure>) {
         let what = failure.map_or_else(
             || "left out by its declared licence".to_owned(),
             |failure| format!("failed: {}", printable(&failure.reason)),
@@ -79,7 +77,7 @@ impl Display {
     /// Prints `what` became of a source, with how many are done.
     fn count(&self, what: &str) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        self.line(&format!("[{done}/{}] {what}", self.names.len() + self.settled.load(Ordering::Relaxed)));
+        self.line(&format!("[{done}/{}] {what}", self.total));
     }
 
     /// Shows an event of source `number`.

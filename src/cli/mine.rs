@@ -259,12 +259,16 @@ pub fn run(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
     let (outcomes, unfinished) = mine_all(args, target.as_ref(), sources, &earlier, &replaced, &interrupt)?;
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     let reported = report(args, &outcomes, unfinished, started);
+    let noted = match &target {
+        Some(target) if unfinished == 0 => lock(target.index).finish_run(target.run, seconds_now()),
+        _ => Ok(()),
+    };
+    reported?;
     if unfinished > 0 {
         let advice = if args.dry_run { "" } else { ": what is sealed is kept; the same command goes on from there" };
         anstream::eprintln!("interrupted{advice}");
         return Err(Error::Reported(130));
     }
-    let noted = target.map_or(Ok(()), |target| lock(target.index).finish_run(target.run, seconds_now()));
     match noted {
         Err(error) if failed > 0 => {
             // A full disk keeps failures from being noted as well.
@@ -272,7 +276,7 @@ pub fn run(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
             Err(Error::Reported(3))
         }
         Ok(()) if failed > 0 => Err(Error::Reported(3)),
-        other => Ok(other?).and(reported),
+        other => Ok(other?),
     }
 }
 
@@ -430,9 +434,9 @@ fn mine_all(
         (true, _) => Level::Quiet,
         _ => Level::Normal,
     };
-    let display = Display::new(level, specs.iter().map(|spec| spec.name.clone()).collect());
+    let display = Display::new(level, specs.iter().map(|spec| spec.name.clone()).collect(), outcomes.len());
     for outcome in &outcomes {
-        display.settled(&outcome.name, outcome.result.as_ref().err(), outcomes.len());
+        display.settled(&outcome.name, outcome.result.as_ref().err());
     }
     let options = options(args, &specs)?;
     let settings = |spec: &RepoSpec| {

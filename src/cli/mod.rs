@@ -243,12 +243,12 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
             let store = store::Store::create(&store, &|| false)?;
             store::index::Index::rebuild(&store)?;
             let (batches, damaged) = store.batches_and_damage()?;
-            let repositories = batches.chunk_by(|(a, _), (b, _)| a == b).count();
+            let count = batches.chunk_by(|(a, _), (b, _)| a == b).count();
             let damage: Vec<_> = damaged.iter().map(ToString::to_string).collect();
             if json {
-                print(&format!("{:#}\n", serde_json::json!({"repositories": repositories, "damage": damage})))?;
+                print(&format!("{:#}\n", serde_json::json!({"repositories": count, "damage": damage})))?;
             } else {
-                print(&format!("{} in the index\n", self::repositories(repositories)))?;
+                print(&format!("{} in the index\n", repositories(count)))?;
             }
             match damaged.into_iter().next() {
                 Some(error) => Err(error.into()),

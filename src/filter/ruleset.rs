@@ -84,7 +84,7 @@ fn rewritten(text: &str, steps: &[Step]) -> Option<String> {
     for step in steps {
         let text = rewritten.as_deref().unwrap_or(text);
         match step.apply(text) {
-            Cow::Borrowed(part) if part.len() == text.len() => {}
+            same if same == text => {}
             other => rewritten = Some(other.into_owned()),
         }
     }

@@ -143,6 +143,17 @@ mod tests {
         assert_eq!(count("", ""), 1);
         assert_eq!(count("fn main() {}\n", ""), 1 + 1 + 1 + 4 + 1);
         assert_eq!(count("abcdefghij", "é"), 2 + 1 + 1);
+        // Every byte, in every place of a block.
+        for byte in 0..=u8::MAX {
+            let silent = (byte.is_ascii_whitespace() && byte != b'\n') || (0x80..0xc0).contains(&byte);
+            let is_run = byte.is_ascii_alphanumeric();
+            for at in 0..BLOCK {
+                let mut block = [b' '; BLOCK];
+                block[at] = byte;
+                let expected = (u64::from(!is_run && !silent) << at, u64::from(is_run) << at);
+                assert_eq!(classes(&block), expected, "{byte:#x} at {at}");
+            }
+        }
         // Runs of every length, across the blocks that are looked at at once.
         for (run, gap) in [(1, 1), (4, 1), (5, 2), (6, 1), (63, 1), (64, 3), (65, 1), (320, 7)] {
             let text = ("a".repeat(run) + &" ".repeat(gap)).repeat(30);
