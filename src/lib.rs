@@ -1,8 +1,8 @@
 //! gitlode mines Git history into instruction-tuning data.
 //!
 //! In reading order: [`sample`] is the row, [`verdict`] the account; [`source`] says which repositories, [`git`] reads
-//! them, [`classify`] labels what they hold, [`filter`] keeps or drops, [`store`] keeps the rows, and [`pipeline`] puts
-//! them together. [`cli`] is the program. `docs/architecture.md` has the data flow and the invariants.
+//! them, [`classify`] labels what they hold, [`filter`] keeps or drops, [`store`] keeps the rows, [`export`] writes
+//! them for other programs, and [`pipeline`] puts them together. [`cli`] is the program. `docs/architecture.md` has the data flow and the invariants.
 
 pub mod sample;
 pub mod verdict;
@@ -18,6 +18,8 @@ pub mod filter;
 pub mod dedup;
 
 pub mod store;
+
+pub mod export;
 
 pub mod pipeline;
 

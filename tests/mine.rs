@@ -893,7 +893,7 @@ fn exports_state_the_types_of_their_columns() {
     }
     lab.ok(&["export", "store", "ten", "--columns", "commitpack"]);
     let card = fs::read_to_string(lab.path("ten/README.md")).expect("a card");
-    assert_eq!(card.matches("- name: ").count(), 10);
+    assert_eq!(card.matches("- name: ").count(), 11, "and the split");
 }
 
 #[test]

@@ -109,6 +109,8 @@ enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
+    Export(#[from] crate::export::Error),
+    #[error(transparent)]
     Mine(#[from] pipeline::mine::Error),
     #[error(transparent)]
     Git(#[from] crate::git::Error),
@@ -140,7 +142,7 @@ enum Error {
 impl Error {
     fn code(&self) -> u8 {
         match self {
-            Error::Io { .. } | Error::Store(store::Error::Io { .. } | store::Error::Encode(_)) => 1,
+            Error::Io { .. } | Error::Export(_) | Error::Store(store::Error::Io { .. } | store::Error::Encode(_)) => 1,
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
@@ -182,7 +184,12 @@ impl Error {
             Error::Assemble(pipeline::assemble::Error::Store(error)) => error.hint(),
             Error::Assemble(pipeline::assemble::Error::OptOut { .. } | pipeline::assemble::Error::Filter(_)) => None,
             Error::Assemble(_) => Some("a benchmark is JSON lines; its strings are looked for, at any depth".into()),
-            Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
+            Error::Export(crate::export::Error::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                Some("free some space and run the same command again; nothing is left of the export".into())
+            }
+            Error::Export(_) | Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
         }
     }
 }

@@ -1,39 +1,28 @@
-//! Exports the rows of a store: one deterministic order, a directory of shards and a manifest, whatever the format.
+//! Exports the rows of a store: which ones, in one deterministic order, and to which split. How they are written is a
+//! matter of [`crate::export`].
 
 use std::{
     borrow::Cow,
     cmp::Ordering,
     collections::{BTreeMap, BinaryHeap, HashMap},
     fs::{self, File},
-    io::{BufWriter, Write as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use arrow_schema::DataType;
-use serde_json::{Value, json};
-
 use super::{join::Join, trial};
 use crate::{
+    export::{
+        self, Format, Shard, Writer,
+        card::{self, Facts, Split},
+        manifest::{Input, Manifest},
+        split::Splits,
+    },
     filter::Ruleset,
     sample::Sample,
     store::{self, Checkpoint, Store, io_error, rows::Rows, segment},
-    verdict::Counts,
+    verdict::{Counts, Funnel},
 };
-
-/// CommitPack's ten columns, in its order.
-pub const COMMITPACK_COLUMNS: [&str; 10] = [
-    "commit",
-    "old_file",
-    "new_file",
-    "old_contents",
-    "new_contents",
-    "subject",
-    "message",
-    "lang",
-    "license",
-    "repos",
-];
 
 /// Rows of one segment, in order, with the position that the next one has.
 pub struct SegmentRows {
@@ -124,27 +113,18 @@ pub fn for_each(
     interrupt: &AtomicBool,
     each: impl FnMut(Row<'_>) -> Result<(), store::Error>,
 ) -> Result<Vec<Checkpoint>, store::Error> {
-    let batches = store.batches()?;
-    let before: Vec<_> = batches.iter().map(|(_, c)| (c.repository.identity.clone(), c.generation)).collect();
-    for_each_of(batches, interrupt, each).map_err(|error| match (error, store.batches()) {
-        // What a run replaced while it was read is not damaged.
-        (store::Error::Damaged { path, .. }, Ok(now))
-            if !before
-                .iter()
-                .all(|old| now.iter().any(|(_, c)| (&c.repository.identity, c.generation) == (&old.0, old.1))) =>
-        {
-            store::Error::Changed { path }
-        }
-        (error, _) => error,
-    })
+    for_each_or(store, interrupt, each)
 }
 
-fn for_each_of(
-    batches: Vec<(PathBuf, Checkpoint)>,
+/// [`for_each`] where `each` has errors of its own.
+fn for_each_or<E: From<store::Error>>(
+    store: &Store,
     interrupt: &AtomicBool,
-    mut each: impl FnMut(Row<'_>) -> Result<(), store::Error>,
-) -> Result<Vec<Checkpoint>, store::Error> {
-    let shared = shared_rows(&batches, interrupt)?;
+    mut each: impl FnMut(Row<'_>) -> Result<(), E>,
+) -> Result<Vec<Checkpoint>, E> {
+    let batches = store.batches()?;
+    let told = |error: store::Error| E::from(changed_or(store, &batches, error));
+    let shared = shared_rows(&batches, interrupt).map_err(told)?;
     let mut groups: BTreeMap<(&str, &str), (Vec<PathBuf>, &Checkpoint)> = BTreeMap::new();
     for (directory, checkpoint) in &batches {
         let names = (checkpoint.repository.name.as_str(), checkpoint.repository.identity.as_str());
@@ -157,8 +137,8 @@ fn for_each_of(
         let mut heap = BinaryHeap::new();
         let mut segments = Vec::new();
         for (segment, path) in paths.into_iter().enumerate() {
-            let mut rows = SegmentRows::open(path)?;
-            if rows.advance()? {
+            let mut rows = SegmentRows::open(path).map_err(told)?;
+            if rows.advance().map_err(told)? {
                 heap.push(Head { key: key(&rows.sample()), segment });
             }
             segments.push(rows);
@@ -178,12 +158,25 @@ fn for_each_of(
             if first {
                 each(Row { sample: &sample, checkpoint, columns: Cow::Borrowed(&checkpoint.repository.columns) })?;
             }
-            if rows.advance()? {
+            if rows.advance().map_err(told)? {
                 heap.push(Head { key: key(&rows.sample()), segment });
             }
         }
     }
     Ok(batches.into_iter().map(|(_, checkpoint)| checkpoint).collect())
+}
+
+/// What a run replaced while it was read is not damaged.
+fn changed_or(store: &Store, before: &store::Batches, error: store::Error) -> store::Error {
+    let is_there = |old: &Checkpoint, now: &store::Batches| {
+        now.iter().any(|(_, c)| (&c.repository.identity, c.generation) == (&old.repository.identity, old.generation))
+    };
+    match (error, store.batches()) {
+        (store::Error::Damaged { path, .. }, Ok(now)) if !before.iter().all(|(_, old)| is_there(old, &now)) => {
+            store::Error::Changed { path }
+        }
+        (error, _) => error,
+    }
 }
 
 fn go_on(interrupt: &AtomicBool) -> Result<(), store::Error> {
@@ -227,18 +220,18 @@ fn shared_rows(
 
 /// What an export is to be.
 pub struct Options<'a> {
-    /// The fields of a row, in order.
-    pub columns: &'a [&'a str],
-    /// Size in bytes after which a shard ends.
-    pub shard_bytes_max: u64,
+    /// How rows are written.
+    pub written: export::Options<'a>,
+    /// Which rows go where.
+    pub splits: &'a Splits,
     /// Ids of rows that were decided against, each with the rule.
     pub removed: &'a HashMap<String, String>,
+    /// Options of the assembly that decided so.
+    pub assembly: Option<&'a serde_json::Value>,
     /// Rules that rows have to pass.
     pub rules: &'a Ruleset,
     /// Columns that rules can look at.
     pub join: Option<&'a Join>,
-    /// Set when the user wishes to stop.
-    pub interrupt: &'a AtomicBool,
 }
 
 /// What an export wrote.
@@ -246,19 +239,23 @@ pub struct Options<'a> {
 pub struct Exported {
     /// The account of the store's rows.
     pub changes: Counts,
+    /// Rows by split.
+    pub splits: BTreeMap<String, u64>,
+    /// Rows that repositories of different splits have.
+    pub rows_of_several_splits: u64,
     /// Shard files, relative to the export.
     pub shards: Vec<String>,
 }
 
-/// Writes the rows of `store` as JSON lines to the directory `out`: `data/train-00000-of-0000N.jsonl`, each of about
-/// `shard_bytes_max` bytes, `manifest.json`, and a `README.md` with the columns' types, as `datasets` reads them. `columns` are the fields of a row, in order.
+/// Writes the rows of `store` to the directory `out`: files of rows, `manifest.json` and, where the format has one, the
+/// card.
 ///
 /// # Errors
 /// `out` exists, can't be written, or the store is damaged; `out` then does not exist.
-pub fn export_jsonl(store: &Store, out: &Path, options: &Options<'_>) -> Result<Exported, store::Error> {
+pub fn export(store: &Store, out: &Path, options: &Options<'_>) -> Result<Exported, export::Error> {
     if out.exists() {
         let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-        return Err(store::Error::Io { path: out.to_owned(), source });
+        return Err(store::Error::Io { path: out.to_owned(), source }.into());
     }
     // A name that nobody else has: what is there under another one isn't ours to remove.
     let temporary = out.with_added_extension(format!("gitlode-{}", std::process::id()));
@@ -270,7 +267,8 @@ pub fn export_jsonl(store: &Store, out: &Path, options: &Options<'_>) -> Result<
     let held = lock.try_lock();
     let result = write_export(store, &temporary, options).and_then(|exported| {
         fs::remove_file(&mark).map_err(io_error(&mark))?;
-        fs::rename(&temporary, out).map_err(io_error(out)).map(|()| exported)
+        fs::rename(&temporary, out).map_err(io_error(out))?;
+        Ok(exported)
     });
     drop((held, lock));
     if result.is_err() {
@@ -299,14 +297,13 @@ fn remove_remains(out: &Path) {
     }
 }
 
-fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, store::Error> {
-    let Options { columns, shard_bytes_max, removed, rules, join, interrupt } = options;
-    let data = directory.join("data");
-    fs::create_dir_all(&data).map_err(io_error(&data))?;
-    let mut shards: Vec<Value> = Vec::new();
-    let mut shard = Shard::new(data.join("part-00000"))?;
-    let mut changes = Counts::default();
-    let checkpoints = for_each(store, interrupt, |mut row| {
+fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, export::Error> {
+    let Options { written, splits, removed, rules, join, .. } = options;
+    let mut writer = Writer::new(directory, *written)?;
+    let (mut exported, mut facts) = (Exported::default(), Facts::default());
+    let mut by_split: Vec<u64> = vec![0; written.splits.len()];
+    let checkpoints = for_each_or(store, written.interrupt, |mut row| {
+        let changes = &mut exported.changes;
         if let Some(rule) = removed.get(row.sample.id) {
             changes.drop_by(rule);
             return Ok(());
@@ -321,89 +318,85 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
                 return Ok(());
             }
         };
-        if shard.bytes >= *shard_bytes_max {
-            let next = Shard::new(data.join(format!("part-{:05}", shards.len() + 1)))?;
-            shards.push(std::mem::replace(&mut shard, next).finish()?);
-        }
         changes.keep();
         let (subject, message) = (texts.last_subject(), texts.last_message());
-        shard.write(&line(&Sample { subject, message, ..row.sample.clone() }, columns))
+        let sample = Sample { subject, message, ..row.sample.clone() };
+        let (split, is_divided) = splits.of(sample.repos);
+        by_split[split] += 1;
+        exported.rows_of_several_splits += u64::from(is_divided);
+        facts.see(&sample);
+        writer.push(&sample, split)
     })?;
-    shards.push(shard.finish()?);
-    let count = shards.len();
-    let rows = changes.kept;
-    let mut exported = Exported { changes, shards: Vec::new() };
-    for (number, shard) in shards.iter_mut().enumerate() {
-        let name = format!("data/train-{number:05}-of-{count:05}.jsonl");
-        let from = data.join(format!("part-{number:05}"));
-        fs::rename(&from, directory.join(&name)).map_err(io_error(&from))?;
-        shard["file"] = json!(name);
-        exported.shards.push(name);
-    }
-    let inputs: Vec<Value> = checkpoints
-        .iter()
-        .map(|c| json!({"repository": c.repository.name, "identity": c.repository.identity, "tips": c.tips, "hidden": c.hidden, "recipe": c.recipe, "rows": c.funnel.changes.kept}))
+    let shards = writer.finish()?;
+    let by_split: BTreeMap<&str, Split> = splits
+        .fractions()
+        .zip(&by_split)
+        .map(|((name, fraction), rows)| (name, Split { fraction, rows: *rows }))
         .collect();
-    let manifest = json!({"gitlode_export": 1, "format": "jsonl", "columns": columns, "rows": rows, "filter": rules.id, "filter_digest": rules.digest(), "dropped": exported.changes.dropped, "shards": shards, "inputs": inputs});
-    store::write_json(&directory.join("manifest.json"), &manifest)?;
-    let card = directory.join("README.md");
-    fs::write(&card, features_card(columns)).map_err(io_error(&card))?;
+    exported.splits = by_split.iter().map(|(name, split)| ((*name).to_owned(), split.rows)).collect();
+    exported.shards = shards.iter().map(|shard| shard.file.clone()).collect();
+    describe(directory, options, &exported, &shards, &by_split, &facts, checkpoints)?;
     Ok(exported)
 }
 
-/// A dataset card that states the columns' types. Without it `datasets` guesses them from the first rows, and stops at
-/// the first value in a column that was null until then.
-fn features_card(columns: &[&str]) -> String {
-    let schema = store::rows::schema();
-    let mut card = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train-*\n\
-                    dataset_info:\n  features:\n"
-        .to_owned();
-    for name in columns {
-        let kind = match schema.field_with_name(name).map(|field| field.data_type().clone()) {
-            Ok(DataType::LargeUtf8) => "dtype: large_string",
-            Ok(DataType::UInt32) => "dtype: uint32",
-            Ok(DataType::Int32) => "dtype: int32",
-            Ok(DataType::Int64) => "dtype: int64",
-            Ok(DataType::Float64) => "dtype: float64",
-            Ok(DataType::Boolean) => "dtype: bool",
-            Ok(DataType::List(_)) => "sequence: string",
-            _ => "dtype: string",
-        };
-        card.push_str(&format!("  - name: {name}\n    {kind}\n"));
+/// Writes the manifest and the card.
+fn describe(
+    directory: &Path,
+    options: &Options<'_>,
+    exported: &Exported,
+    shards: &[Shard],
+    splits: &BTreeMap<&str, Split>,
+    facts: &Facts,
+    checkpoints: Vec<Checkpoint>,
+) -> Result<(), export::Error> {
+    let mut mined = Funnel::default();
+    let input = |checkpoint: Checkpoint| {
+        mined.add(&checkpoint.funnel);
+        Input {
+            repository: checkpoint.repository.name,
+            identity: checkpoint.repository.identity,
+            tips: checkpoint.tips,
+            hidden: checkpoint.hidden,
+            recipe: checkpoint.recipe,
+            rows: checkpoint.funnel.changes.kept,
+        }
+    };
+    let inputs: Vec<Input> = checkpoints.into_iter().map(input).collect();
+    let Options { written, rules, .. } = options;
+    let manifest = Manifest {
+        gitlode_export: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        format: written.format,
+        compression: written.compression,
+        columns: written.columns,
+        shard_bytes_max: written.shard_bytes_max,
+        rows: exported.changes.kept,
+        splits,
+        rows_of_several_splits: exported.rows_of_several_splits,
+        filter: &rules.id,
+        filter_digest: rules.digest(),
+        assembly: options.assembly,
+        dropped: &exported.changes.dropped,
+        shards,
+        inputs: &inputs,
+    };
+    store::write_json(&directory.join("manifest.json"), &manifest)?;
+    if written.format == Format::Arrow {
+        return Ok(());
     }
-    card + "---\n\nMade by gitlode. `manifest.json` names the inputs and the checksums.\n"
-}
-
-fn line(sample: &Sample<'_>, columns: &[&str]) -> Vec<u8> {
-    let all = serde_json::to_value(sample).unwrap_or_default();
-    let row: Vec<String> = columns.iter().map(|name| format!("{}:{}", json!(name), all[*name])).collect();
-    format!("{{{}}}\n", row.join(",")).into_bytes()
-}
-
-struct Shard {
-    path: PathBuf,
-    file: BufWriter<File>,
-    hasher: blake3::Hasher,
-    bytes: u64,
-    rows: u64,
-}
-
-impl Shard {
-    fn new(path: PathBuf) -> Result<Self, store::Error> {
-        let file = BufWriter::new(File::create(&path).map_err(io_error(&path))?);
-        Ok(Shard { path, file, hasher: blake3::Hasher::new(), bytes: 0, rows: 0 })
-    }
-
-    fn write(&mut self, line: &[u8]) -> Result<(), store::Error> {
-        self.file.write_all(line).map_err(io_error(&self.path))?;
-        self.hasher.update(line);
-        self.bytes += line.len() as u64;
-        self.rows += 1;
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Value, store::Error> {
-        self.file.flush().map_err(io_error(&self.path))?;
-        Ok(json!({"rows": self.rows, "bytes": self.bytes, "blake3": self.hasher.finalize().to_hex().to_string()}))
-    }
+    let about = card::About {
+        options: written,
+        shards,
+        facts,
+        splits,
+        rows_of_several_splits: exported.rows_of_several_splits,
+        inputs: &inputs,
+        mined: &mined,
+        filter: (&rules.id, rules.digest()),
+        assembly: options.assembly,
+        changes: &exported.changes,
+    };
+    let path = directory.join("README.md");
+    fs::write(&path, card::card(&about)).map_err(io_error(&path))?;
+    Ok(())
 }

@@ -1,0 +1,60 @@
+//! `manifest.json`: what an export was made of, how, and the checksum of every file of rows.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Compression, Format, Shard, card::Split};
+
+/// A repository as it was when its rows were mined; one for each batch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Input {
+    /// Its name.
+    pub repository: String,
+    /// Canonical URL or path.
+    pub identity: String,
+    /// Commit ids that were mined up to.
+    pub tips: Vec<String>,
+    /// Commit ids that the batches before had mined up to.
+    pub hidden: Vec<String>,
+    /// The settings that decided the rows.
+    pub recipe: Value,
+    /// How many rows there are.
+    pub rows: u64,
+}
+
+/// The record of an export.
+#[derive(Debug, Serialize)]
+pub struct Manifest<'a> {
+    /// Version of this record.
+    pub gitlode_export: u32,
+    /// The version of the program.
+    pub version: &'static str,
+    /// The format.
+    pub format: Format,
+    /// Of JSON lines.
+    pub compression: Compression,
+    /// The columns, in order.
+    pub columns: &'a [&'a str],
+    /// Size after which a shard ended.
+    pub shard_bytes_max: u64,
+    /// How many rows there are.
+    pub rows: u64,
+    /// The same by split, with its part of the repositories.
+    pub splits: &'a BTreeMap<&'a str, Split>,
+    /// Rows that repositories of different splits have; they went with the first.
+    pub rows_of_several_splits: u64,
+    /// Name of the ruleset.
+    pub filter: &'a str,
+    /// Digest of its rules.
+    pub filter_digest: &'a str,
+    /// Options of the assembly that was left out; none without one.
+    pub assembly: Option<&'a Value>,
+    /// Rows that were left out, by rule.
+    pub dropped: &'a BTreeMap<String, u64>,
+    /// The files of rows.
+    pub shards: &'a [Shard],
+    /// What the rows came from.
+    pub inputs: &'a [Input],
+}

@@ -1,0 +1,264 @@
+//! Parquet as the Hugging Face Hub has it: `data/<language>/<split>-00000-of-0000N.parquet`.
+//!
+//! Rows are collected in one buffer for each file. A buffer that is large enough, or the largest when all of them
+//! together are too large, becomes a row group, which a thread encodes; row groups are appended to their files in the order
+//! in which they were begun. So memory has a bound however many languages there are, and threads show in no byte.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use arrow_array::{Array as _, RecordBatch};
+use arrow_schema::SchemaRef;
+use bytes::Bytes;
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    column::writer::ColumnCloseResult,
+    file::{
+        metadata::{KeyValue, ParquetMetaData},
+        properties::{CdcOptions, EnabledStatistics, WriterProperties},
+        writer::SerializedFileWriter,
+    },
+    schema::types::ColumnPath,
+};
+use serde_json::json;
+
+use super::{
+    Error, Options, Shard, features,
+    files::{Files, Part, Place},
+    go_on, place,
+};
+use crate::{sample::Sample, store::rows::RowsBuilder};
+
+/// Contents, diffs and messages of a row group. `datasets` writes up to 100 MB; a reader keeps one in memory.
+const GROUP_BYTES_MAX: usize = 32 << 20;
+
+/// The same of all rows that wait.
+const WAITING_BYTES_MAX: usize = 160 << 20;
+
+/// What a row takes beside its contents, roughly.
+const ROW_BYTES: usize = 512;
+
+/// zstd's own default, as in the store.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Columns in which values hardly repeat, so that a dictionary is built for nothing.
+const DISTINCT: [&str; 9] =
+    ["id", "commit", "old_contents", "new_contents", "subject", "message", "diff", "old_blob", "new_blob"];
+
+/// A row group as a file of its own, to be spliced into the shard.
+struct Group {
+    file: Bytes,
+    metadata: ParquetMetaData,
+    rows: u64,
+    bytes_in_memory: u64,
+}
+
+/// A shard that is being written.
+struct Open {
+    writer: SerializedFileWriter<Vec<u8>>,
+    part: Part,
+    rows: u64,
+    bytes_in_memory: u64,
+}
+
+/// The files of an export.
+pub struct ParquetFiles<'a> {
+    options: Options<'a>,
+    files: Files,
+    schema: SchemaRef,
+    properties: Arc<WriterProperties>,
+    columns: Vec<usize>,
+    waiting: BTreeMap<Place, RowsBuilder>,
+    waiting_bytes: usize,
+    group_bytes_max: usize,
+    encoding: VecDeque<(Place, JoinHandle<Result<Group, Error>>)>,
+    open: BTreeMap<Place, Open>,
+}
+
+impl<'a> ParquetFiles<'a> {
+    pub(super) fn new(directory: &Path, options: Options<'a>) -> Result<Self, Error> {
+        let (schema, columns) = features::schema(options.columns);
+        // A shard that is to be small has small row groups, too, since it ends behind one.
+        let group_bytes_max = usize::try_from(options.shard_bytes_max).unwrap_or(usize::MAX).clamp(1, GROUP_BYTES_MAX);
+        Ok(ParquetFiles {
+            options,
+            files: Files::new(directory),
+            properties: Arc::new(properties(&schema, options.columns)?),
+            schema,
+            columns,
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            group_bytes_max,
+            encoding: VecDeque::new(),
+            open: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn push(&mut self, sample: &Sample<'_>, split: usize) -> Result<(), Error> {
+        let place = place(&self.options, sample.lang, split);
+        let rows = self.waiting.entry(place.clone()).or_default();
+        let before = size(rows);
+        rows.push(sample);
+        let after = size(rows);
+        self.waiting_bytes += after - before;
+        if after >= self.group_bytes_max {
+            return self.encode(&place);
+        }
+        if self.waiting_bytes >= WAITING_BYTES_MAX {
+            // The first of the largest, so that it is the same one every time.
+            let largest = self.waiting.iter().rev().max_by_key(|(_, rows)| size(rows)).map(|(place, _)| place.clone());
+            return largest.map_or(Ok(()), |place| self.encode(&place));
+        }
+        Ok(())
+    }
+
+    /// Makes a row group of the rows that wait for `place`.
+    fn encode(&mut self, place: &Place) -> Result<(), Error> {
+        let Some(mut rows) = self.waiting.remove(place) else { return Ok(()) };
+        self.waiting_bytes -= size(&rows);
+        let batch = rows.finish()?.project(&self.columns)?;
+        let (schema, properties) = (Arc::clone(&self.schema), Arc::clone(&self.properties));
+        // The batch has the schema's columns but not its metadata.
+        let batch = RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?;
+        while self.encoding.len() >= self.options.threads.max(1) {
+            self.append_oldest()?;
+        }
+        let thread = thread::spawn(move || group(&batch, &schema, &properties));
+        self.encoding.push_back((place.clone(), thread));
+        Ok(())
+    }
+
+    /// Waits for the row group that was begun first, and appends it to its file.
+    fn append_oldest(&mut self) -> Result<(), Error> {
+        let Some((place, thread)) = self.encoding.pop_front() else { return Ok(()) };
+        let group = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        go_on(self.options.interrupt)?;
+        let mut open = match self.open.remove(&place) {
+            Some(open) => open,
+            None => self.start()?,
+        };
+        splice(&mut open.writer, &group)?;
+        open.rows += group.rows;
+        open.bytes_in_memory += group.bytes_in_memory;
+        open.drain()?;
+        if open.part.bytes >= self.options.shard_bytes_max {
+            self.files.add(place, open.finish()?);
+        } else {
+            self.open.insert(place, open);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<Open, Error> {
+        let properties = WriterProperties::clone(&self.properties);
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(properties))?;
+        let (writer, _) = writer.into_serialized_writer()?;
+        Ok(Open { writer, part: self.files.start()?, rows: 0, bytes_in_memory: 0 })
+    }
+
+    pub(super) fn finish(mut self) -> Result<Vec<Shard>, Error> {
+        while let Some(place) = self.waiting.keys().next().cloned() {
+            go_on(self.options.interrupt)?;
+            self.encode(&place)?;
+        }
+        while !self.encoding.is_empty() {
+            self.append_oldest()?;
+        }
+        for (place, open) in std::mem::take(&mut self.open) {
+            self.files.add(place, open.finish()?);
+        }
+        if self.files.is_empty() {
+            let empty = self.start()?.finish()?;
+            self.files.add(place(&self.options, "unknown", 0), empty);
+        }
+        let splits = self.options.splits;
+        self.files.name(splits, |place, number, count| {
+            let (config, split) = (place.config.as_deref().unwrap_or_default(), splits[place.split]);
+            format!("data/{config}/{split}-{number:05}-of-{count:05}.parquet")
+        })
+    }
+}
+
+impl Open {
+    /// Moves what was written from memory to the file.
+    fn drain(&mut self) -> Result<(), Error> {
+        self.writer.flush().map_err(parquet::errors::ParquetError::from)?;
+        let bytes = std::mem::take(self.writer.inner_mut());
+        self.part.append(&bytes)
+    }
+
+    fn finish(mut self) -> Result<super::files::Finished, Error> {
+        self.writer.finish()?;
+        self.drain()?;
+        Ok(self.part.finish(self.rows, self.bytes_in_memory))
+    }
+}
+
+fn size(rows: &RowsBuilder) -> usize {
+    rows.bytes() + rows.len() * ROW_BYTES
+}
+
+fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, Error> {
+    let chunking = CdcOptions::default();
+    let described = json!({
+        "min_chunk_size": chunking.min_chunk_size, "max_chunk_size": chunking.max_chunk_size,
+        "norm_level": chunking.norm_level,
+    });
+    let metadata = vec![
+        KeyValue::new("huggingface".to_owned(), features::metadata(columns)),
+        // Where `datasets` notes it.
+        KeyValue::new("content_defined_chunking".to_owned(), described.to_string()),
+    ];
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        // For the page index.
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_content_defined_chunking(Some(chunking))
+        .set_max_row_group_row_count(None)
+        .set_key_value_metadata(Some(metadata));
+    for name in DISTINCT.iter().filter(|name| schema.index_of(name).is_ok()) {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
+    }
+    Ok(properties.build())
+}
+
+/// Encodes `batch` as a file with one row group.
+fn group(batch: &RecordBatch, schema: &SchemaRef, properties: &WriterProperties) -> Result<Group, Error> {
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.clone()))?;
+    writer.write(batch)?;
+    let metadata = writer.finish()?;
+    let sizes: Result<Vec<usize>, _> =
+        batch.columns().iter().map(|column| column.to_data().get_slice_memory_size()).collect();
+    Ok(Group {
+        file: std::mem::take(writer.inner_mut()).into(),
+        metadata,
+        rows: batch.num_rows() as u64,
+        bytes_in_memory: sizes?.into_iter().sum::<usize>() as u64,
+    })
+}
+
+/// Appends the row groups of `group` as they are, with their page indexes.
+fn splice(writer: &mut SerializedFileWriter<Vec<u8>>, group: &Group) -> Result<(), Error> {
+    let page_index = group.metadata.page_index();
+    for (number, row_group) in group.metadata.row_groups().iter().enumerate() {
+        let mut out = writer.next_row_group()?;
+        for (at, column) in row_group.columns().iter().enumerate() {
+            let close = ColumnCloseResult {
+                bytes_written: column.compressed_size() as u64,
+                rows_written: row_group.num_rows() as u64,
+                metadata: column.clone(),
+                bloom_filter: None,
+                column_index: page_index.and_then(|index| index.column_index(number, at)).cloned(),
+                offset_index: page_index.and_then(|index| index.offset_index(number, at)).cloned(),
+            };
+            out.append_column(&group.file, close)?;
+        }
+        out.close()?;
+    }
+    Ok(())
+}
