@@ -12,5 +12,7 @@ cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings
 # What is off by default must compile, too.
 cargo check --locked --features lingua
+# Exports are read back by the programs that they are for.
+scripts/python.sh
 cargo test --locked
 "$deny" check bans licenses sources

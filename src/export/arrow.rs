@@ -96,7 +96,10 @@ impl<'a> ArrowFiles<'a> {
             self.files.add(place, open.finish()?);
         }
         if self.files.is_empty() {
-            let empty = self.start()?.finish()?;
+            // `datasets` wants a batch, and be it empty.
+            let mut empty = self.start()?;
+            empty.writer.write(&RecordBatch::new_empty(Arc::clone(&self.schema)))?;
+            let empty = empty.finish()?;
             self.files.add(place(&self.options, "unknown", 0), empty);
         }
         let splits = self.options.splits;

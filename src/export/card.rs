@@ -364,9 +364,13 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
         Format::Hf => {
             let biggest =
                 about.facts.languages.iter().max_by_key(|(_, [rows, _])| rows).map(|(name, _)| config_name(name));
+            let one = json!(biggest.unwrap_or_else(|| "unknown".into()));
             format!(
-                "load_dataset(\"DIR\")                     # all languages\nload_dataset(\"DIR\", {:11})        # one of them\nload_dataset(\"DIR\", streaming=True)     # without loading everything",
-                json!(biggest.unwrap_or_else(|| "unknown".into())).to_string()
+                "load_dataset(\"DIR\")                  # all languages\nload_dataset(\"DIR\", {one})\n\
+                 load_dataset(\"DIR\", streaming=True)  # without loading everything\n\
+                 load_dataset(\"DIR\", columns=[\"subject\", \"diff\"])\n\
+                 # Fewer rows than this card counts are an error unless the check is off:\n\
+                 load_dataset(\"DIR\", filters=[(\"kind\", \"==\", \"modified\")], verification_mode=\"no_checks\")"
             )
         }
         Format::Commitpack | Format::Jsonl => "load_dataset(\"DIR\")".into(),

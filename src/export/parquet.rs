@@ -76,6 +76,7 @@ pub struct ParquetFiles<'a> {
     waiting: BTreeMap<Place, RowsBuilder>,
     waiting_bytes: usize,
     group_bytes_max: usize,
+    waiting_bytes_max: usize,
     encoding: VecDeque<(Place, JoinHandle<Result<Group, Error>>)>,
     open: BTreeMap<Place, Open>,
 }
@@ -94,6 +95,7 @@ impl<'a> ParquetFiles<'a> {
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             group_bytes_max,
+            waiting_bytes_max: WAITING_BYTES_MAX,
             encoding: VecDeque::new(),
             open: BTreeMap::new(),
         })
@@ -109,7 +111,7 @@ impl<'a> ParquetFiles<'a> {
         if after >= self.group_bytes_max {
             return self.encode(&place);
         }
-        if self.waiting_bytes >= WAITING_BYTES_MAX {
+        if self.waiting_bytes >= self.waiting_bytes_max {
             // The first of the largest, so that it is the same one every time.
             let largest = self.waiting.iter().rev().max_by_key(|(_, rows)| size(rows)).map(|(place, _)| place.clone());
             return largest.map_or(Ok(()), |place| self.encode(&place));
@@ -261,4 +263,59 @@ fn splice(writer: &mut SerializedFileWriter<Vec<u8>>, group: &Group) -> Result<(
         out.close()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, sync::atomic::AtomicBool};
+
+    use parquet::file::reader::{FileReader as _, SerializedFileReader};
+
+    use super::*;
+    use crate::export::{Compression, Format};
+
+    /// Writes 400 rows of four languages with as many threads; the files, and how many row groups each has.
+    fn written(threads: usize, waiting_bytes_max: usize) -> Vec<(String, String, usize)> {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let interrupt = AtomicBool::new(false);
+        let options = Options {
+            format: Format::Hf,
+            compression: Compression::None,
+            columns: &["id", "lang", "new_contents", "reverts"],
+            shard_bytes_max: 1 << 30,
+            splits: &["train", "test"],
+            threads,
+            interrupt: &interrupt,
+        };
+        let mut files = ParquetFiles::new(directory.path(), options).expect("files");
+        files.waiting_bytes_max = waiting_bytes_max;
+        for n in 0..400 {
+            let id = format!("{n:032x}");
+            let contents = format!("{n} ").repeat(100);
+            let lang = ["c", "c#", "c++", "rust"][n * n % 7 % 4];
+            let sample = Sample { id: &id, lang, new_contents: Some(&contents), ..Sample::default() };
+            files.push(&sample, usize::from(n % 5 == 0)).expect("it can be written");
+            assert!(files.waiting_bytes < waiting_bytes_max, "what waits has a bound");
+        }
+        let shards = files.finish().expect("they can be ended");
+        assert_eq!(shards.iter().map(|shard| shard.rows).sum::<u64>(), 400);
+        let described = shards.into_iter().map(|shard| {
+            let file = File::open(directory.path().join(&shard.file)).expect("it is there");
+            let reader = SerializedFileReader::new(file).expect("Parquet");
+            assert_eq!(reader.metadata().file_metadata().num_rows() as u64, shard.rows);
+            (shard.file, shard.blake3, reader.num_row_groups())
+        });
+        described.collect()
+    }
+
+    #[test]
+    fn what_waits_has_a_bound_and_threads_show_nowhere() {
+        let whole = written(1, 1 << 30);
+        assert!(whole.iter().all(|(_, _, groups)| *groups == 1), "{whole:?}");
+        let bounded = written(1, 30_000);
+        assert!(bounded.iter().map(|(_, _, groups)| groups).sum::<usize>() > whole.len(), "{bounded:?}");
+        for threads in [2, 7] {
+            assert_eq!(written(threads, 30_000), bounded);
+        }
+    }
 }

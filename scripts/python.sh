@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Makes the Python environment in target/tools/python whose packages (tests/requirements.txt) read exports back in
+# tests/export.rs. Can be run again; does nothing where it is there already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+environment=target/tools/python
+wanted=$(cksum <tests/requirements.txt)
+if [ "$(cat "$environment/installed" 2>/dev/null)" = "$wanted" ]; then
+    exit 0
+fi
+rm -rf "$environment"
+if ! python3 -m venv "$environment"; then
+    source scripts/setup.sh
+    need_packages python3 python3-venv
+    rm -rf "$environment"
+    python3 -m venv "$environment"
+fi
+"$environment/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
+echo "$wanted" >"$environment/installed"

@@ -1,0 +1,278 @@
+//! Exports in every format: read back by the programs that they are for, byte-identical, with exact counts.
+//!
+//! `scripts/python.sh` makes the environment with those programs, as `scripts/test.sh` does. Without it these tests fail,
+//! since what was not read back was not tested; who can't have it says so with GITLODE_WITHOUT_PYTHON=1.
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use support::{Lab, git};
+
+/// Languages with names that file names, patterns and YAML take for something else, and a file without one.
+const FILES: &str = r#"
+    for f in a.c a.cs a.cpp a.mm b/deep.rs a.py no.json README.md LICENSE; do
+        mkdir -p $(dirname $f); seq 40 | sed "s|^|NAME $f line |" > $f; git add .; git commit -qm "Add $f of NAME"
+        for n in 1 2 3; do
+            sed -i "s/line $n\$/line $n changed/" $f
+            git commit -qam "Change line $n of $f: ünï «quoted» \"text\" and $(printf 'tab\there')"
+        done
+    done
+"#;
+
+const SPLITS: &str = "train=0.5,validation=0.25,test=0.25";
+
+/// A store of four repositories, in all three splits, and the rows as JSON lines.
+fn four(lab: &Lab) -> PathBuf {
+    // `tokio` is of test, `redis` of validation, `git` and `ripgrep` of train.
+    for name in ["tokio", "redis", "git", "ripgrep"] {
+        lab.repository(name, "sha1", &FILES.replace("NAME", name));
+    }
+    lab.mine("tokio", "store", &["redis", "git", "ripgrep", "--kinds", "modified,added"]);
+    lab.ok(&["export", "store", "plain"]);
+    lab.path("plain/data/train-00000-of-00001.jsonl")
+}
+
+fn manifest(lab: &Lab, out: &str) -> Value {
+    serde_json::from_slice(&fs::read(lab.path(out).join("manifest.json")).expect("a manifest")).expect("JSON")
+}
+
+/// Reads the export at `out` back with `tests/read_back.py`.
+fn read_back(lab: &Lab, form: &str, out: &str, rows: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/tools/python/bin/python");
+    let python = std::env::var_os("GITLODE_PYTHON").map_or(python, PathBuf::from);
+    if !python.exists() {
+        let why = format!("{} is not there, so nothing was read back: run scripts/python.sh", python.display());
+        assert!(std::env::var_os("GITLODE_WITHOUT_PYTHON").is_some(), "{why}");
+        eprintln!("SKIPPED: {why}");
+        return;
+    }
+    let mut command = Command::new(python);
+    command.arg(root.join("tests/read_back.py")).arg(form).arg(lab.path(out)).arg(rows);
+    let output = command.current_dir(lab.dir.path()).output().expect("Python runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{form} {out}: {said}");
+    assert!(said.contains(&format!("{form}: ")), "{said}");
+}
+
+/// Every file below `directory`, by its path there.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(directory).expect("it is below").to_owned();
+                files.insert(name, fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    files
+}
+
+/// Shards are listed with what they are, and nothing else is there.
+fn check_manifest(lab: &Lab, out: &str, others: &[&str]) {
+    let manifest = manifest(lab, out);
+    let mut files = files(&lab.path(out));
+    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+    for shard in manifest["shards"].as_array().expect("shards") {
+        let name = shard["file"].as_str().expect("a name");
+        let bytes = files.remove(Path::new(name)).unwrap_or_else(|| panic!("{out}: {name} is not there"));
+        assert_eq!(shard["bytes"], bytes.len(), "{name}");
+        assert_eq!(shard["blake3"], blake3::hash(&bytes).to_hex().to_string(), "{name}");
+        *rows.entry(shard["split"].as_str().expect("a split").to_owned()).or_default() +=
+            shard["rows"].as_u64().expect("rows");
+    }
+    let of_splits = manifest["splits"].as_object().expect("splits");
+    for (name, split) in of_splits {
+        assert_eq!(split["rows"], rows.remove(name).unwrap_or(0), "{out}: {name}");
+    }
+    let total: u64 = of_splits.values().map(|split| split["rows"].as_u64().expect("rows")).sum();
+    assert_eq!(manifest["rows"], total);
+    let names: Vec<_> = files.keys().map(|name| name.to_string_lossy().into_owned()).collect();
+    let others: BTreeSet<_> = others.iter().chain(&["manifest.json"]).map(|name| (*name).to_owned()).collect();
+    assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), others, "{out}");
+}
+
+#[test]
+fn parquet_loads_by_config_and_split() {
+    let lab = Lab::new();
+    let rows = four(&lab);
+    for (out, more) in [("hf", &["--split", SPLITS][..]), ("cut", &["--shard-bytes-max", "9000"])] {
+        lab.ok(&[&["export", "store", out, "--format", "hf"], more].concat());
+        check_manifest(&lab, out, &["README.md"]);
+        read_back(&lab, "hf", out, &rows);
+    }
+    let shards = |out: &str| manifest(&lab, out)["shards"].as_array().map_or(0, Vec::len);
+    assert_eq!(shards("hf"), 27, "nine languages in three splits");
+    assert!(shards("cut") > 9, "{} shards", shards("cut"));
+    let splits = &manifest(&lab, "hf")["splits"];
+    assert_eq!(splits["train"], json!({"fraction": 0.5, "rows": 72}));
+    assert_eq!((&splits["validation"]["rows"], &splits["test"]["rows"]), (&json!(36), &json!(36)));
+    assert!(lab.path("hf/data/c++/validation-00000-of-00001.parquet").exists());
+}
+
+#[test]
+fn arrow_loads_from_disk() {
+    let lab = Lab::new();
+    let rows = four(&lab);
+    lab.ok(&["export", "store", "whole", "--format", "arrow"]);
+    check_manifest(&lab, "whole", &["dataset_dict.json", "train/state.json", "train/dataset_info.json"]);
+    read_back(&lab, "arrow", "whole", &rows);
+    lab.ok(&["export", "store", "cut", "--format", "arrow", "--split", SPLITS, "--shard-bytes-max", "1"]);
+    read_back(&lab, "arrow", "cut", &rows);
+}
+
+#[test]
+fn json_lines_load_however_they_are_compressed() {
+    let lab = Lab::new();
+    let rows = four(&lab);
+    for compression in ["none", "gzip", "zstd"] {
+        let out = format!("jsonl-{compression}");
+        let more = ["--compression", compression, "--split", SPLITS, "--shard-bytes-max", "40000"];
+        lab.ok(&[&["export", "store", &out], &more[..]].concat());
+        check_manifest(&lab, &out, &["README.md"]);
+        read_back(&lab, "jsonl", &out, &rows);
+        let out = format!("commitpack-{compression}");
+        lab.ok(&["export", "store", &out, "--format", "commitpack", "--compression", compression]);
+        check_manifest(&lab, &out, &["README.md"]);
+        read_back(&lab, "commitpack", &out, &rows);
+    }
+    assert!(lab.path("commitpack-none/data/objective-c++/data.jsonl").exists());
+    lab.ok(&["export", "store", "cut", "--format", "commitpack", "--shard-bytes-max", "9000"]);
+    assert!(lab.path("cut/data/rust/data-0001.jsonl").exists());
+    read_back(&lab, "commitpack", "cut", &rows);
+}
+
+#[test]
+fn the_same_rows_are_the_same_bytes() {
+    let lab = Lab::new();
+    four(&lab);
+    // Another store with the same rows, mined in another order and in steps.
+    lab.mine("ripgrep", "other", &["--kinds", "modified,added", "-j", "1"]);
+    lab.mine("git", "other", &["tokio", "redis", "--kinds", "modified,added"]);
+    let formats: [&[&str]; 5] = [
+        &["--format", "hf", "--split", SPLITS, "--shard-bytes-max", "20000"],
+        &["--format", "arrow"],
+        &["--compression", "gzip"],
+        &["--compression", "zstd", "--split", SPLITS],
+        &["--format", "commitpack"],
+    ];
+    for (number, format) in formats.iter().enumerate() {
+        let mut first: Option<BTreeMap<PathBuf, Vec<u8>>> = None;
+        for (store, threads) in [("store", "1"), ("store", "1"), ("store", "5"), ("other", "2")] {
+            let out = format!("out{number}");
+            lab.ok(&[&["export", store, &out, "-j", threads], *format].concat());
+            let mut found = files(&lab.path(&out));
+            if store == "other" {
+                // It names the batches in which rows were mined.
+                for name in ["manifest.json", "README.md"] {
+                    let expected = first.as_ref().and_then(|first| first.get(Path::new(name))).cloned();
+                    expected.map(|bytes| found.insert(name.into(), bytes));
+                }
+            }
+            fs::remove_dir_all(lab.path(&out)).expect("it can be removed");
+            let first = first.get_or_insert_with(|| found.clone());
+            assert!(*first == found, "{format:?}, {store}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_repository_keeps_its_split_and_forks_share_it() {
+    let lab = Lab::new();
+    for name in ["tokio", "redis"] {
+        lab.repository(name, "sha1", &FILES.replace("NAME", name));
+    }
+    // A fork under its old name, and one under a name of another split that is sorted behind it.
+    git(&lab.path(""), &["clone", "-q", "tokio", "zfork/tokio"]);
+    git(&lab.path(""), &["clone", "-q", "tokio", "zfork/ripgrep"]);
+    let splits_of = |out: &str| -> BTreeMap<String, String> {
+        let mut ids = BTreeMap::new();
+        for (name, bytes) in files(&lab.path(out).join("data")) {
+            let split = name.to_string_lossy().split('-').next().expect("a split").to_owned();
+            for line in String::from_utf8(bytes).expect("text").lines() {
+                let row: Value = serde_json::from_str(line).expect("JSON");
+                ids.insert(row["id"].as_str().expect("an id").to_owned(), split.clone());
+            }
+        }
+        ids
+    };
+    lab.mine("tokio", "store", &[]);
+    lab.ok(&["export", "store", "one", "--split", SPLITS]);
+    assert_eq!(splits_of("one").into_values().collect::<BTreeSet<_>>(), ["test".to_owned()].into());
+    fs::write(lab.path("list.csv"), "path,name\nredis,a/redis\nzfork/tokio,zfork/tokio\nzfork/ripgrep,zfork/ripgrep\n")
+        .expect("a list");
+    lab.mine("@list.csv", "store", &[]);
+    lab.ok(&["export", "store", "more", "--split", SPLITS]);
+    let (one, more) = (splits_of("one"), splits_of("more"));
+    assert!(one.len() < more.len() && one.iter().all(|(id, split)| more.get(id) == Some(split)));
+    // The fork named otherwise has all rows of `tokio`, and that is told.
+    assert_eq!(manifest(&lab, "more")["rows_of_several_splits"], one.len());
+    let card = fs::read_to_string(lab.path("more/README.md")).expect("a card");
+    assert!(card.contains(&format!("; {} rows are also in a repository of another split.", one.len())));
+}
+
+#[test]
+fn an_export_without_rows_loads_as_well() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", "echo x > a.rs; git add .; git commit -qm 'Add a file that nobody changes'");
+    lab.mine("r", "store", &[]);
+    fs::write(lab.path("none.jsonl"), "").expect("it can be written");
+    for format in ["hf", "arrow"] {
+        lab.ok(&["export", "store", format, "--format", format, "--split", SPLITS]);
+        assert_eq!(manifest(&lab, format)["rows"], 0);
+    }
+    assert!(lab.path("hf/data/unknown/train-00000-of-00001.parquet").exists());
+    read_back(&lab, "arrow", "arrow", &lab.path("none.jsonl"));
+}
+
+#[test]
+fn the_card_says_what_there_is() {
+    let lab = Lab::new();
+    four(&lab);
+    lab.ok(&["assemble", "store", "-q"]);
+    lab.ok(&["export", "store", "out", "--format", "hf", "--assembled", "--filter", "commitpack"]);
+    let card = fs::read_to_string(lab.path("out/README.md")).expect("a card");
+    let manifest = manifest(&lab, "out");
+    assert_eq!(manifest["assembly"]["near"], "both");
+    for part in ["\"near\":\"both\"", "filter_digest", "## Opting out", "## Citation", "| candidates |", "## Licences"]
+    {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    let dropped = manifest["dropped"].as_object().expect("rules");
+    assert!(!dropped.is_empty());
+    for (rule, rows) in dropped {
+        assert!(card.contains(&format!("| dropped: `{rule}` | {rows} |")), "{rule}: {card}");
+    }
+}
+
+#[test]
+fn what_can_not_be_is_refused() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", "echo x > a.rs; git add .; git commit -qm 'Add a file'");
+    lab.mine("r", "store", &[]);
+    for (args, reason) in [
+        (&["--split", "train=0.5"][..], "add up to 0.5"),
+        (&["--split", "train=0.5,train=0.5"], "named twice"),
+        (&["--split", "a b=1"], "can't be the name"),
+        (&["--format", "hf", "--compression", "gzip"], "--compression is for JSON lines"),
+        (&["--format", "commitpack", "--columns", "id"], "has CommitPack's columns"),
+        (&["--format", "csv"], "possible values"),
+    ] {
+        let output = lab.gitlode(&[&["export", "store", "out"], args].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(reason), "{args:?}: {said}");
+        assert!(!lab.path("out").exists());
+    }
+}
