@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -254,6 +254,38 @@ fn the_card_says_what_there_is() {
     assert!(!dropped.is_empty());
     for (rule, rows) in dropped {
         assert!(card.contains(&format!("| dropped: `{rule}` | {rows} |")), "{rule}: {card}");
+    }
+}
+
+#[test]
+fn an_interrupted_export_leaves_nothing_in_any_format() {
+    let lab = Lab::new();
+    four(&lab);
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(lab.dir.path()).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("out")).collect()
+    };
+    for format in ["hf", "arrow", "jsonl", "commitpack"] {
+        let mut interrupted = 0;
+        for pause in [0, 2, 5, 10, 20] {
+            let mut export = lab.program();
+            // As many files as rows, so that there is time.
+            export.args(["export", "store", "out", "--format", format, "--shard-bytes-max", "1"]);
+            let mut child = export.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("it runs");
+            // Only a process that catches the signal can clean up, and it does before it writes.
+            while child.try_wait().expect("a status").is_none() && names().is_empty() {}
+            std::thread::sleep(std::time::Duration::from_millis(pause));
+            Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+            let code = child.wait().expect("the child ends").code();
+            match code {
+                Some(130) => assert!(names().is_empty(), "{format}: {:?}", names()),
+                _ => assert_eq!((code, names()), (Some(0), vec!["out".to_owned()]), "{format}"),
+            }
+            interrupted += usize::from(code == Some(130));
+            let _none_where_it_was_interrupted = fs::remove_dir_all(lab.path("out"));
+        }
+        assert!(interrupted > 0, "{format} was never interrupted");
     }
 }
 
