@@ -38,13 +38,21 @@ use crate::{sample::Sample, store::rows::RowsBuilder};
 const GROUP_BYTES_MAX: usize = 32 << 20;
 
 /// The same of all rows that wait.
-const WAITING_BYTES_MAX: usize = 160 << 20;
+const WAITING_BYTES_MAX: usize = 96 << 20;
 
 /// What a row takes beside its contents, roughly.
 const ROW_BYTES: usize = 512;
 
+/// Where content-defined chunking ends a page at the latest. `datasets` has 1 MiB; versions of a file are found in one
+/// another within a page only, and with 4 MiB, twice the window of zstd's level 3, files are half as large. A page is then
+/// about 100 KB on disk, near the 64 KiB that the Hub stores as one piece.
+const PAGE_BYTES_MAX: usize = 4 << 20;
+
 /// zstd's own default, as in the store.
 const ZSTD_LEVEL: i32 = 3;
+
+/// A row group is compressed to about so small a part or less.
+const COMPRESSED_PARTS: usize = 8;
 
 /// Columns in which values hardly repeat, so that a dictionary is built for nothing.
 const DISTINCT: [&str; 9] =
@@ -75,6 +83,7 @@ pub struct ParquetFiles<'a> {
     columns: Vec<usize>,
     waiting: BTreeMap<Place, RowsBuilder>,
     waiting_bytes: usize,
+    spare: VecDeque<RowsBuilder>,
     group_bytes_max: usize,
     waiting_bytes_max: usize,
     encoding: VecDeque<(Place, JoinHandle<Result<Group, Error>>)>,
@@ -94,6 +103,7 @@ impl<'a> ParquetFiles<'a> {
             columns,
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
+            spare: VecDeque::new(),
             group_bytes_max,
             waiting_bytes_max: WAITING_BYTES_MAX,
             encoding: VecDeque::new(),
@@ -103,7 +113,11 @@ impl<'a> ParquetFiles<'a> {
 
     pub(super) fn push(&mut self, sample: &Sample<'_>, split: usize) -> Result<(), Error> {
         let place = place(&self.options, sample.lang, split);
-        let rows = self.waiting.entry(place.clone()).or_default();
+        let rows = self.waiting.entry(place.clone()).or_insert_with(|| {
+            // Memory that was used before is there already; that of the oldest one is no longer being encoded.
+            let is_free = self.spare.len() > self.options.threads;
+            if is_free { self.spare.pop_front() } else { None }.unwrap_or_default()
+        });
         let before = size(rows);
         rows.push(sample);
         let after = size(rows);
@@ -124,6 +138,9 @@ impl<'a> ParquetFiles<'a> {
         let Some(mut rows) = self.waiting.remove(place) else { return Ok(()) };
         self.waiting_bytes -= size(&rows);
         let batch = rows.finish()?.project(&self.columns)?;
+        if self.spare.len() <= self.options.threads {
+            self.spare.push_back(rows);
+        }
         let (schema, properties) = (Arc::clone(&self.schema), Arc::clone(&self.properties));
         // The batch has the schema's columns but not its metadata.
         let batch = RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?;
@@ -144,6 +161,7 @@ impl<'a> ParquetFiles<'a> {
             Some(open) => open,
             None => self.start()?,
         };
+        open.writer.inner_mut().reserve(group.file.len());
         splice(&mut open.writer, &group)?;
         open.rows += group.rows;
         open.bytes_in_memory += group.bytes_in_memory;
@@ -206,7 +224,8 @@ fn size(rows: &RowsBuilder) -> usize {
 }
 
 fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, Error> {
-    let chunking = CdcOptions::default();
+    let chunking =
+        CdcOptions { min_chunk_size: PAGE_BYTES_MAX / 4, max_chunk_size: PAGE_BYTES_MAX, ..CdcOptions::default() };
     let described = json!({
         "min_chunk_size": chunking.min_chunk_size, "max_chunk_size": chunking.max_chunk_size,
         "norm_level": chunking.norm_level,
@@ -222,6 +241,8 @@ fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, 
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_content_defined_chunking(Some(chunking))
         .set_max_row_group_row_count(None)
+        // So that nothing but contents decides where a page ends.
+        .set_data_page_size_limit(2 * PAGE_BYTES_MAX)
         .set_key_value_metadata(Some(metadata));
     for name in DISTINCT.iter().filter(|name| schema.index_of(name).is_ok()) {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
@@ -231,16 +252,18 @@ fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, 
 
 /// Encodes `batch` as a file with one row group.
 fn group(batch: &RecordBatch, schema: &SchemaRef, properties: &WriterProperties) -> Result<Group, Error> {
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.clone()))?;
-    writer.write(batch)?;
-    let metadata = writer.finish()?;
     let sizes: Result<Vec<usize>, _> =
         batch.columns().iter().map(|column| column.to_data().get_slice_memory_size()).collect();
+    let bytes_in_memory = sizes?.into_iter().sum::<usize>();
+    let file = Vec::with_capacity(bytes_in_memory / COMPRESSED_PARTS);
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties.clone()))?;
+    writer.write(batch)?;
+    let metadata = writer.finish()?;
     Ok(Group {
         file: std::mem::take(writer.inner_mut()).into(),
         metadata,
         rows: batch.num_rows() as u64,
-        bytes_in_memory: sizes?.into_iter().sum::<usize>() as u64,
+        bytes_in_memory: bytes_in_memory as u64,
     })
 }
 
