@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Rows are read by one thread, which does not keep more than that busy; and each holds a row group.
-const THREADS_MAX: usize = 4;
+const THREADS_MAX: usize = 3;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,7 +52,7 @@ pub struct Args {
     /// Size in bytes after which a new shard begins; of JSON lines before compression.
     #[arg(long, default_value_t = 500_000_000, value_name = "BYTES")]
     shard_bytes_max: u64,
-    /// Threads that encode Parquet; as many as there are cores by default, 4 at most. They show in no byte.
+    /// Threads that encode Parquet; as many as there are cores by default, 3 at most. They show in no byte.
     #[arg(long, short = 'j', value_name = "N")]
     threads: Option<usize>,
     /// Print the summary as JSON.

@@ -35,10 +35,10 @@ use super::{
 use crate::{sample::Sample, store::rows::RowsBuilder};
 
 /// Contents, diffs and messages of a row group. `datasets` writes up to 100 MB; a reader keeps one in memory.
-const GROUP_BYTES_MAX: usize = 32 << 20;
+const GROUP_BYTES_MAX: usize = 24 << 20;
 
 /// The same of all rows that wait.
-const WAITING_BYTES_MAX: usize = 96 << 20;
+const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// What a row takes beside its contents, roughly.
 const ROW_BYTES: usize = 512;

@@ -49,6 +49,8 @@ impl SegmentRows {
     pub fn advance(&mut self) -> Result<bool, store::Error> {
         self.at += 1;
         while self.rows.as_ref().is_none_or(|rows| self.at >= rows.len()) {
+            // Before the next batch is read, since batches of large files are large.
+            self.rows = None;
             let Some(batch) = self.batches.next() else { return Ok(false) };
             let damaged =
                 |e: arrow_schema::ArrowError| store::Error::Damaged { path: self.path.clone(), reason: e.to_string() };
