@@ -166,6 +166,14 @@ fn who_opted_out_is_left_out() {
     assert_eq!(assembly["changes"]["dropped"], json!({"opt_out": 2}), "and no row of bob's goes for one of ann's");
     let dropped = decisions(&lab.path("store"), &assembly);
     assert!(dropped.iter().all(|row| row.value == "owner:ann"), "{dropped:?}");
+    // A fork that did not opt out keeps what it has in common with one that did, where that is asked for.
+    git(&lab.path(""), &["clone", "-q", "a", "fork"]);
+    fs::write(lab.path("forks.csv"), "path,name\na,Ann/one\nfork,eve/one\n").expect("it can be written");
+    lab.mine("@forks.csv", "forks", &["--filter", "none"]);
+    for (more, expected) in [(&[][..], json!({"opt_out": 2})), (&["--keep-shared"], json!({}))] {
+        let assembly = assemble(&lab, "forks", &[&["--opt-out", "out.txt"], more].concat());
+        assert_eq!(assembly["changes"]["dropped"], expected);
+    }
     // The list is read again when it changed.
     fs::write(lab.path("out.txt"), "owner:ann\nrepository:bob/two\n").expect("it can be written");
     lab.ok(&["export", "store", "out", "--assembled"]);
@@ -270,4 +278,159 @@ fn brute_force_finds_the_same_near_duplicates() {
         rows.len()
     );
     assert!(both > 0 && recall >= 0.95 && precision >= 0.99, "recall {recall:.3}, precision {precision:.3}");
+}
+
+/// Ann's repository and bob's fork of it with a commit of his own, and one that is nobody's.
+fn ann_and_bob(lab: &Lab) {
+    copy(lab, "a", "Change the seventh line");
+    git(&lab.path(""), &["clone", "-q", "a", "b"]);
+    lab.script(&lab.path("b"), "echo bob >> a.txt; git commit -qam 'Add a line of bob to the file'");
+    copy(lab, "c", "Change line seven");
+    lab.script(
+        &lab.path("c"),
+        "echo x >> a.txt; git commit -q --author 'Eve <Eve@example.com>' -am 'Add a line of Eve'",
+    );
+    fs::write(lab.path("list.csv"), "path,name\na,Ann/one\nb,bob/one\nc,carl/two\n").expect("it can be written");
+    fs::write(lab.path("without.csv"), "path,name\nb,bob/one\nc,carl/two\n").expect("it can be written");
+}
+
+fn subjects(lab: &Lab, store: &str) -> BTreeSet<String> {
+    lab.rows(store).iter().map(|row| row["subject"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn what_was_purged_is_gone_from_forks_and_does_not_come_back() {
+    let lab = Lab::new();
+    ann_and_bob(&lab);
+    // Segments of a few rows, so that some are rewritten and some are not.
+    let mine = |store: &str, list: &str, more: &[&str]| {
+        let more = [&["--filter", "none", "--segment-bytes-max", "1", "--authors"], more].concat();
+        lab.mine(list, store, &more)
+    };
+    mine("store", "@list.csv", &[]);
+    let before = lab.rows("store");
+    lab.ok(&["assemble", "store"]);
+    let receipt: Value = serde_json::from_str(&lab.ok(&["purge", "store", "--owner", "ann", "--json"])).expect("JSON");
+    let of: Vec<(&str, bool, u64)> = receipt["repositories"]
+        .as_array()
+        .expect("repositories")
+        .iter()
+        .map(|r| (r["name"].as_str().unwrap_or(""), r["whole"] == true, r["rows"].as_u64().unwrap_or(0)))
+        .collect();
+    assert_eq!(of, [("Ann/one", true, 2), ("bob/one", false, 2)]);
+    let bobs = "Add a line of bob to the file";
+    assert_eq!(
+        subjects(&lab, "store"),
+        BTreeSet::from([bobs, "Add a line of Eve", "Add the words of c", "Change line seven"].map(str::to_owned))
+    );
+    assert!(!lab.path("store/assembly").exists(), "its ledger names rows that are gone");
+    lab.ok(&["verify", "store"]);
+    let stats: Value = serde_json::from_str(&lab.ok(&["stats", "store", "--json"])).expect("JSON");
+    assert_eq!(stats["funnel"]["changes"]["dropped"], json!({"opt_out": 2}), "bob's account knows what went: {stats}");
+    // Nothing of ann's is in any file of the store.
+    let shared: BTreeSet<&str> = before
+        .iter()
+        .filter(|row| row["repos"] == "Ann/one,bob/one")
+        .filter_map(|row| row["new_contents"].as_str())
+        .collect();
+    assert_eq!(shared.len(), 2);
+    assert!(lab.rows("store").iter().all(|row| !shared.contains(row["new_contents"].as_str().unwrap_or_default())));
+    // Neither her repository nor the fork brings it back, mined again or from the start.
+    let again = lab.ok(&[
+        "mine",
+        "@list.csv",
+        "--store",
+        "store",
+        "--filter",
+        "none",
+        "--segment-bytes-max",
+        "1",
+        "--authors",
+        "--replace",
+        "--json",
+    ]);
+    let again: Value = serde_json::from_str(&again).expect("JSON");
+    assert_eq!(again["repositories"][0]["report"]["opted_out"], true, "{again}");
+    assert_eq!(subjects(&lab, "store").len(), 4);
+    lab.ok(&["verify", "store"]);
+    // What the fork gives is the same, whether it was purged or mined after that.
+    lab.ok(&["export", "store", "after"]);
+    mine("other", "@list.csv", &[]);
+    lab.ok(&["purge", "other", "--owner", "ann"]);
+    lab.ok(&["export", "other", "purged"]);
+    let shard = "data/train-00000-of-00001.jsonl";
+    assert_eq!(
+        fs::read(lab.path("after").join(shard)).expect("one"),
+        fs::read(lab.path("purged").join(shard)).expect("one")
+    );
+    // A second purge finds nothing more; a receipt that was changed shows.
+    let second: Value = serde_json::from_str(&lab.ok(&["purge", "store", "--owner", "ann", "--json"])).expect("JSON");
+    assert_eq!((&second["rows"], &second["number"]), (&json!(0), &json!(2)));
+    support::edit(&lab.path("store/opt-out/000001.json"), &|receipt| receipt["rows"] = json!(1));
+    assert_eq!(lab.gitlode(&["verify", "store"]).status.code(), Some(5));
+}
+
+#[test]
+fn purges_by_commit_path_and_author() {
+    let lab = Lab::new();
+    ann_and_bob(&lab);
+    lab.mine("@list.csv", "store", &["--filter", "none", "--authors"]);
+    let rows = lab.rows("store");
+    let commit = rows.iter().find(|row| row["subject"] == "Change line seven").expect("a row")["commit"].clone();
+    lab.ok(&["purge", "store", "--commit", &commit.as_str().expect("an id")[..9]]);
+    assert!(!subjects(&lab, "store").contains("Change line seven"));
+    lab.ok(&["purge", "store", "--author", "eve@EXAMPLE.com"]);
+    assert!(!subjects(&lab, "store").contains("Add a line of Eve"));
+    assert!(
+        !fs::read_to_string(lab.path("store/opt-out/list")).expect("a list").contains("eve"),
+        "only the hash is kept"
+    );
+    lab.ok(&["verify", "store"]);
+    lab.mine("@list.csv", "store", &["--filter", "none", "--authors", "--replace"]);
+    assert_eq!(subjects(&lab, "store").len(), 4, "{:?}", subjects(&lab, "store"));
+    let output = lab.gitlode(&["purge", "store"]);
+    assert!(output.status.success(), "what was named before is purged again");
+    lab.ok(&["purge", "store", "--path", "a.*"]);
+    assert!(subjects(&lab, "store").is_empty());
+    lab.ok(&["verify", "store"]);
+    // Rows without authors can't be searched for one; who would think they were is told.
+    lab.mine("@without.csv", "anonymous", &["--filter", "none"]);
+    let output = lab.gitlode(&["purge", "anonymous", "--author", "eve@example.com"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("name no authors"), "{said}");
+    let output = lab.gitlode(&["purge", "anonymous", "--commit", "abc"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+}
+
+#[test]
+fn who_opted_out_is_not_mined() {
+    let lab = Lab::new();
+    ann_and_bob(&lab);
+    let eve = lab.ok(&["mine", "c", "--filter", "none", "--dry-run", "--json"]);
+    assert!(eve.contains("\"kept\": 3"), "{eve}");
+    let commit = String::from_utf8(git(&lab.path("c"), &["log", "-1", "--format=%H", "--grep=seven"])).expect("an id");
+    let hash = gitlode::dedup::opt_out::author_hash("eve@example.com");
+    fs::write(lab.path("out.txt"), format!("# theirs\nowner:ann\nauthor:{hash}\ncommit:{commit}\n")).expect("written");
+    let mined = lab.mine("@list.csv", "store", &["--filter", "none", "--opt-out", "out.txt"]);
+    assert_eq!(mined["commits"]["dropped"], json!({"opt_out": 2}), "{mined}");
+    // The store remembers it, and rows that were mined before are not exported.
+    let expected = BTreeSet::from(
+        ["Add a line of bob to the file", "Add the words of a", "Add the words of c", "Change the seventh line"]
+            .map(str::to_owned),
+    );
+    assert_eq!(subjects(&lab, "store"), expected);
+    lab.mine("@list.csv", "store", &["--filter", "none", "--replace"]);
+    assert_eq!(subjects(&lab, "store"), expected);
+    lab.ok(&["verify", "store"]);
+    fs::write(lab.path("out.txt"), "repository:bob/one\n").expect("written");
+    lab.mine("@list.csv", "store", &["--filter", "none", "--opt-out", "out.txt"]);
+    assert_eq!(subjects(&lab, "store"), BTreeSet::from(["Add the words of c".to_owned()]));
+    // They are in the store until they are purged, which `verify` says.
+    let output = lab.gitlode(&["verify", "store"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(5) && said.contains("gitlode purge"), "{said}");
+    lab.ok(&["purge", "store"]);
+    lab.ok(&["verify", "store"]);
+    fs::write(lab.path("out.txt"), "nobody\n").expect("written");
+    assert_eq!(lab.gitlode(&["mine", "c", "--dry-run", "--opt-out", "out.txt"]).status.code(), Some(4));
 }

@@ -12,9 +12,15 @@ use crate::{
 pub struct Args {
     /// The store.
     store: PathBuf,
-    /// File of those who do not want their work in the rows: lines owner:NAME, repository:OWNER/NAME, commit:ID, path:GLOB.
+    /// File of those who do not want their work in the rows, beside those whom the store remembers.
+    ///
+    /// Lines owner:NAME, repository:OWNER/NAME, commit:ID, path:GLOB, author:HASH (the SHA-256 of an e-mail address in
+    /// lower case; rows must have been mined with --authors).
     #[arg(long, value_name = "FILE")]
     opt_out: Option<PathBuf>,
+    /// Keep a row of several repositories as long as one of them did not opt out in that file, as CommitPack did.
+    #[arg(long, requires = "opt_out")]
+    keep_shared: bool,
     /// Ruleset that rows have to pass: a preset or the path of a file.
     #[arg(long, default_value = "none", value_name = "NAME|FILE")]
     filter: String,
@@ -63,6 +69,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     benchmarks.dedup();
     let options = Options {
         opt_out: args.opt_out.clone(),
+        keep_shared: args.keep_shared,
         filter: args.filter.clone(),
         near: args.near_duplicates,
         similarity_min: args.similarity_min,

@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let rules = rules("none")?;
     let name = args.repository.file_name().unwrap_or_default().to_string_lossy();
     let origin = Origin { name: &name, ..Origin::default() };
-    let job = Job { recipe: &recipe, rules: &rules, origin: &origin };
+    let job = Job { recipe: &recipe, rules: &rules, origin: &origin, opt_outs: None };
     let plan =
         extract::plan::<crate::git::Error>(&repository, walked, job, 1, &interrupt, &|_, _| {}, &mut |_| Ok(()))?;
     let (mut commit, mut files) = (Value::Null, Vec::new());

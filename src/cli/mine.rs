@@ -25,10 +25,12 @@ use crate::{
         message::TrailerPolicy,
         natural::Judge,
     },
+    dedup::opt_out::{OptOuts, Work},
     filter::Ruleset,
     git::{mirror::redact_url, repository::Revision, supervise::Limits, walk::Window},
     pipeline::{
         mine::Report,
+        purge,
         recipe::{Recipe, Settings, rules},
         run::{self, Failure, Mirrors, Target},
     },
@@ -104,6 +106,12 @@ pub struct Args {
     /// A history may have had another licence than today's, so this loses rows that could be kept.
     #[arg(long, value_name = "POLICY", num_args = 0..=1, default_missing_value = "permissive", value_parser = ["any", "commitpack", "permissive"], help_heading = "What to mine")]
     skip_by_declared_license: Option<String>,
+    /// File of those who do not want their work in the rows; the store remembers it for every later run and export.
+    ///
+    /// Lines owner:NAME, repository:OWNER/NAME, commit:ID, path:GLOB, author:HASH (the SHA-256 of an e-mail address in
+    /// lower case). Rows that were mined before go with `gitlode purge`.
+    #[arg(long, value_name = "FILE")]
+    opt_out: Option<PathBuf>,
     /// Mine from the start and replace all earlier rows; needed to change settings, or after missing objects came.
     ///
     /// One that was interrupted goes on where it was.
@@ -395,6 +403,7 @@ fn mine_all(
 ) -> Result<(Vec<Outcome>, usize), Error> {
     let mut specs = Vec::new();
     let mut outcomes = Vec::new();
+    let opt_outs = Arc::new(opt_outs(args, target.map(|target| target.store))?);
     let rules = Arc::new(rules(&args.filter)?);
     let policy = args.skip_by_declared_license.as_deref().and_then(Policy::find);
     let refused = |spec: &RepoSpec| {
@@ -406,6 +415,10 @@ fn mine_all(
         match source {
             Ok(spec) if refused(&spec) => {
                 let result = Ok(Report { skipped_by_license: true, ..Report::default() });
+                outcomes.push(Outcome { name: spec.name, identity: spec.identity, result });
+            }
+            Ok(spec) if opt_outs.find(Work { repositories: &spec.name, ..Work::default() }).is_some() => {
+                let result = Ok(Report { opted_out: true, ..Report::default() });
                 outcomes.push(Outcome { name: spec.name, identity: spec.identity, result });
             }
             Ok(spec) => specs.push(spec),
@@ -444,11 +457,12 @@ fn mine_all(
             Some(settings) => Settings { replace: settings.replace || args.replace, ..settings.clone() },
             None => {
                 let recipe = recipe(args, &rules, Some(spec));
-                Settings { recipe, rules: Arc::clone(&rules), replace: args.replace, is_replaced: false }
+                let (rules, opt_outs) = (Arc::clone(&rules), Arc::default());
+                Settings { recipe, rules, opt_outs, replace: args.replace, is_replaced: false }
             }
         };
         let is_replaced = replaced.contains(&(spec.identity.clone(), json!(settings.recipe).to_string()));
-        Settings { is_replaced, ..settings }
+        Settings { is_replaced, opt_outs: Arc::clone(&opt_outs), ..settings }
     };
     let observe = |number: usize, event: run::Event<'_>| display.event(number, &event);
     let results = run::run(target, &specs, &settings, &options, interrupt, &observe);
@@ -460,6 +474,28 @@ fn mine_all(
             .filter_map(|(spec, result)| Some(Outcome { name: spec.name, identity: spec.identity, result: result? })),
     );
     Ok((outcomes, unfinished))
+}
+
+/// Who opted out: what the store remembers, with what `--opt-out` adds to it.
+fn opt_outs(args: &Args, target: Option<&Store>) -> Result<OptOuts, Error> {
+    let read = |path: &PathBuf| -> Result<String, Error> {
+        std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.clone(), source })
+    };
+    let text = args.opt_out.as_ref().map(read).transpose()?;
+    let given = match (&args.opt_out, &text) {
+        (Some(path), Some(text)) => purge::parse(path, text)?,
+        _ => OptOuts::default(),
+    };
+    if let (Some(store), Some(text)) = (target, &text) {
+        purge::remember(store, text)?;
+    }
+    // A dry run looks at a store that may not be there.
+    let existing = args.store.as_deref().filter(|_| target.is_none()).and_then(|path| Store::open(path).ok());
+    let mut all = target
+        .or(existing.as_ref())
+        .map_or_else(|| Ok(OptOuts::default()), |store| Ok::<_, Error>(purge::opt_outs(store)?))?;
+    all.add(given);
+    Ok(all)
 }
 
 fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
@@ -572,6 +608,10 @@ fn report(args: &Args, outcomes: &[Outcome], unfinished: usize, started: Instant
     let skipped = reports.iter().filter(|report| report.skipped_by_license).count();
     if skipped > 0 {
         print(&format!("{} left out by the declared licence\n", repositories(skipped)))?;
+    }
+    let opted_out = reports.iter().filter(|report| report.opted_out).count();
+    if opted_out > 0 {
+        print(&format!("{} left out since their owners opted out\n", repositories(opted_out)))?;
     }
     let replaced = reports.iter().filter(|report| report.replaced).count();
     if replaced > 0 {

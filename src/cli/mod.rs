@@ -11,6 +11,7 @@ mod inspect;
 mod languages;
 mod licenses;
 mod mine;
+mod purge;
 mod show;
 mod stats;
 mod verify;
@@ -69,6 +70,8 @@ enum Command {
     Forget(forget::Args),
     /// Decide which rows of a store go: duplicates, near-duplicates, texts of benchmarks.
     Assemble(assemble::Args),
+    /// Take the rows of those who opted out of a store for good.
+    Purge(purge::Args),
     /// Write the rows of a store for other programs.
     Export(export::Args),
     /// List rulesets, show when their rules run, and try them.
@@ -119,6 +122,8 @@ enum Error {
     #[error(transparent)]
     Assemble(#[from] pipeline::assemble::Error),
     #[error(transparent)]
+    Purge(#[from] pipeline::purge::Error),
+    #[error(transparent)]
     Join(#[from] pipeline::join::Error),
     #[error(transparent)]
     Filter(#[from] crate::filter::Error),
@@ -146,7 +151,12 @@ impl Error {
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
-            Error::Assemble(pipeline::assemble::Error::Store(_)) => 5,
+            Error::Assemble(
+                pipeline::assemble::Error::Store(_)
+                | pipeline::assemble::Error::OptOut(pipeline::purge::Error::Store(_)),
+            )
+            | Error::Purge(pipeline::purge::Error::Store(_)) => 5,
+            Error::Purge(_) => 4,
             Error::Assemble(_) => 4,
             Error::Config { .. }
             | Error::ConfigFile { .. }
@@ -182,7 +192,9 @@ impl Error {
             ),
             Error::Tokenizer(_) => Some("it is the tokenizer.json that models on the Hugging Face Hub have".into()),
             Error::Assemble(pipeline::assemble::Error::Store(error)) => error.hint(),
-            Error::Assemble(pipeline::assemble::Error::OptOut { .. } | pipeline::assemble::Error::Filter(_)) => None,
+            Error::Assemble(pipeline::assemble::Error::OptOut(_) | pipeline::assemble::Error::Filter(_)) => None,
+            Error::Purge(pipeline::purge::Error::Store(error)) => error.hint(),
+            Error::Purge(_) => None,
             Error::Assemble(_) => Some("a benchmark is JSON lines; its strings are looked for, at any depth".into()),
             Error::Export(crate::export::Error::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::StorageFull =>
@@ -238,6 +250,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Verify(args) => verify::run(&args),
         Command::Forget(args) => forget::run(&args),
         Command::Assemble(args) => assemble::run(&args),
+        Command::Purge(args) => purge::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Filters(args) => filters::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Error, grouped, print, printable};
 use crate::{
-    pipeline::assemble,
+    pipeline::{assemble, purge},
     store::{self, Store, Verified, index::Index},
 };
 
@@ -72,14 +72,22 @@ pub fn run(args: &Args) -> Result<(), Error> {
         Index::rebuild(&store)?;
     }
     let assembled = if running { Ok(()) } else { assemble::verify(&store) };
+    let purged = if running { Vec::new() } else { not_purged(&store, &checked)? };
     if args.json {
-        print_json(&checked, &lost)?
+        print_json(&checked, &lost, &purged)?
     } else {
         print_text(&checked, &lost, running)?
     }
     if let Err(error) = assembled {
         anstream::eprintln!("{}: {error}", super::style("error"));
         anstream::eprintln!("{}: run `gitlode assemble` again", super::style("hint"));
+        return Err(Error::Reported(5));
+    }
+    if !purged.is_empty() {
+        for wrong in &purged {
+            anstream::eprintln!("{}: {}", super::style("error"), printable(wrong));
+        }
+        anstream::eprintln!("{}: run `gitlode purge {}`", super::style("hint"), args.store.display());
         return Err(Error::Reported(5));
     }
     let unmended = |checked: &&Checked| !checked.damage().is_empty() && checked.batches_left.is_none();
@@ -94,7 +102,15 @@ pub fn run(args: &Args) -> Result<(), Error> {
     Err(Error::Reported(5))
 }
 
-fn print_json(checked: &[Checked], lost: &[String]) -> Result<(), Error> {
+/// What opt-outs name and is there all the same. A store that is damaged can't be asked.
+fn not_purged(store: &Store, checked: &[Checked]) -> Result<Vec<String>, Error> {
+    if checked.iter().any(|checked| !checked.damage().is_empty()) {
+        return Ok(Vec::new());
+    }
+    Ok(purge::verify(store, &super::interrupt_flag())?)
+}
+
+fn print_json(checked: &[Checked], lost: &[String], purged: &[String]) -> Result<(), Error> {
     let repositories: Vec<_> = checked
         .iter()
         .map(|checked| {
@@ -105,7 +121,7 @@ fn print_json(checked: &[Checked], lost: &[String]) -> Result<(), Error> {
             })
         })
         .collect();
-    print(&format!("{:#}\n", json!({"repositories": repositories, "lost": lost})))
+    print(&format!("{:#}\n", json!({"repositories": repositories, "lost": lost, "not_purged": purged})))
 }
 
 fn print_text(checked: &[Checked], lost: &[String], running: bool) -> Result<(), Error> {

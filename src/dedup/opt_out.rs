@@ -1,19 +1,34 @@
-//! Who does not want their work in the rows: owners, repositories, commits and paths, one a line.
+//! Who does not want their work in the rows: owners, repositories, commits, paths and authors, one a line.
+
+use std::collections::{BTreeSet, HashSet};
 
 use regex::Regex;
 
 use crate::{filter::glob, sample::Sample};
 
+/// The rule that what is named here goes by, as ledgers and accounts name it.
+pub const RULE: &str = "opt_out";
+
 /// Fewest digits that a commit id may be shortened to.
 const COMMIT_DIGITS_MIN: usize = 7;
 
+/// Digits of a SHA-256 in hexadecimal.
+const AUTHOR_DIGITS: usize = 64;
+
 /// A list of those.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct OptOuts {
     /// Lines as they were given, and what they name.
     list: Vec<(String, Named)>,
+    /// The first half of the ids of commits that were purged, by number.
+    commits: HashSet<u128>,
+    /// Whether some line names an author.
+    has_authors: bool,
+    /// Whether work of several repositories is only named where all of them are.
+    keep_shared: bool,
 }
 
+#[derive(Clone, Debug)]
 enum Named {
     /// Any part of a repository's name but the last, in lower case.
     Owner(String),
@@ -22,62 +37,188 @@ enum Named {
     /// The start of a commit id.
     Commit(String),
     Path(Regex),
+    /// The SHA-256 of an address in lower case, in hexadecimal.
+    Author(String),
+}
+
+/// What a line can name, as far as it is known.
+#[derive(Clone, Copy, Default)]
+pub struct Work<'a> {
+    /// Names of repositories, with commas between them.
+    pub repositories: &'a str,
+    /// The commit id in hexadecimal.
+    pub commit: &'a str,
+    /// Paths before and after.
+    pub paths: [Option<&'a str>; 2],
+    /// The author's address.
+    pub author: Option<&'a str>,
+    /// The message, whose trailers name further authors.
+    pub message: &'a str,
+}
+
+impl<'a> From<&'a Sample<'a>> for Work<'a> {
+    fn from(sample: &'a Sample<'a>) -> Self {
+        Work {
+            repositories: sample.repos,
+            commit: sample.commit,
+            paths: [sample.old_file, sample.new_file],
+            author: sample.author_email,
+            message: sample.message,
+        }
+    }
+}
+
+/// What stands for a purged commit: as many digits of its id as fit into the number, of both kinds of id.
+fn number(commit: &str) -> Option<u128> {
+    commit.get(..32).and_then(|digits| u128::from_str_radix(digits, 16).ok())
 }
 
 impl OptOuts {
-    /// Reads `text`: lines `owner:NAME`, `repository:OWNER/NAME`, `commit:ID` (seven digits at the least) and
-    /// `path:GLOB`; empty lines and those that begin with `#` say nothing.
+    /// Reads `text`: lines `owner:NAME`, `repository:OWNER/NAME`, `commit:ID` (seven digits at the least), `path:GLOB`
+    /// and `author:HASH` (the SHA-256 of an e-mail address in lower case); empty lines and those that begin with `#`
+    /// say nothing.
     ///
     /// # Errors
     /// A line is none of these; the first one, by number from 1, and what is wrong with it.
     pub fn read(text: &str) -> Result<Self, (usize, String)> {
         let mut list = Vec::new();
-        for (number, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let named = named(line).map_err(|reason| (number + 1, reason))?;
-            list.push((line.to_owned(), named));
+        for (number, line) in lines(text) {
+            list.push((line.to_owned(), named(line).map_err(|reason| (number, reason))?));
         }
-        Ok(OptOuts { list })
+        let has_authors = list.iter().any(|(_, named)| matches!(named, Named::Author(_)));
+        Ok(OptOuts { list, has_authors, ..OptOuts::default() })
     }
 
-    /// The first line that names the row `sample`. A row of several repositories is named by any of them.
-    pub fn find(&self, sample: &Sample<'_>) -> Option<&str> {
-        if self.list.is_empty() {
+    /// Adds commit ids, one a line, in full.
+    ///
+    /// # Errors
+    /// A line is no commit id; its number from 1, and what is wrong with it.
+    pub fn add_commits(&mut self, text: &str) -> Result<(), (usize, String)> {
+        for (at, line) in lines(text) {
+            let is_id = [40, 64].contains(&line.len());
+            let number = number(line).filter(|_| is_id).ok_or_else(|| (at, format!("{line} is no commit id")))?;
+            self.commits.insert(number);
+        }
+        Ok(())
+    }
+
+    /// Adds the lines of `other`.
+    pub fn add(&mut self, other: OptOuts) {
+        self.list.extend(other.list);
+        self.commits.extend(other.commits);
+        self.has_authors |= other.has_authors;
+    }
+
+    /// Makes a line of an owner or repository name work of several repositories only where all of them are named, as in
+    /// CommitPack, where a commit stays as long as one repository that has it did not opt out.
+    pub fn keep_shared(self) -> Self {
+        OptOuts { keep_shared: true, ..self }
+    }
+
+    /// Whether it names nothing.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.commits.is_empty()
+    }
+
+    /// Whether some line names an author.
+    pub fn has_authors(&self) -> bool {
+        self.has_authors
+    }
+
+    /// Whether some line names a path.
+    pub fn has_paths(&self) -> bool {
+        self.list.iter().any(|(_, named)| matches!(named, Named::Path(_)))
+    }
+
+    /// What decides what it names, as text.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let lines: BTreeSet<&str> = self.list.iter().map(|(line, _)| line.as_str()).collect();
+        lines.iter().for_each(|line| {
+            hasher.update(line.as_bytes()).update(b"\n");
+        });
+        let commits: BTreeSet<u128> = self.commits.iter().copied().collect();
+        commits.iter().for_each(|commit| {
+            hasher.update(&commit.to_le_bytes());
+        });
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// The first line that names `work`, or the commit where that was purged. Work of several repositories is named by
+    /// any of them, and what several people wrote by any of those.
+    pub fn find(&self, work: Work<'_>) -> Option<String> {
+        if self.is_empty() {
             return None;
         }
-        let repositories = sample.repos.to_lowercase();
-        let names = || repositories.split(',');
-        let is_named = |named: &Named| match named {
-            Named::Owner(owner) => names()
-                .any(|name| name.rsplit_once('/').is_some_and(|(above, _)| above.split('/').any(|part| part == owner))),
-            Named::Repository(repository) => names().any(|name| name == repository),
-            Named::Commit(start) => sample.commit.starts_with(start),
-            Named::Path(glob) => {
-                [sample.old_file, sample.new_file].into_iter().flatten().any(|path| glob.is_match(path))
+        let repositories = work.repositories.to_lowercase();
+        let names = || repositories.split(',').filter(|name| !name.is_empty());
+        let authors = if self.has_authors { authors(&work) } else { Vec::new() };
+        let names_repository = |named: &Named, name: &str| match named {
+            Named::Owner(owner) => {
+                name.rsplit_once('/').is_some_and(|(above, _)| above.split('/').any(|part| part == owner))
             }
+            Named::Repository(repository) => name == repository,
+            Named::Commit(_) | Named::Path(_) | Named::Author(_) => false,
         };
-        self.list.iter().find(|(_, named)| is_named(named)).map(|(line, _)| line.as_str())
+        let is_left = |name: &str| !self.list.iter().any(|(_, named)| names_repository(named, name));
+        let stays = self.keep_shared && names().any(is_left);
+        let is_named = |named: &Named| match named {
+            Named::Owner(_) | Named::Repository(_) => !stays && names().any(|name| names_repository(named, name)),
+            Named::Commit(start) => work.commit.starts_with(start),
+            Named::Path(glob) => work.paths.into_iter().flatten().any(|path| glob.is_match(path)),
+            Named::Author(hash) => authors.contains(hash),
+        };
+        let line = self.list.iter().find(|(_, named)| is_named(named)).map(|(line, _)| line.clone());
+        let is_purged = || number(work.commit).is_some_and(|commit| self.commits.contains(&commit));
+        line.or_else(|| is_purged().then(|| format!("commit:{}", work.commit)))
     }
 }
 
+/// Lines that say something, by number from 1.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = (1..).zip(text.lines().map(str::trim));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// Hashes of the addresses of those who wrote `work`: the author, and who the message's Co-authored-by trailers name.
+fn authors(work: &Work<'_>) -> Vec<String> {
+    const TRAILER: &str = "co-authored-by:";
+    let trailers = work.message.lines().filter_map(|line| {
+        let is_trailer = line.get(..TRAILER.len()).is_some_and(|start| start.eq_ignore_ascii_case(TRAILER));
+        let (_, address) = line.split_once('<').filter(|_| is_trailer)?;
+        address.split_once('>').map(|(address, _)| address)
+    });
+    work.author.into_iter().chain(trailers).map(author_hash).collect()
+}
+
+/// The SHA-256 in hexadecimal of the e-mail address `address`, without spaces around it and in lower case.
+pub fn author_hash(address: &str) -> String {
+    let mut hasher = gix::hash::hasher(gix::hash::Kind::Sha256);
+    hasher.update(address.trim().to_lowercase().as_bytes());
+    // Only SHA-1 knows of collisions that it refuses.
+    hasher.try_finalize().map(|id| id.to_string()).unwrap_or_default()
+}
+
 fn named(line: &str) -> Result<Named, String> {
-    let kinds = "a line is owner:NAME, repository:OWNER/NAME, commit:ID or path:GLOB";
+    let kinds = "a line is owner:NAME, repository:OWNER/NAME, commit:ID, path:GLOB or author:HASH";
     let (kind, name) = line.split_once(':').ok_or(kinds)?;
     let name = name.trim();
     if name.is_empty() {
         return Err(format!("{kind}: names nothing"));
     }
+    let is_hex = name.bytes().all(|byte| byte.is_ascii_hexdigit());
     match kind {
         "owner" => Ok(Named::Owner(name.to_lowercase())),
         "repository" => Ok(Named::Repository(name.to_lowercase())),
-        "commit" if name.len() < COMMIT_DIGITS_MIN || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+        "commit" if name.len() < COMMIT_DIGITS_MIN || !is_hex => {
             Err(format!("{name} is no commit id of {COMMIT_DIGITS_MIN} digits or more"))
         }
         "commit" => Ok(Named::Commit(name.to_lowercase())),
         "path" => glob(&[name.to_owned()]).map(Named::Path),
+        "author" if name.len() != AUTHOR_DIGITS || !is_hex => {
+            Err("author: takes the SHA-256 of an e-mail address in lower case, 64 hexadecimal digits".into())
+        }
+        "author" => Ok(Named::Author(name.to_lowercase())),
         _ => Err(kinds.into()),
     }
 }
@@ -91,7 +232,7 @@ mod tests {
         let list = "# those\nowner:Ann\n\nrepository: bob/two\ncommit:ABCDEF1\npath:secret/**\n";
         let opt_outs = OptOuts::read(list).map_err(|(line, reason)| format!("{line}: {reason}")).expect("a list");
         let find = |repos: &str, commit: &str, path: &str| {
-            opt_outs.find(&Sample { repos, commit, new_file: Some(path), ..Sample::default() }).map(str::to_owned)
+            opt_outs.find(Work::from(&Sample { repos, commit, new_file: Some(path), ..Sample::default() }))
         };
         assert_eq!(find("ann/one", "0", "a"), Some("owner:Ann".into()));
         assert_eq!(find("x/y,gitlab.com/Ann/deep/name", "0", "a"), Some("owner:Ann".into()));
@@ -103,5 +244,31 @@ mod tests {
         for (text, line) in [("owner:a\nnobody", 2), ("commit:abc", 1), ("owner:", 1), ("commit:xyzxyzx", 1)] {
             assert_eq!(OptOuts::read(text).err().map(|(line, _)| line), Some(line), "{text}");
         }
+    }
+
+    #[test]
+    fn authors_are_known_by_the_hash_of_their_address() {
+        // `printf %s ann@example.com | sha256sum`
+        let hash = "71d4f55f72fa128dfb468a1a3901507c804b74316488744d769d7f4b16696476";
+        assert_eq!(author_hash(" Ann@Example.com"), hash);
+        let list = format!("author:{}", author_hash("ann@example.com").to_uppercase());
+        let opt_outs = OptOuts::read(&list).map_err(|(_, reason)| reason).expect("a list");
+        let find = |author, message| opt_outs.find(Work { author, message, ..Work::default() }).is_some();
+        assert!(find(Some("ANN@example.com"), ""));
+        assert!(find(Some("bob@example.com"), "Add it\n\nco-authored-by: A <ann@example.com>\n"));
+        assert!(!find(Some("bob@example.com"), "Thank <ann@example.com>"));
+        assert!(!find(None, ""));
+        assert!(OptOuts::read(&format!("author:{}", &hash[1..])).is_err());
+    }
+
+    #[test]
+    fn purged_commits_are_known_in_full() {
+        let mut opt_outs = OptOuts::default();
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        opt_outs.add_commits(&format!("{id}\n")).map_err(|(_, reason)| reason).expect("an id");
+        let find = |commit| opt_outs.find(Work { commit, ..Work::default() });
+        assert_eq!(find(id), Some(format!("commit:{id}")));
+        assert_eq!(find("1123456789abcdef0123456789abcdef01234567"), None);
+        assert_eq!(opt_outs.add_commits("0123").err().map(|(line, _)| line), Some(1));
     }
 }

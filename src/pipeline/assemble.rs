@@ -10,15 +10,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{export::for_each, recipe, trial};
+use super::{export::for_each, purge, recipe, trial};
 use crate::{
     classify::license::{Class, Licenses},
     dedup::{
         Clusters, Keeper,
         contamination::{self, Benchmarks},
         near::{self, MinHash},
-        opt_out::OptOuts,
-        words,
+        opt_out, words,
     },
     sample::Sample,
     store::{
@@ -37,7 +36,7 @@ const KEPT_COMPARED_MAX: usize = 1024;
 
 /// The rules that rows go by here, as ledgers and accounts name them, in the order in which they are asked.
 pub const RULES: [&str; 7] =
-    ["opt_out", "contamination", "exact_duplicate", "near_duplicate", CAPS[0], CAPS[1], CAPS[2]];
+    [opt_out::RULE, "contamination", "exact_duplicate", "near_duplicate", CAPS[0], CAPS[1], CAPS[2]];
 
 /// The rules of caps: rows of one path in one repository, of one repository, of one language.
 const CAPS: [&str; 3] = ["cap_per_file", "cap_per_repository", "cap_per_language"];
@@ -58,8 +57,11 @@ pub enum Near {
 /// What decides the outcome beside the rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
-    /// File of those who do not want their work in the rows, see [`OptOuts::read`].
+    /// File of those who do not want their work in the rows, beside those whom the store remembers.
     pub opt_out: Option<PathBuf>,
+    /// Whether a row of several repositories stays as long as one of them did not opt out.
+    #[serde(default)]
+    pub keep_shared: bool,
     /// Ruleset that rows have to pass: a preset or the path of a file.
     pub filter: String,
     /// What near-duplicates are.
@@ -78,6 +80,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             opt_out: None,
+            keep_shared: false,
             filter: "none".into(),
             near: Near::default(),
             similarity_min: near::SIMILARITY_MIN,
@@ -96,8 +99,8 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Filter(#[from] crate::filter::Error),
-    #[error("{path}:{line}: {reason}")]
-    OptOut { path: PathBuf, line: usize, reason: String },
+    #[error(transparent)]
+    OptOut(#[from] purge::Error),
     #[error("the benchmark {path}: {reason}")]
     Benchmark { path: PathBuf, reason: String },
 }
@@ -284,11 +287,14 @@ pub fn assemble(
         });
         added?;
     }
-    let opt_outs = match &options.opt_out {
-        Some(path) => OptOuts::read(&fs::read_to_string(path).map_err(io_error(path))?)
-            .map_err(|(line, reason)| Error::OptOut { path: path.clone(), line, reason })?,
-        None => OptOuts::default(),
-    };
+    let (mut opt_outs, mut kept_shared) = (purge::opt_outs(store)?, None);
+    if let Some(path) = &options.opt_out {
+        let given = purge::parse(path, &fs::read_to_string(path).map_err(io_error(path))?)?;
+        match options.keep_shared {
+            true => kept_shared = Some(given.keep_shared()),
+            false => opt_outs.add(given),
+        }
+    }
     let digest = digest(store, options)?;
     say("reading rows");
     let (licenses, minhash) = (Licenses::in_use(), MinHash::default());
@@ -301,8 +307,10 @@ pub fn assemble(
             time: sample.author_time.unwrap_or(i64::MAX),
             id: u128::from_str_radix(sample.id, 16).unwrap_or_default(),
         };
+        let given = || kept_shared.as_ref().and_then(|opt_outs| opt_outs.find(sample.into()));
+        let opted_out = opt_outs.find(sample.into()).or_else(given);
         let fate = match trial::judge_row(&rules, &row) {
-            _ if opt_outs.find(sample).is_some() => opt_outs.find(sample).map(|line| Fate::OptedOut(line.to_owned())),
+            _ if opted_out.is_some() => opted_out.map(Fate::OptedOut),
             Err(dropped) => Some(Fate::Rule(dropped)),
             Ok(_) if benchmarks.is_empty() => None,
             Ok(_) => benchmarks.find(sample).map(Fate::Contaminated),
@@ -411,6 +419,7 @@ fn digest(store: &Store, options: &Options) -> Result<String, Error> {
     if let Some(path) = &options.opt_out {
         add(&fs::read(path).map_err(io_error(path))?);
     }
+    add(purge::opt_outs(store)?.digest().as_bytes());
     for (_, checkpoint) in store.batches()? {
         add(checkpoint.repository.identity.as_bytes());
         add(checkpoint.blake3.as_bytes());

@@ -10,8 +10,9 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use super::{join::Join, trial};
+use super::{join::Join, purge, trial};
 use crate::{
+    dedup::opt_out,
     export::{
         self, Format, Shard, Writer,
         card::{self, Facts, Split},
@@ -304,9 +305,11 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
     let mut writer = Writer::new(directory, *written)?;
     let (mut exported, mut facts) = (Exported::default(), Facts::default());
     let mut by_split: Vec<u64> = vec![0; written.splits.len()];
+    let opt_outs = purge::opt_outs(store)?;
     let checkpoints = for_each_or(store, written.interrupt, |mut row| {
         let changes = &mut exported.changes;
-        if let Some(rule) = removed.get(row.sample.id) {
+        let opted_out = opt_outs.find(row.sample.into()).map(|_| opt_out::RULE);
+        if let Some(rule) = opted_out.or_else(|| removed.get(row.sample.id).map(String::as_str)) {
             changes.drop_by(rule);
             return Ok(());
         }

@@ -24,6 +24,7 @@ use crate::{
         license, message,
         natural::{self, Judge, NaturalLanguages},
     },
+    dedup::opt_out::{self, OptOuts, Work},
     filter::{Layer, Rule, Ruleset, Texts, View},
     git::{
         self,
@@ -115,9 +116,25 @@ pub struct Job<'a> {
     pub rules: &'a Ruleset,
     /// What is known of the repository.
     pub origin: &'a Origin<'a>,
+    /// Who does not want their work in the rows; none where nobody is to be asked.
+    pub opt_outs: Option<&'a OptOuts>,
 }
 
 impl Job<'_> {
+    /// Why a commit, or where there are paths one of its changes, is not wanted by those whose work it is.
+    fn opt_out(&self, commit: ObjectId, facts: &Facts, paths: Files<'_>) -> Option<Refusal> {
+        let work = Work {
+            repositories: self.origin.name,
+            commit: &commit.to_string(),
+            paths: [paths.0, paths.1],
+            author: Some(&facts.author.email),
+            message: &facts.message,
+        };
+        let line = self.opt_outs?.find(work)?;
+        let layer = if paths == (None, None) { Layer::Commit } else { Layer::Tree };
+        Some(drop_as(opt_out::RULE.to_owned(), layer, commit, paths, line, String::new()))
+    }
+
     /// All versions of subject and message that rules see, the last of which are the row's.
     fn texts(&self, message: &str) -> Texts {
         let message = message::apply_trailers(message, self.recipe.trailers);
@@ -151,6 +168,10 @@ impl Refusal {
 
 fn dropped(rule: &Rule, layer: Layer, view: &dyn View, texts: &Texts, commit: ObjectId, files: Files<'_>) -> Refusal {
     let (value, bound) = rule.observe(view, texts);
+    drop_as(rule.id.clone(), layer, commit, files, value, bound)
+}
+
+fn drop_as(rule: String, layer: Layer, commit: ObjectId, files: Files<'_>, value: String, bound: String) -> Refusal {
     let id = (files != (None, None))
         .then(|| SampleId::of(commit.as_bytes(), files.0.map(str::as_bytes), files.1.map(str::as_bytes)).to_hex());
     Refusal::Drop(Box::new(Dropped {
@@ -159,7 +180,7 @@ fn dropped(rule: &Rule, layer: Layer, view: &dyn View, texts: &Texts, commit: Ob
         old_file: files.0.map(str::to_owned),
         new_file: files.1.map(str::to_owned),
         layer: layer.as_str(),
-        rule: rule.id.clone(),
+        rule,
         value,
         bound,
     }))
@@ -260,11 +281,14 @@ struct Comparing<'a> {
 impl Comparing<'_> {
     /// What a message rule drops is not compared; what a path rule drops is no candidate.
     fn compare(&self, differ: &mut TreeDiff<'_>, commit: &Commit) -> Result<Compared, Refusal> {
-        let Job { recipe, rules, origin } = self.job;
-        let judged = rules.has(Layer::Commit) || rules.has(Layer::Tree);
+        let Job { recipe, rules, origin, opt_outs } = self.job;
+        let judged = rules.has(Layer::Commit) || rules.has(Layer::Tree) || opt_outs.is_some();
         // What has no message that can be read is skipped later, for that reason.
         let objects = differ.objects();
         let facts = judged.then(|| Facts::read(objects, self.repository, commit.id, &mut Vec::new()).ok()).flatten();
+        if let Some(refusal) = facts.as_ref().and_then(|facts| self.job.opt_out(commit.id, facts, (None, None))) {
+            return Err(refusal);
+        }
         let seen = facts.as_ref().map(|facts| {
             let view =
                 CommitView::new(origin, commit.id.to_string(), facts, &self.tables.authors, recipe.message_language);
@@ -294,7 +318,7 @@ impl Comparing<'_> {
         let mut compared =
             Compared { files_changed, directories, candidates: Vec::new(), counts: skipped, drops: Vec::new() };
         for change in regular {
-            let refusal = self.refusal(commit, &change, files_changed, seen.as_ref());
+            let refusal = self.refusal(commit, &change, files_changed, seen.as_ref(), facts.as_ref());
             match refusal {
                 None => compared.candidates.push(change),
                 Some(refusal) => {
@@ -314,8 +338,9 @@ impl Comparing<'_> {
         change: &Change,
         files_changed: (u32, u32),
         seen: Option<&(CommitView<'_>, Texts)>,
+        facts: Option<&Facts>,
     ) -> Option<Refusal> {
-        let Job { recipe, rules, .. } = self.job;
+        let Job { recipe, rules, opt_outs, .. } = self.job;
         if !recipe.kinds.contains(&change.kind) {
             return Some(Refusal::Skip(match change.kind {
                 ChangeKind::Modified => Skip::KindModified,
@@ -325,6 +350,11 @@ impl Comparing<'_> {
             }));
         }
         let ((view, texts), Ok((old_file, new_file))) = (seen?, files(change)) else { return None };
+        if opt_outs.is_some_and(OptOuts::has_paths)
+            && let Some(refusal) = self.job.opt_out(commit.id, facts?, (old_file, new_file))
+        {
+            return Some(refusal);
+        }
         let view = TreeView {
             commit: view,
             old_file,
@@ -571,7 +601,7 @@ impl<'a> Extractor<'a> {
     fn row(&mut self, candidate: &Candidate, observe: Option<Observe<'_>>) -> Result<(), Refusal> {
         let Extractor { repository, plan, job, tables, languages, path, licenses, declared, blobs, rows, .. } = self;
         let (comparer, buffer) = (RefCell::new(&mut self.comparer), &mut self.buffer);
-        let Job { recipe, rules, origin } = *job;
+        let Job { recipe, rules, origin, .. } = *job;
         let change = &candidate.change;
         let commit = &plan.commits[candidate.commit as usize];
         let (old_file, new_file) = files(change)?;

@@ -107,6 +107,8 @@ pub enum Progress {
 pub struct Report {
     /// Whether it was left out for the licence that its list declares.
     pub skipped_by_license: bool,
+    /// Whether it was left out since its owner opted out.
+    pub opted_out: bool,
     /// Whether there was nothing new.
     pub unchanged: bool,
     /// Whether earlier rows were replaced.
@@ -173,9 +175,12 @@ pub fn mine_repository(
         license: repository_license.as_deref(),
         scope: rules.license_scope,
     };
-    let job = Job { recipe, rules, origin: &origin };
+    let opt_outs = Some(settings.opt_outs.as_ref()).filter(|opt_outs| !opt_outs.is_empty());
+    let job = Job { recipe, rules, origin: &origin, opt_outs };
     let mut ledger = match &batch.directory {
-        Some(directory) if options.ledger && !rules.is_empty() => Some(LedgerWriter::new(directory, &batch.stem())?),
+        Some(directory) if options.ledger && (!rules.is_empty() || opt_outs.is_some()) => {
+            Some(LedgerWriter::new(directory, &batch.stem())?)
+        }
         _ => None,
     };
     let plan = extract::plan(&repository, walked, job, options.threads, interrupt, &on_compare, &mut |dropped| {
@@ -289,7 +294,7 @@ impl Work {
             walked = walk(&hidden)?;
         }
         batch.hidden = hex(&hidden);
-        batch.set_digest(id, tips, recipe, options);
+        batch.set_digest(id, tips, settings, options);
         Ok(Work::Due(Box::new(batch), walked))
     }
 }
@@ -351,9 +356,10 @@ impl Batch {
         hidden.clear();
     }
 
-    fn set_digest(&mut self, id: &RepositoryId, tips: &[ObjectId], recipe: &Recipe, options: &Options) {
+    fn set_digest(&mut self, id: &RepositoryId, tips: &[ObjectId], settings: &Settings, options: &Options) {
+        let (recipe, opt_outs) = (&settings.recipe, settings.opt_outs.digest());
         let version = (env!("CARGO_PKG_VERSION"), SCHEMA_VERSION, options.ledger);
-        let what = serde_json::json!([id, hex(tips), self.hidden, self.shallow, recipe, version]);
+        let what = serde_json::json!([id, hex(tips), self.hidden, self.shallow, recipe, version, opt_outs]);
         self.digest = blake3::hash(what.to_string().as_bytes()).to_hex().to_string();
     }
 
@@ -426,6 +432,7 @@ impl Batch {
         }
         let report = Report {
             skipped_by_license: false,
+            opted_out: false,
             unchanged: false,
             replaced: self.replaced,
             rows_replaced: if self.replaced { self.rows_before } else { 0 },

@@ -8,6 +8,7 @@ pub mod join;
 pub mod license;
 pub mod mine;
 mod ordered;
+pub mod purge;
 pub mod recipe;
 pub mod run;
 pub mod trial;

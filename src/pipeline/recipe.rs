@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     classify::{message::TrailerPolicy, natural::Judge},
+    dedup::opt_out::OptOuts,
     git::{repository::Revision, walk::Window},
     sample::ChangeKind,
 };
@@ -91,6 +92,8 @@ pub struct Settings {
     pub recipe: Recipe,
     /// The rules.
     pub rules: std::sync::Arc<crate::filter::Ruleset>,
+    /// Who does not want their work in the rows.
+    pub opt_outs: std::sync::Arc<OptOuts>,
     /// Whether to mine from the start and replace all earlier rows.
     pub replace: bool,
     /// Whether a run that was interrupted has replaced them already.
@@ -105,7 +108,7 @@ impl Settings {
     pub fn new(recipe: Recipe, replace: bool) -> Result<Settings, crate::filter::Error> {
         let rules = std::sync::Arc::new(rules(&recipe.filter)?);
         let recipe = Recipe { filter_digest: rules.digest().to_owned(), ..recipe };
-        Ok(Settings { recipe, rules, replace, is_replaced: false })
+        Ok(Settings { recipe, rules, opt_outs: std::sync::Arc::default(), replace, is_replaced: false })
     }
 
     /// Whether earlier rows are still to be replaced.

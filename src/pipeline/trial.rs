@@ -74,7 +74,7 @@ pub fn explain(path: &Path, commit: &str, rules: &Ruleset, recipe: &Recipe) -> R
     let origin = Origin { name: &name, license: license.as_deref(), scope: rules.license_scope, ..Origin::default() };
     // Nothing is dropped on the way, so that every rule can be asked.
     let all = Ruleset::new("none".into(), String::new(), rules.license_scope, Vec::new(), String::new());
-    let job = Job { recipe, rules: &all, origin: &origin };
+    let job = Job { recipe, rules: &all, origin: &origin, opt_outs: None };
     let interrupt = AtomicBool::new(false);
     let walked = walk::only(&repository, &tips);
     let plan = extract::plan::<Error>(&repository, walked, job, 1, &interrupt, &|_, _| {}, &mut |_| Ok(()))?;
@@ -265,7 +265,7 @@ pub fn on_repository(path: &Path, trial: &Ruleset, recipe: &Recipe, n: usize) ->
     let license = repository_license(&repository);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let origin = Origin { name: &name, license: license.as_deref(), scope: trial.license_scope, ..Origin::default() };
-    let job = Job { recipe, rules: trial, origin: &origin };
+    let job = Job { recipe, rules: trial, origin: &origin, opt_outs: None };
     let interrupt = AtomicBool::new(false);
     let walked = walk::walk(&repository, &tips, &[], Window::default(), &interrupt)?;
     let mut draws = Draws::new(n);

@@ -23,7 +23,7 @@ pub struct Dropped {
     pub id: Option<String>,
     pub old_file: Option<String>,
     pub new_file: Option<String>,
-    /// Where the rule ran: commit, tree, header, blob or assembly.
+    /// Where the rule ran: commit, tree, header, blob, assembly or purge.
     #[serde(skip_deserializing)]
     pub layer: &'static str,
     pub rule: String,
@@ -46,6 +46,9 @@ pub struct LedgerManifest {
 
 /// The layer of what was removed after mining, by a look at all rows.
 pub const ASSEMBLY: &str = "assembly";
+
+/// The layer of what was purged later, for those whose work it is.
+pub const PURGE: &str = "purge";
 
 /// Names of the columns, in order.
 pub const COLUMNS: [&str; 8] = ["commit", "id", "old_file", "new_file", "layer", "rule", "value", "bound"];
@@ -142,7 +145,7 @@ pub fn read(path: &Path) -> Result<Vec<Dropped>, Error> {
         for at in 0..batch.num_rows() {
             let text = |number: usize| columns[number].value(at).to_owned();
             let maybe = |number: usize| columns[number].is_valid(at).then(|| text(number));
-            let layers = ["commit", "tree", "header", "blob", ASSEMBLY];
+            let layers = ["commit", "tree", "header", "blob", ASSEMBLY, PURGE];
             rows.push(Dropped {
                 commit: text(0),
                 id: maybe(1),

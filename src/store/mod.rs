@@ -195,7 +195,8 @@ impl Checkpoint {
     }
 }
 
-fn digest(mut fields: serde_json::Value) -> String {
+/// The checksum that a record has in its field `blake3`.
+pub(crate) fn digest(mut fields: serde_json::Value) -> String {
     fields["blake3"] = serde_json::Value::Null;
     fields.sort_all_objects();
     blake3::hash(fields.to_string().as_bytes()).to_hex().to_string()
@@ -496,11 +497,18 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) ->
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let text = serde_json::to_vec_pretty(value)
         .map_err(|e| Error::BadManifest { path: path.to_owned(), reason: e.to_string() })?;
+    write_text(path, &[&text[..], b"\n"].concat())
+}
+
+/// Writes `text` so that `path` either does not exist or is whole, also after a power cut.
+///
+/// # Errors
+/// The file can't be written; what was there before is untouched.
+pub fn write_text(path: &Path, text: &[u8]) -> Result<(), Error> {
     let temporary = path.with_added_extension("tmp");
     let write = || -> io::Result<()> {
         let mut file = File::create(&temporary)?;
-        file.write_all(&text)?;
-        file.write_all(b"\n")?;
+        file.write_all(text)?;
         file.sync_all()?;
         seal(&temporary, path)
     };
