@@ -66,11 +66,12 @@ impl Display {
     }
 
     /// Shows a source that is settled before any is mined: it is none, or not wanted.
-    pub fn settled(&self, name: &str, failure: Option<&Failure>) {
-        let what = failure.map_or_else(
-            || "left out by its declared licence".to_owned(),
-            |failure| format!("failed: {}", printable(&failure.reason)),
-        );
+    pub fn settled(&self, name: &str, outcome: &Result<Report, Failure>) {
+        let what = match outcome {
+            Ok(report) if report.opted_out => "left out since its owner opted out".to_owned(),
+            Ok(_) => "left out by its declared licence".to_owned(),
+            Err(failure) => format!("failed: {}", printable(&failure.reason)),
+        };
         self.count(&format!("{}: {what}", printable(name)));
     }
 

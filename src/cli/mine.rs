@@ -449,7 +449,7 @@ fn mine_all(
     };
     let display = Display::new(level, specs.iter().map(|spec| spec.name.clone()).collect(), outcomes.len());
     for outcome in &outcomes {
-        display.settled(&outcome.name, outcome.result.as_ref().err());
+        display.settled(&outcome.name, &outcome.result);
     }
     let options = options(args, &specs)?;
     let settings = |spec: &RepoSpec| {
