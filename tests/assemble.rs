@@ -434,3 +434,68 @@ fn who_opted_out_is_not_mined() {
     fs::write(lab.path("out.txt"), "nobody\n").expect("written");
     assert_eq!(lab.gitlode(&["mine", "c", "--dry-run", "--opt-out", "out.txt"]).status.code(), Some(4));
 }
+
+#[test]
+fn reverts_and_relands_are_linked_whatever_the_rules() {
+    let lab = Lab::new();
+    lab.repository(
+        "a",
+        "sha1",
+        r#"
+        seq 30 > f.txt; git add .; git commit -qm 'Add the numbers to the file'
+        echo x >> f.txt; git commit -qam 'Add x to the file of numbers (#7)'
+        git revert --no-edit HEAD >/dev/null
+        git commit -q --allow-empty -m 'Do nothing at all for once'
+        git revert --no-commit HEAD~1
+        git commit -qm 'Reapply "Add x to the file of numbers (#7)"' -m "This reverts commit $(git rev-parse HEAD~1)."
+        echo y >> f.txt; git commit -qam 'Add y to the file of numbers (#8)'
+        sed -i '$d' f.txt; git commit -qam 'Revert "Add y to the file of numbers (#8)" (#9)' -m 'Reverts owner/name#8'
+        git commit -q --allow-empty -m 'Revert "Add what nobody ever added"'
+        "#,
+    );
+    lab.script(
+        &lab.path("a"),
+        r#"
+        echo z >> f.txt; git commit -qam 'Add z to the file of numbers'
+        git checkout -qb side; echo "This reverts commit $(git rev-parse --short=9 HEAD)." > ../said
+        git revert --no-commit HEAD; git commit -qm 'Take back the z of the file' -m "$(cat ../said)"; git checkout -q -
+        "#,
+    );
+    let subject = |id: &str| {
+        let subject = git(&lab.path("a"), &["log", "-1", "--format=%s", id]);
+        String::from_utf8(subject).expect("text").trim().to_owned()
+    };
+    let links = |store: &str| -> Vec<(String, String, String)> {
+        let text = fs::read_to_string(lab.path(store).join("assembly/links.jsonl")).expect("links");
+        let text_of = |link: &Value, name: &str| link[name].as_str().unwrap_or_default().to_owned();
+        let links = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let mut links: Vec<_> = links
+            .map(|l| (subject(&text_of(&l, "commit")), text_of(&l, "kind"), subject(&text_of(&l, "by"))))
+            .collect();
+        links.sort();
+        links
+    };
+    // `instruct` drops reverts, and only the second run sees the branch.
+    lab.mine("a", "store", &["--filter", "instruct", "--all-branches"]);
+    let assembly = assemble(&lab, "store", &[]);
+    let expected = [
+        ("Add x to the file of numbers (#7)", "relanded", "Reapply \"Add x to the file of numbers (#7)\""),
+        ("Add x to the file of numbers (#7)", "reverted", "Revert \"Add x to the file of numbers (#7)\""),
+        ("Add y to the file of numbers (#8)", "reverted", "Revert \"Add y to the file of numbers (#8)\" (#9)"),
+        ("Add z to the file of numbers", "reverted", "Take back the z of the file"),
+        ("Revert \"Add x to the file of numbers (#7)\"", "reverted", "Reapply \"Add x to the file of numbers (#7)\""),
+    ]
+    .map(|(commit, kind, by)| (commit.to_owned(), kind.to_owned(), by.to_owned()));
+    assert_eq!(links("store"), expected);
+    assert_eq!((&assembly["links"]["reverted"], &assembly["links"]["relanded"]), (&json!(4), &json!(1)));
+    lab.ok(&["verify", "store"]);
+    // Mined in two steps, the links are the same.
+    git(&lab.path("a"), &["branch", "early", "HEAD~4"]);
+    lab.mine("a", "steps", &["--filter", "none", "--rev", "early"]);
+    git(&lab.path("a"), &["branch", "-f", "early", "side"]);
+    lab.mine("a", "steps", &["--filter", "none", "--rev", "early"]);
+    assemble(&lab, "steps", &[]);
+    assert_eq!(links("steps"), expected);
+    fs::write(lab.path("store/assembly/links.jsonl"), "").expect("it can be written");
+    assert_eq!(lab.gitlode(&["verify", "store"]).status.code(), Some(5));
+}

@@ -24,9 +24,17 @@ pub fn reverts(message: &str) -> Reverts {
         subject: subject(message).strip_prefix("Revert \"").and_then(|rest| rest.strip_suffix('"')).map(str::to_owned),
         ..Reverts::default()
     };
+    found.commits = commits_behind(message, &["reverts", "reverting"]);
+    found
+}
+
+/// Ids of commits behind one of `verbs` and the word "commit", lower-case hexadecimal of 7 to 64 digits, in order, each
+/// once.
+fn commits_behind(message: &str, verbs: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
     let mut words = message.split_whitespace();
     while let Some(word) = words.next() {
-        if !word.eq_ignore_ascii_case("reverts") && !word.eq_ignore_ascii_case("reverting") {
+        if !verbs.iter().any(|verb| word.eq_ignore_ascii_case(verb)) {
             continue;
         }
         let mut rest = words.clone();
@@ -36,8 +44,8 @@ pub fn reverts(message: &str) -> Reverts {
         for word in rest {
             let id = word.trim_end_matches(['.', ',', ';', ')']).to_ascii_lowercase();
             let is_id = (7..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if is_id && !found.commits.contains(&id) {
-                found.commits.push(id);
+            if is_id && !found.contains(&id) {
+                found.push(id);
             } else if !is_id && word != "and" {
                 break;
             }
@@ -47,6 +55,72 @@ pub fn reverts(message: &str) -> Reverts {
         }
     }
     found
+}
+
+/// What a message says that its commit takes back or brings back.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Commit ids, or their first digits, that it takes back.
+    pub reverts: Vec<String>,
+    /// The subject of what it takes back, as [`plain_subject`] gives it.
+    pub reverts_subject: Option<String>,
+    /// Commit ids, or their first digits, that it brings back.
+    pub relands: Vec<String>,
+    /// The subject of what it brings back.
+    pub relands_subject: Option<String>,
+}
+
+/// Whether a message has one of the words that [`reversal`] looks for; most have none.
+pub fn may_reverse(message: &[u8]) -> bool {
+    // The letters that all spellings have, without the first one, which may be large.
+    ["evert", "eland", "e-land", "eappl", "ecommit", "ack out", "ackout"]
+        .iter()
+        .any(|part| memchr::memmem::find(message, part.as_bytes()).is_some())
+}
+
+/// The subject of `message` without the number of a pull request that GitHub's squash merges put behind it.
+pub fn plain_subject(message: &str) -> &str {
+    let subject = subject(message).trim();
+    let number = subject.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (#"));
+    match number {
+        Some((rest, digits)) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+        _ => subject,
+    }
+}
+
+/// What stands before the quoted subject of what is taken back: git, GitHub, GitLab and Gerrit; Phabricator.
+const REVERT_WORDS: [&str; 4] = ["Revert ", "Reverts ", "Back out ", "Backout "];
+
+/// The same for what is brought back: git since 2.43, Chromium and Gerrit, LLVM.
+const RELAND_WORDS: [&str; 5] = ["Reapply ", "Reland ", "Re-land ", "Relanding ", "Recommit "];
+
+/// What stands before the subject without quotes.
+const RELAND_MARKS: [&str; 4] = ["[Reland] ", "[reland] ", "Reland: ", "reland: "];
+
+/// Finds what forges and projects write into the message of a revert or a re-land: the id behind "This reverts commit"
+/// and the like, and the quoted subject.
+pub fn reversal(message: &str) -> Said {
+    let subject = plain_subject(message);
+    let quoted = |words: &[&str], subject: &str| -> Option<String> {
+        let rest = words.iter().find_map(|word| subject.strip_prefix(word))?;
+        let inner = rest.strip_prefix('"')?.strip_suffix('"')?;
+        Some(plain_subject(inner).to_owned()).filter(|inner| !inner.is_empty())
+    };
+    let mut said = Said {
+        reverts: commits_behind(message, &["reverts", "reverting"]),
+        reverts_subject: quoted(&REVERT_WORDS, subject),
+        relands: commits_behind(message, &["relands", "re-lands", "reapplies", "recommits", "relanding", "reapplying"]),
+        relands_subject: quoted(&RELAND_WORDS, subject),
+    };
+    if said.relands_subject.is_none() {
+        let marked = RELAND_MARKS.iter().find_map(|mark| subject.strip_prefix(mark));
+        said.relands_subject = marked.map(str::to_owned);
+    }
+    // Who takes back a revert, by its subject, brings back what that took.
+    if let Some(original) = said.reverts_subject.as_deref().and_then(|inner| quoted(&REVERT_WORDS, inner)) {
+        said.relands_subject.get_or_insert(original);
+    }
+    said
 }
 
 /// What happens to trailers that name people.
@@ -187,6 +261,33 @@ fn has_address(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_back_or_brought_back_is_found() {
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        let said = |message: &str| {
+            assert!(may_reverse(message.as_bytes()), "{message}");
+            let Said { reverts, reverts_subject, relands, relands_subject } = reversal(message);
+            (reverts.len(), reverts_subject.unwrap_or_default(), relands.len(), relands_subject.unwrap_or_default())
+        };
+        let of =
+            |reverts, subject: &str, relands, other: &str| (reverts, subject.to_owned(), relands, other.to_owned());
+        let cases = [
+            (format!("Revert \"Add x\"\n\nThis reverts commit {id}.\n"), of(1, "Add x", 0, "")),
+            ("Revert \"Add x (#12)\" (#13)\n\nReverts owner/name#12\n".into(), of(0, "Add x", 0, "")),
+            ("Revert \"Revert \"Add x\"\"\n".into(), of(0, "Revert \"Add x\"", 0, "Add x")),
+            (format!("Reapply \"Add x\"\n\nThis reverts commit {id}.\n"), of(1, "", 0, "Add x")),
+            (format!("Add x again\n\nThis relands commit {id}\n"), of(0, "", 1, "")),
+            ("[reland] Add x (#14)".into(), of(0, "", 0, "Add x")),
+            ("Back out \"Add x\"".into(), of(0, "Add x", 0, "")),
+            ("Revert to the old way of adding x".into(), of(0, "", 0, "")),
+        ];
+        for (message, expected) in cases {
+            assert_eq!(said(&message), expected, "{message}");
+        }
+        assert!(!may_reverse(b"Add x"));
+        assert_eq!(plain_subject("Add x (#)"), "Add x (#)");
+    }
 
     #[test]
     fn reverts_are_found() {

@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 fn summary(assembly: &Assembly) -> Result<(), Error> {
-    let Assembly { changes, shared, contamination, pairs, rows_cut_short, .. } = assembly;
+    let Assembly { changes, shared, contamination, pairs, rows_cut_short, links, .. } = assembly;
     let mut table = super::stats::new_table(&["", "rows"]);
     table.add_row(["mined".to_owned(), grouped(changes.candidates + shared)]);
     if *shared > 0 {
@@ -111,6 +111,13 @@ fn summary(assembly: &Assembly) -> Result<(), Error> {
     print(&format!("{table}\n"))?;
     for (benchmark, n) in contamination {
         print(&format!("{} rows have text of {benchmark}\n", grouped(*n)))?;
+    }
+    if links.reverted > 0 {
+        print(&format!(
+            "{} commits were taken back by another one, {} brought back\n",
+            grouped(links.reverted),
+            grouped(links.relanded)
+        ))?;
     }
     if *rows_cut_short > 0 {
         print(&format!("{} rows were not compared with all that may be like them\n", grouped(*rows_cut_short)))?;

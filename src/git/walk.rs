@@ -1,7 +1,7 @@
 //! Lists the commits to mine. Every commit is decoded once; one that is missing or damaged is counted, and the walk goes on.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -54,7 +54,7 @@ pub struct Walked {
     pub continues: bool,
 }
 
-/// Lists what is reachable from `tips` and not from `hidden`.
+/// Lists what is reachable from `tips` and not from `hidden`; `note` sees every such commit.
 ///
 /// # Errors
 /// An interruption, or an error of the machine.
@@ -64,6 +64,7 @@ pub fn walk(
     hidden: &[ObjectId],
     window: Window,
     interrupt: &AtomicBool,
+    note: &mut dyn FnMut(ObjectId, &super::commit::Commit<'_>),
 ) -> Result<Walked, Error> {
     let objects = repository.objects();
     let mut seen = ancestors(repository, &objects, hidden, interrupt)?;
@@ -77,7 +78,7 @@ pub fn walk(
         if interrupt.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        let parsed = match parse(repository, &objects, id, &mut buffer) {
+        let parsed = match parse_and_note(repository, &objects, id, &mut buffer, note) {
             Ok(parsed) => parsed,
             Err(error) => {
                 skipped.skip(error.skip());
@@ -168,9 +169,46 @@ pub fn tree_of(repository: &Repository, objects: &Objects, id: ObjectId) -> Resu
     parse(repository, objects, id, &mut Vec::new()).map(|parsed| parsed.tree)
 }
 
+/// Searches `start` and its ancestors, nearest first, for what `is_wanted`, among the first `commits_max` of them. Which
+/// one is found depends on nothing but that part of history.
+pub fn find_back(
+    repository: &Repository,
+    start: ObjectId,
+    commits_max: usize,
+    is_wanted: &mut dyn FnMut(ObjectId, &super::commit::Commit<'_>) -> bool,
+) -> Option<ObjectId> {
+    let objects = repository.objects();
+    let (mut seen, mut queue) = (HashSet::from([start]), VecDeque::from([start]));
+    let mut buffer = Vec::new();
+    for _ in 0..commits_max {
+        let id = queue.pop_front()?;
+        let mut found = false;
+        let parsed = parse_and_note(repository, &objects, id, &mut buffer, &mut |id, commit| {
+            found = is_wanted(id, commit);
+        });
+        if found {
+            return Some(id);
+        }
+        let parents = parsed.map_or_else(|_| Vec::new(), |parsed| parsed.parents);
+        queue.extend(parents.into_iter().filter(|parent| seen.insert(*parent)));
+    }
+    None
+}
+
 fn parse(repository: &Repository, objects: &Objects, id: ObjectId, buffer: &mut Vec<u8>) -> Result<Parsed, ReadError> {
+    parse_and_note(repository, objects, id, buffer, &mut |_, _| {})
+}
+
+fn parse_and_note(
+    repository: &Repository,
+    objects: &Objects,
+    id: ObjectId,
+    buffer: &mut Vec<u8>,
+    note: &mut dyn FnMut(ObjectId, &super::commit::Commit<'_>),
+) -> Result<Parsed, ReadError> {
     let bytes = read(objects, id, gix::objs::Kind::Commit, buffer)?;
     let commit = super::commit::Commit::parse(bytes, repository.hash()).ok_or(ReadError::Corrupt)?;
+    note(id, &commit);
     // git takes a time that it can't read for 1970.
     let time = commit.committer.time.unwrap_or(0);
     Ok(Parsed { tree: commit.tree, parents: commit.parents, time })

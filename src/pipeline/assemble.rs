@@ -10,7 +10,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{export::for_each, purge, recipe, trial};
+use super::{
+    export::for_each,
+    purge, recipe,
+    reversal::{self, LinkKind},
+    trial,
+};
 use crate::{
     classify::license::{Class, Licenses},
     dedup::{
@@ -21,7 +26,7 @@ use crate::{
     },
     sample::Sample,
     store::{
-        self, LedgerManifest, Store, io_error,
+        self, Checkpoint, LedgerManifest, Store, io_error,
         ledger::{self, ASSEMBLY, Dropped, LedgerWriter},
         segment,
     },
@@ -124,8 +129,42 @@ pub struct Assembly {
     pub rows_cut_short: u64,
     /// Hits in benchmarks by the benchmark's file name.
     pub contamination: BTreeMap<String, u64>,
+    /// Commits that were taken back or brought back, in `links.jsonl`: lines commit, time, kind and by, sorted.
+    #[serde(default)]
+    pub links: Links,
     /// What goes and why; none where nothing does.
     pub ledger: Option<LedgerManifest>,
+}
+
+/// The account of the links between commits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Links {
+    /// Links that say a commit was taken back.
+    pub reverted: u64,
+    /// Links that say it was brought back.
+    pub relanded: u64,
+    /// BLAKE3 of the file, hexadecimal.
+    pub blake3: String,
+}
+
+/// The file of links of the assembly of `store`.
+pub fn links_file(store: &Store) -> PathBuf {
+    directory(store).join("links.jsonl")
+}
+
+fn write_links(store: &Store, checkpoints: &[Checkpoint]) -> Result<Links, store::Error> {
+    let (mut links, mut text) = (Links::default(), Vec::new());
+    for link in reversal::links(checkpoints.iter()) {
+        match link.kind {
+            LinkKind::Reverted => links.reverted += 1,
+            LinkKind::Relanded => links.relanded += 1,
+        }
+        text.extend_from_slice(serde_json::json!(link).to_string().as_bytes());
+        text.push(b'\n');
+    }
+    links.blake3 = blake3::hash(&text).to_hex().to_string();
+    store::write_text(&links_file(store), &text)?;
+    Ok(links)
 }
 
 /// The directory of a store that holds its assembly.
@@ -158,6 +197,14 @@ pub fn verify(store: &Store) -> Result<(), store::Error> {
     let Some(assembly) = read(store)? else { return Ok(()) };
     let bad = |reason: &str| store::Error::BadManifest { path: manifest(store), reason: reason.into() };
     let dropped: u64 = assembly.changes.dropped.values().sum();
+    // Records of before there were links have none.
+    if !assembly.links.blake3.is_empty() {
+        let path = links_file(store);
+        let text = fs::read(&path).map_err(io_error(&path))?;
+        if blake3::hash(&text).to_hex().as_str() != assembly.links.blake3 {
+            return Err(store::Error::Damaged { path, reason: "its checksum is wrong".into() });
+        }
+    }
     match &assembly.ledger {
         Some(ledger) => segment::verify_ledger(&directory(store), ledger, dropped)?,
         None if dropped > 0 => return Err(bad("it drops rows and has no ledger")),
@@ -369,6 +416,7 @@ pub fn assemble(
         }
         ledger.add(dropped)
     })?;
+    let links = write_links(store, &checkpoints)?;
     let assembly = Assembly {
         gitlode_assembly: 1,
         options: options.clone(),
@@ -378,6 +426,7 @@ pub fn assemble(
         pairs,
         rows_cut_short,
         contamination,
+        links,
         ledger: ledger.seal()?,
     };
     store::write_json(&manifest(store), &assembly)?;

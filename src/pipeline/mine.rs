@@ -15,6 +15,7 @@ use super::{
     extract::{self, Block, Job, Plan},
     license,
     recipe::{Recipe, Settings},
+    reversal::Reversals,
 };
 use crate::{
     filter::LicenseScope,
@@ -25,8 +26,8 @@ use crate::{
     },
     sample::SCHEMA_VERSION,
     store::{
-        self, Checkpoint, LedgerManifest, RepositoryId, SegmentManifest, Store, batch_stem, ledger::LedgerWriter,
-        rows::Rows, segment, segment::SegmentWriter,
+        self, Checkpoint, LedgerManifest, RepositoryId, Reversal, SegmentManifest, Store, batch_stem,
+        ledger::LedgerWriter, rows::Rows, segment, segment::SegmentWriter,
     },
     verdict::{Counts, Funnel, Skip},
 };
@@ -241,7 +242,12 @@ impl Work {
         if let Some(directory) = directory.as_deref().filter(|_| !replace) {
             store::check_presence(directory, &earlier)?;
         }
-        let walk = |hidden: &[ObjectId]| walk::walk(repository, tips, hidden, recipe.window, interrupt);
+        let walk = |hidden: &[ObjectId]| {
+            let mut reversals = Reversals::default();
+            let walked =
+                walk::walk(repository, tips, hidden, recipe.window, interrupt, &mut |id, c| reversals.see(id, c))?;
+            Ok::<_, Error>((walked, reversals))
+        };
         let mut batch = Batch {
             directory: directory.filter(|_| !options.dry_run),
             identity: id.identity.clone(),
@@ -284,16 +290,17 @@ impl Work {
         if tips.is_empty() && !earlier.is_empty() {
             return Err(Error::NoTip { name: id.name.clone() });
         }
-        let mut walked = walk(&hidden)?;
+        let (mut walked, mut reversals) = walk(&hidden)?;
         if !walked.continues {
             // Only a history that was read whole can show that it was rewritten.
             if has_lost_objects(&walked.skipped) {
                 return Err(Error::Unreadable { name: id.name.clone() });
             }
             batch.restart(&mut hidden);
-            walked = walk(&hidden)?;
+            (walked, reversals) = walk(&hidden)?;
         }
         batch.hidden = hex(&hidden);
+        batch.reversals = reversals.resolve(repository);
         batch.set_digest(id, tips, settings, options);
         Ok(Work::Due(Box::new(batch), walked))
     }
@@ -309,7 +316,7 @@ fn reaches_as_far(
 ) -> Result<bool, Error> {
     let Some(last) = earlier.last().filter(|last| !last.shallow.is_empty()) else { return Ok(false) };
     let seen: u64 = earlier.iter().map(|batch| batch.funnel.commits.candidates).sum();
-    let now = walk::walk(repository, tips, &[], walk::Window::default(), interrupt)?;
+    let now = walk::walk(repository, tips, &[], walk::Window::default(), interrupt, &mut |_, _| {})?;
     let is_there = |id: &String| ObjectId::from_hex(id.as_bytes()).is_ok_and(|id| now.trees.contains_key(&id));
     Ok(now.trees.len() as u64 >= seen && last.shallow.iter().all(is_there))
 }
@@ -333,6 +340,8 @@ struct Batch {
     hidden: Vec<String>,
     shallow: Vec<String>,
     license: Option<String>,
+    /// What its commits take back.
+    reversals: Vec<Reversal>,
     /// What rules dropped before a blob was read.
     ledger: Option<LedgerManifest>,
     identity: String,
@@ -458,6 +467,7 @@ impl Batch {
             hidden: self.hidden,
             shallow: self.shallow,
             license: self.license,
+            reversals: self.reversals,
             recipe: serde_json::to_value(recipe)
                 .map_err(|e| store::Error::BadManifest { path: path.clone(), reason: e.to_string() })?,
             early: plan.early.clone(),

@@ -10,5 +10,6 @@ pub mod mine;
 mod ordered;
 pub mod purge;
 pub mod recipe;
+pub mod reversal;
 pub mod run;
 pub mod trial;

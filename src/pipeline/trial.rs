@@ -267,7 +267,7 @@ pub fn on_repository(path: &Path, trial: &Ruleset, recipe: &Recipe, n: usize) ->
     let origin = Origin { name: &name, license: license.as_deref(), scope: trial.license_scope, ..Origin::default() };
     let job = Job { recipe, rules: trial, origin: &origin, opt_outs: None };
     let interrupt = AtomicBool::new(false);
-    let walked = walk::walk(&repository, &tips, &[], Window::default(), &interrupt)?;
+    let walked = walk::walk(&repository, &tips, &[], Window::default(), &interrupt, &mut |_, _| {})?;
     let mut draws = Draws::new(n);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let plan = extract::plan::<Error>(&repository, walked, job, threads, &interrupt, &|_, _| {}, &mut |dropped| {

@@ -108,6 +108,21 @@ pub struct RepositoryId {
     pub columns: BTreeMap<String, String>,
 }
 
+/// A commit that takes others back, or brings back what was taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Reversal {
+    /// The commit id.
+    pub commit: String,
+    /// Its commit time in seconds since 1970.
+    pub time: i64,
+    /// Ids of commits that it takes back; one of these may itself be a commit that takes others back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reverts: Vec<String>,
+    /// Ids of commits that it says it brings back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relands: Vec<String>,
+}
+
 /// The record of a complete batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -134,6 +149,9 @@ pub struct Checkpoint {
     /// there are several tips.
     #[serde(default)]
     pub license: Option<String>,
+    /// What commits of the batch take back or bring back, also such as have no row; in order of their ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reversals: Vec<Reversal>,
     /// The settings that decide the rows.
     pub recipe: serde_json::Value,
     /// The account of the changes that were decided without reading a blob, and so stand in no segment.
