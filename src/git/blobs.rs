@@ -1,10 +1,9 @@
 //! Reads objects, and blobs as text under a size limit. Damage is a reason to skip, never an error or a panic.
 
 use std::{
-    borrow::Cow,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    rc::Rc,
 };
 
 use gix::{
@@ -13,17 +12,14 @@ use gix::{
 };
 
 use super::{
-    packs::Decoder,
+    packs::{Contents, Decoder},
     repository::{Objects, Repository},
-    text::{NotText, decode, is_lfs_pointer},
+    text::{NotText, decode, is_binary, is_lfs_pointer},
 };
 use crate::verdict::Skip;
 
 /// Recently decoded blobs kept per thread: a file's new contents are the old contents of its next version.
 const RECENT_BLOBS_MAX: usize = 16;
-
-/// Texts of which the memory is kept, per thread.
-const SPARE_TEXTS_MAX: usize = 4;
 
 /// Why an object could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +75,10 @@ fn corrupt(objects: &Objects, error: &gix::Error) -> ReadError {
 }
 
 /// A blob that is text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Text {
     /// The contents; for UTF-8 the blob's bytes, exactly.
-    pub text: String,
+    pub text: Rc<String>,
     /// The WHATWG name of the encoding that the blob is in, in lower case.
     pub encoding: &'static str,
 }
@@ -93,16 +89,14 @@ pub struct Blobs {
     decoder: Decoder,
     bytes_max: u64,
     buffer: Vec<u8>,
-    recent: VecDeque<(ObjectId, Result<Arc<Text>, Skip>)>,
-    /// Memory of texts that nobody has any more, for the next ones: fresh memory is cleared by the kernel first.
-    spare: Vec<String>,
+    recent: VecDeque<(ObjectId, Result<Text, Skip>)>,
 }
 
 impl Blobs {
     /// Blobs of more than `bytes_max` bytes are skipped without being decoded.
     pub fn new(repository: &Repository, bytes_max: u64) -> Self {
-        let (objects, decoder) = (repository.objects(), Decoder::new(repository.packs(), Kind::Blob));
-        Blobs { objects, decoder, bytes_max, buffer: Vec::new(), recent: VecDeque::new(), spare: Vec::new() }
+        let (objects, decoder) = (repository.objects(), Decoder::new(repository.packs(), Kind::Blob, bytes_max));
+        Blobs { objects, decoder, bytes_max, buffer: Vec::new(), recent: VecDeque::new() }
     }
 
     /// The objects that the blobs come from.
@@ -122,49 +116,38 @@ impl Blobs {
     ///
     /// # Errors
     /// The reason why it can't be: missing, corrupt, too large, an LFS pointer, binary or undecodable.
-    pub fn text(&mut self, id: ObjectId) -> Result<Arc<Text>, Skip> {
+    pub fn text(&mut self, id: ObjectId) -> Result<Text, Skip> {
         if let Some((_, known)) = self.recent.iter().find(|(recent, _)| *recent == id) {
             return known.clone();
         }
         let text = self.decode(id);
-        if self.recent.len() == RECENT_BLOBS_MAX
-            && let Some((_, Ok(oldest))) = self.recent.pop_front()
-        {
-            self.spare.extend(Arc::try_unwrap(oldest).ok().map(|oldest| oldest.text));
-            self.spare.truncate(SPARE_TEXTS_MAX);
+        if self.recent.len() == RECENT_BLOBS_MAX {
+            self.recent.pop_front();
         }
         self.recent.push_back((id, text.clone()));
         text
     }
 
-    fn decode(&mut self, id: ObjectId) -> Result<Arc<Text>, Skip> {
-        if size(&self.objects, id).map_err(ReadError::skip)? > self.bytes_max {
-            return Err(Skip::TooLarge);
-        }
+    fn decode(&mut self, id: ObjectId) -> Result<Text, Skip> {
         let decoded = self.decoder.decode(&id);
         let bytes = match &decoded {
-            Some(bytes) => {
+            Some(contents) => {
                 self.objects.count(Kind::Blob);
-                bytes
+                contents.as_bytes()
             }
+            None if size(&self.objects, id).map_err(ReadError::skip)? > self.bytes_max => return Err(Skip::TooLarge),
             None => read(&self.objects, id, Kind::Blob, &mut self.buffer).map_err(ReadError::skip)?,
         };
         if is_lfs_pointer(bytes) {
             return Err(Skip::LfsPointer);
         }
+        if let Some(Contents::Text(text)) = &decoded {
+            // No UTF-16 with a mark is UTF-8.
+            let text = Text { encoding: "utf-8", text: Rc::clone(text) };
+            return if is_binary(bytes) { Err(Skip::Binary) } else { Ok(text) };
+        }
         match decode(bytes) {
-            Ok(decoded) => {
-                let text = match decoded.text {
-                    Cow::Owned(text) => text,
-                    Cow::Borrowed(borrowed) => {
-                        let mut text = self.spare.pop().unwrap_or_default();
-                        text.clear();
-                        text.push_str(borrowed);
-                        text
-                    }
-                };
-                Ok(Arc::new(Text { encoding: decoded.encoding, text }))
-            }
+            Ok(decoded) => Ok(Text { encoding: decoded.encoding, text: Rc::new(decoded.text.into_owned()) }),
             Err(NotText::Binary) => Err(Skip::Binary),
             Err(NotText::Undecodable) => Err(Skip::UndecodableText),
         }

@@ -1,14 +1,11 @@
 //! The unified diff of two texts, as `git diff --full-index` prints it: Myers with git's slider, three lines of context.
 
-use std::{fmt::Write as _, ops::Range};
+use std::{fmt::Write as _, ops::Range, rc::Rc};
 
 use super::{
     change::Change,
-    lines::{Compared, Comparer, Hunk, Text},
+    lines::{CONTEXT, Compared, Comparer, Hunk, Text},
 };
-
-/// Lines of context, git's default.
-const CONTEXT: u32 = 3;
 
 /// Most bytes of the enclosing function's line that stand behind a hunk header, git's `struct func_line` buffer.
 const FUNCTION_BYTES_MAX: usize = 80;
@@ -25,10 +22,16 @@ pub struct Unified {
 }
 
 /// The diff that turns `old` into `new` (`None`: the file does not exist) at the paths of `change`.
-pub fn unified(comparer: &mut Comparer, change: &Change, old: Option<&str>, new: Option<&str>) -> Unified {
+pub fn unified(
+    comparer: &mut Comparer,
+    change: &Change,
+    old: Option<&Rc<String>>,
+    new: Option<&Rc<String>>,
+) -> Unified {
     let mut unified = Unified::default();
     write_header(&mut unified.text, change);
-    let (before, after) = (old.unwrap_or(""), new.unwrap_or(""));
+    let nothing = Rc::default();
+    let (before, after) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
     if before == after {
         return unified;
     }
@@ -82,7 +85,7 @@ fn write_range(out: &mut String, start: u32, len: u32) {
     let _infallible = if len == 1 { write!(out, "{first}") } else { write!(out, "{first},{len}") };
 }
 
-fn write_lines(out: &mut String, sign: char, text: &Text<'_>, numbers: Range<u32>) {
+fn write_lines(out: &mut String, sign: char, text: &Text, numbers: Range<u32>) {
     for line in numbers.map(|number| text.line(number)) {
         out.push(sign);
         out.push_str(line);

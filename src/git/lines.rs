@@ -1,29 +1,47 @@
-//! Compares the lines of two texts: git's own hunks (Myers, its pruning of common lines, its slider) from as little of
-//! the texts as decides them.
+//! Compares the lines of two texts: git's own hunks (Myers, its pruning of common lines, its slider).
 //!
-//! Two versions of a file are mostly the same lines before and behind what changed. Those lines are not hashed. They
-//! count for two things only: how often a changed line occurs among them (git prunes what is common), and how far a
-//! hunk can slide into them. So a hidden line that equals a changed one gets that line's token, all others get a token
-//! that equals nothing which changed; and a few lines next to the change stay visible for the slider. Where a hunk came
-//! near to what is hidden, all is done again with nothing hidden.
+//! Texts are mostly versions of one another, and rows come with the versions of a file one after the other. So lines have
+//! numbers (tokens) that last from one comparison to the next, a text that was compared is remembered, and another one
+//! takes the tokens of all that it has in common with one that is known: only what is new is hashed. Which text that is
+//! decides how long it takes, and nothing else: equal lines have equal tokens in any case.
 
-use std::{cell::Cell, hash::BuildHasher as _, ops::Range};
+use std::{cell::Cell, hash::BuildHasher as _, ops::Range, rc::Rc};
 
 use gix::diff::blob::{Algorithm, Diff, IndentHeuristic, IndentLevel, SliderHeuristic as _, Token};
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
-/// Lines that stay visible before and behind the change: more than the slider's heuristic looks at, and few to hash.
-/// Hunks that slide farther have everything compared.
+/// Lines of context in a diff, git's default.
+pub const CONTEXT: u32 = 3;
+
+/// Lines before and behind the change that are looked at first where hunks can move: more than the slider's heuristic
+/// looks at. Hunks that move farther have everything looked at.
 const MARGIN: usize = 32;
 
 /// So many lines around a split does the slider's heuristic look at: 20 that are blank, and one that is not.
 const SCORE_LINES: u32 = 21;
 
+/// Where a text has more lines of its own than this among the changed ones, git may prune one that both texts have:
+/// `xdl_clean_mmatch` counts the line itself twice and wants more than three times as many around it.
+const UNPRUNED_MAX: usize = 6;
+
 /// Width of a tab for the slider's heuristic, git's own.
 const TAB_WIDTH: u8 = 8;
 
-/// Lines of which the memory is kept for the next comparison.
+/// Texts that are remembered.
+const VERSIONS: usize = 4;
+
+/// Different lines that are remembered; for longer texts four times as many as they have.
+const TOKENS_MAX: usize = 1 << 14;
+
+/// Lines of which the memory is kept for the next text.
 const LINES_KEPT_MAX: usize = 1 << 16;
+
+/// Lines of a known text among which the next line of another one is looked for.
+const LOOK_AHEAD: usize = 128;
+
+/// After so many lines that are not there, all of the known text is looked through once, and after the last it is given
+/// up.
+const MISSES: [usize; 4] = [8, 64, 512, 4096];
 
 /// A run of changed lines: those that go and those that come, by number from 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,47 +57,166 @@ pub struct Compared<'a> {
     /// What changed, in order.
     pub hunks: &'a [Hunk],
     /// The old text.
-    pub before: Text<'a>,
+    pub before: &'a Text,
     /// The new text.
-    pub after: Text<'a>,
+    pub after: &'a Text,
 }
 
-/// A text of which some lines in the middle are known by number.
-pub struct Text<'a> {
-    text: &'a str,
-    /// Where the known lines begin, and where the last one ends.
-    starts: &'a [usize],
-    /// Number of the first of them.
-    first: u32,
-    /// Number of all lines.
-    len: u32,
+/// A text taken apart into lines.
+#[derive(Default)]
+pub struct Text {
+    text: Rc<String>,
+    /// Where lines begin, and where the last one ends.
+    starts: Vec<u32>,
+    tokens: Vec<Token>,
 }
 
-impl<'a> Text<'a> {
-    fn new(text: &'a str, side: &'a Side, hidden: (u32, u32)) -> Self {
-        let starts = &side.starts;
-        Text { text, starts, first: hidden.0, len: hidden.0 + (starts.len() - 1) as u32 + hidden.1 }
-    }
-
+impl Text {
     /// Number of lines.
     pub fn line_count(&self) -> u32 {
-        self.len
+        self.tokens.len() as u32
     }
 
-    /// The line `number`, with its end, of those around a change.
-    pub fn line(&self, number: u32) -> &'a str {
-        let at = (number - self.first) as usize;
-        &self.text[self.starts[at]..self.starts[at + 1]]
+    /// The line `number`, with its end.
+    pub fn line(&self, number: u32) -> &str {
+        let at = number as usize;
+        &self.text[self.starts[at] as usize..self.starts[at + 1] as usize]
     }
 
     /// The lines before line `number`, from the nearest on.
-    pub fn lines_before(&self, number: u32) -> impl Iterator<Item = &'a str> {
-        let mut end = self.starts[(number - self.first) as usize];
-        std::iter::from_fn(move || {
-            let last = end.checked_sub(1)?;
-            let start = memchr::memrchr(b'\n', &self.text.as_bytes()[..last]).map_or(0, |at| at + 1);
-            Some(&self.text[start..std::mem::replace(&mut end, start)])
-        })
+    pub fn lines_before(&self, number: u32) -> impl Iterator<Item = &str> {
+        (0..number).rev().map(|number| self.line(number))
+    }
+
+    /// Takes `text` apart, with the tokens of `known` for what they have in common.
+    fn fill(&mut self, text: &Rc<String>, lines: &mut Lines, known: Option<&Text>) {
+        self.text = Rc::clone(text);
+        self.starts.clear();
+        self.starts.shrink_to(LINES_KEPT_MAX);
+        self.tokens.clear();
+        self.tokens.shrink_to(LINES_KEPT_MAX);
+        self.starts.push(0);
+        let bytes = text.as_bytes();
+        let Some(known) = known else {
+            self.read(bytes, bytes.len(), lines);
+            return;
+        };
+        let (prefix, suffix) = common_ends(known.text.as_bytes(), bytes);
+        let number = |at: usize| known.starts.partition_point(|start| (*start as usize) < at);
+        let (mut from, to) = (number(prefix), number(known.text.len() - suffix));
+        self.take(known, 0..from);
+        let (stop, mut misses) = (bytes.len() - suffix, 0);
+        while self.end() < stop {
+            let token = self.read_line(&bytes[..stop], lines);
+            let found = known.tokens[from..to.min(from + LOOK_AHEAD)].iter().position(|other| *other == token);
+            let found = found.or_else(|| {
+                misses += 1;
+                let all = &known.tokens[from..to];
+                MISSES.contains(&misses).then(|| all.iter().position(|other| *other == token)).flatten()
+            });
+            if let Some(found) = found {
+                let next = from + found + 1;
+                let len = self.common_lines(&bytes[..stop], known, next..to);
+                // A line alone may be a bracket that closes something else.
+                if len > 0 || found == 0 {
+                    self.take(known, next..next + len);
+                    (from, misses) = (next + len, 0);
+                }
+            } else if misses >= MISSES[MISSES.len() - 1] {
+                self.read(bytes, stop, lines);
+            }
+        }
+        self.take(known, to..known.tokens.len());
+    }
+
+    /// Where the lines end that were taken or read so far.
+    fn end(&self) -> usize {
+        self.starts[self.starts.len() - 1] as usize
+    }
+
+    /// How many of these lines of `known` come next in `bytes`.
+    fn common_lines(&self, bytes: &[u8], known: &Text, lines: Range<usize>) -> usize {
+        let starts = &known.starts[lines.start..=lines.end];
+        let (first, last) = (starts[0] as usize, starts[starts.len() - 1] as usize);
+        let rest = &bytes[self.end()..];
+        let same = common_prefix(rest, &known.text.as_bytes()[first..last]);
+        let len = starts.partition_point(|start| *start as usize - first <= same) - 1;
+        // A last line without an end may go on here.
+        let is_open = len == lines.len() && same < rest.len() && !known.text[..last].ends_with('\n');
+        len - usize::from(is_open && len > 0)
+    }
+
+    /// Appends lines of `known`.
+    fn take(&mut self, known: &Text, lines: Range<usize>) {
+        let (from, to) = (known.starts[lines.start], self.end() as u32);
+        self.starts.extend(known.starts[lines.start + 1..=lines.end].iter().map(|start| start - from + to));
+        self.tokens.extend_from_slice(&known.tokens[lines]);
+    }
+
+    /// Appends all lines of `bytes` up to `stop`.
+    fn read(&mut self, bytes: &[u8], stop: usize, lines: &mut Lines) {
+        while self.end() < stop {
+            self.read_line(&bytes[..stop], lines);
+        }
+    }
+
+    fn read_line(&mut self, bytes: &[u8], lines: &mut Lines) -> Token {
+        let from = self.end();
+        let to = memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |at| from + at + 1);
+        let token = lines.token(&bytes[from..to]);
+        self.starts.push(to as u32);
+        self.tokens.push(token);
+        token
+    }
+}
+
+/// Numbers for lines, the same for equal ones.
+#[derive(Default)]
+struct Lines {
+    by_line: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    /// The different lines, one behind the other.
+    bytes: Vec<u8>,
+    /// Where they end, and what they hash to.
+    known: Vec<(u32, u64)>,
+}
+
+impl Lines {
+    fn clear(&mut self) {
+        if self.known.len() > LINES_KEPT_MAX {
+            *self = Lines::default();
+        }
+        self.by_line.clear();
+        self.bytes.clear();
+        self.known.clear();
+    }
+
+    fn line(bytes: &'_ [u8], known: &[(u32, u64)], number: u32) -> Range<usize> {
+        let at = number as usize;
+        let from = if at == 0 { 0 } else { known[at - 1].0 as usize };
+        debug_assert!(known[at].0 as usize <= bytes.len());
+        from..known[at].0 as usize
+    }
+
+    fn text(&self, token: Token) -> &[u8] {
+        &self.bytes[Self::line(&self.bytes, &self.known, token.0)]
+    }
+
+    fn token(&mut self, line: &[u8]) -> Token {
+        let Lines { by_line, hasher, bytes, known } = self;
+        let hash = hasher.hash_one(line);
+        let is_it =
+            |number: &u32| known[*number as usize].1 == hash && bytes[Self::line(bytes, known, *number)] == *line;
+        match by_line.entry(hash, is_it, |number| known[*number as usize].1) {
+            Entry::Occupied(entry) => Token(*entry.get()),
+            Entry::Vacant(entry) => {
+                let number = known.len() as u32;
+                entry.insert(number);
+                bytes.extend_from_slice(line);
+                known.push((bytes.len() as u32, hash));
+                Token(number)
+            }
+        }
     }
 }
 
@@ -87,266 +224,178 @@ impl<'a> Text<'a> {
 /// longer than most of them.
 #[derive(Default)]
 pub struct Comparer {
-    old: Side,
-    new: Side,
-    tokens: Tokens,
+    lines: Lines,
+    /// Texts that were compared, the latest last.
+    known: Vec<Text>,
+    /// For each token, in which of the changed parts it is.
+    places: Vec<u8>,
     diff: Diff,
     hunks: Vec<Hunk>,
 }
 
-/// One of the two texts.
-#[derive(Default)]
-struct Side {
-    /// As [`Text::starts`].
-    starts: Vec<usize>,
-    /// Of all lines.
-    tokens: Vec<Token>,
-    /// Of the known lines, those that are not common to both ends.
-    changed: Range<usize>,
-}
-
-impl Side {
-    /// `common` are the lines of `window` that both texts begin and end with.
-    fn split(&mut self, text: &[u8], window: Range<usize>, common: (usize, usize)) {
-        self.starts.clear();
-        self.starts.push(window.start);
-        self.starts.extend(memchr::memchr_iter(b'\n', &text[window.clone()]).map(|at| window.start + at + 1));
-        if self.starts.last() != Some(&window.end) {
-            self.starts.push(window.end);
-        }
-        self.changed = common.0..self.starts.len() - 1 - common.1;
-    }
-
-    fn line(&self, at: usize) -> Range<usize> {
-        self.starts[at]..self.starts[at + 1]
-    }
-
-    /// Whether the changed lines can move up or down: the text is the same after it.
-    fn can_slide(&self, text: &[u8]) -> bool {
-        let (changed, lines) = (&self.changed, self.starts.len() - 1);
-        let same = |a: usize, b: usize| text[self.line(a)] == text[self.line(b)];
-        !changed.is_empty()
-            && ((changed.start > 0 && same(changed.start - 1, changed.end - 1))
-                || (changed.end < lines && same(changed.end, changed.start)))
-    }
-
-    fn shrink(&mut self) {
-        self.starts.shrink_to(LINES_KEPT_MAX);
-        self.tokens.shrink_to(LINES_KEPT_MAX);
-    }
+/// What the changed lines alone say of the hunks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// There is one way to see them, and no hunk can move.
+    Settled,
+    /// There is one way to see them, but hunks can move.
+    Movable,
+    /// There are several.
+    Open,
 }
 
 impl Comparer {
     /// The hunks that turn `before` into `after`.
-    pub fn compare<'a>(&'a mut self, before: &'a str, after: &'a str) -> Compared<'a> {
-        let hidden = self
-            .compare_within(before, after, MARGIN)
-            .or_else(|| self.compare_within(before, after, usize::MAX))
-            .expect("nothing is hidden");
-        self.compared(before, after, hidden)
-    }
-
-    fn compared<'a>(&'a self, before: &'a str, after: &'a str, hidden: (u32, u32)) -> Compared<'a> {
-        let (before, after) = (Text::new(before, &self.old, hidden), Text::new(after, &self.new, hidden));
-        Compared { hunks: &self.hunks, before, after }
-    }
-
-    /// Finds the hunks. Returns how many lines at the start and at the end are hidden, those `margin` lines away from
-    /// what changed; `None` where a hunk came near to them.
-    fn compare_within(&mut self, before: &str, after: &str, margin: usize) -> Option<(u32, u32)> {
-        let Comparer { old, new, tokens, diff, hunks } = self;
-        let texts = [before.as_bytes(), after.as_bytes()];
-        let [before, after] = texts;
-        let (prefix, suffix) = common_ends(before, after);
-        let (head, tail) = (&before[..prefix], &before[before.len() - suffix..]);
-        let head_hidden = &head[..line_from_end(head, margin)];
-        let tail_hidden = &tail[line_from_start(tail, margin)..];
-        let hidden = (line_count(head_hidden), line_count(tail_hidden));
-        let window = |text: &[u8]| head_hidden.len()..text.len() - tail_hidden.len();
-        let lead = line_count(&head[head_hidden.len()..]) as usize;
-        let trail = line_count(&tail[..tail.len() - tail_hidden.len()]) as usize;
-        old.shrink();
-        new.shrink();
-        old.split(before, window(before), (lead, trail));
-        new.split(after, window(after), (lead, trail));
+    pub fn compare(&mut self, before: &Rc<String>, after: &Rc<String>) -> Compared<'_> {
+        let lines_max = self.known.iter().map(|text| 4 * text.tokens.len()).max().unwrap_or(0);
+        if self.lines.known.len() > TOKENS_MAX.max(lines_max) {
+            self.lines.clear();
+            self.known.clear();
+        }
+        self.know(before);
+        self.know(after);
+        let (old, new) = (&self.known[self.known.len() - 2], &self.known[self.known.len() - 1]);
+        let Comparer { lines, places, diff, hunks, .. } = self;
         hunks.clear();
-        tokens.clear();
-
-        // Where no line stays, all of them are one hunk, and it only matters whether that can move.
-        let mut anything_stays = false;
-        if !old.changed.is_empty() && !new.changed.is_empty() {
-            for at in old.changed.clone() {
-                tokens.intern(texts, 0, old.line(at));
+        let common = common_tokens(&old.tokens, &new.tokens);
+        places.resize(lines.known.len(), 0);
+        let outcome = decide(&old.tokens, &new.tokens, common, places, hunks);
+        for margin in [MARGIN, usize::MAX] {
+            let shown = (common.0.min(margin), common.1.min(margin));
+            let skipped = (common.0 - shown.0, common.1 - shown.1);
+            // How often a line occurs anywhere counts for what git prunes.
+            let is_whole = skipped == (0, 0);
+            if outcome == Outcome::Settled || (outcome == Outcome::Open && margin == MARGIN && !is_whole) {
+                continue;
             }
-            let of_old = tokens.lines.len();
-            for at in new.changed.clone() {
-                anything_stays |= (tokens.intern(texts, 1, new.line(at)).0 as usize) <= of_old;
-            }
-        }
-        if !anything_stays && !old.can_slide(before) && !new.can_slide(after) {
-            let all = |side: &Side| hidden.0 + side.changed.start as u32..hidden.0 + side.changed.end as u32;
-            let hunk = Hunk { before: all(old), after: all(new) };
-            hunks.extend(Some(hunk).filter(|hunk| !hunk.before.is_empty() || !hunk.after.is_empty()));
-            return Some(hidden);
-        }
-
-        let changed_lines = tokens.lines.len();
-        for (side, number) in [(&mut *old, 0), (&mut *new, 1)] {
-            side.tokens.clear();
-            side.tokens.resize(hidden.0 as usize, OTHER);
-            for at in 0..side.starts.len() - 1 {
-                let token = tokens.intern(texts, number, side.line(at));
-                side.tokens.push(token);
-            }
-            side.tokens.resize(side.tokens.len() + hidden.1 as usize, OTHER);
-        }
-        if anything_stays {
-            tokens.note_changed(texts, changed_lines);
-            let hide = |lines: &[u8], at: usize, of: &mut [Token]| {
-                split(lines).zip(&mut of[at..]).for_each(|(line, token)| *token = tokens.find(texts, line));
-            };
-            hide(head_hidden, 0, &mut old.tokens);
-            new.tokens[..hidden.0 as usize].copy_from_slice(&old.tokens[..hidden.0 as usize]);
-            let ends = [&old, &new].map(|side| side.tokens.len() - hidden.1 as usize);
-            hide(tail_hidden, ends[0], &mut old.tokens);
-            new.tokens[ends[1]..].copy_from_slice(&old.tokens[ends[0]..]);
-        }
-
-        diff.compute_with(Algorithm::Myers, &old.tokens, &new.tokens, tokens.lines.len() as u32 + 1);
-        let came_near = Cell::new(false);
-        let mut heuristic = IndentHeuristic::new(|token: Token| {
-            IndentLevel::for_ascii_line(tokens.line(texts, token).iter().copied(), TAB_WIDTH)
-        });
-        diff.postprocess_with(&old.tokens, &new.tokens, |tokens: &[Token], hunk: Range<u32>, earliest_end: u32| {
-            let lowest = earliest_end.saturating_sub(hunk.end - hunk.start);
-            let shown = hidden.0 + SCORE_LINES..=(tokens.len() as u32 - hidden.1).saturating_sub(SCORE_LINES);
-            let near = (hidden.0 > 0 && lowest < *shown.start()) || (hidden.1 > 0 && hunk.end > *shown.end());
-            came_near.set(came_near.get() || near);
-            heuristic.best_slider_end(tokens, hunk, earliest_end)
-        });
-        hunks.extend(diff.hunks().map(|hunk| Hunk { before: hunk.before, after: hunk.after }));
-        (!came_near.get()).then_some(hidden)
-    }
-}
-
-/// The token of hidden lines that are none of those which changed. The others count from 1.
-const OTHER: Token = Token(0);
-
-/// Numbers for lines, the same for equal ones.
-struct Tokens {
-    by_line: HashTable<Token>,
-    hasher: DefaultHashBuilder,
-    /// For each token, the text that has it, and where.
-    lines: Vec<(usize, Range<usize>)>,
-    /// A bit for the fingerprint of each line that changed: most hidden lines are told apart by it.
-    seen: [u64; FINGERPRINTS / 64],
-}
-
-/// Number of fingerprints of lines.
-const FINGERPRINTS: usize = 4096;
-
-/// The old text and the new one.
-type Texts<'t> = [&'t [u8]; 2];
-
-impl Default for Tokens {
-    fn default() -> Self {
-        let (by_line, hasher) = (HashTable::new(), DefaultHashBuilder::default());
-        Tokens { by_line, hasher, lines: Vec::new(), seen: [0; FINGERPRINTS / 64] }
-    }
-}
-
-fn line_of<'t>(texts: Texts<'t>, lines: &[(usize, Range<usize>)], token: Token) -> &'t [u8] {
-    let line = (token.0 as usize).checked_sub(1).and_then(|at| lines.get(at));
-    line.map_or(&[], |(text, range)| &texts[*text][range.clone()])
-}
-
-impl Tokens {
-    fn clear(&mut self) {
-        self.lines.clear();
-        self.lines.shrink_to(LINES_KEPT_MAX);
-        if self.by_line.capacity() > LINES_KEPT_MAX {
-            self.by_line = HashTable::new();
-        }
-        self.by_line.clear();
-    }
-
-    /// The text of a token; empty for [`OTHER`].
-    fn line<'t>(&self, texts: Texts<'t>, token: Token) -> &'t [u8] {
-        line_of(texts, &self.lines, token)
-    }
-
-    fn intern(&mut self, texts: Texts<'_>, text: usize, range: Range<usize>) -> Token {
-        let Tokens { by_line, hasher, lines, .. } = self;
-        let line = &texts[text][range.clone()];
-        let hash = |line: &[u8]| hasher.hash_one(line);
-        let known = |token: &Token| line_of(texts, lines, *token) == line;
-        match by_line.entry(hash(line), known, |token| hash(line_of(texts, lines, *token))) {
-            Entry::Occupied(entry) => *entry.get(),
-            Entry::Vacant(entry) => {
-                lines.push((text, range));
-                let token = Token(lines.len() as u32);
-                entry.insert(token);
-                token
+            if compare_tokens(&old.tokens, &new.tokens, skipped, lines, diff, hunks) {
+                break;
             }
         }
+        Compared { hunks, before: old, after: new }
     }
 
-    /// Makes the lines with the first `count` tokens those that [`Tokens::find`] looks for.
-    fn note_changed(&mut self, texts: Texts<'_>, count: usize) {
-        self.seen.fill(0);
-        for (text, range) in &self.lines[..count] {
-            let at = fingerprint(&texts[*text][range.clone()]);
-            self.seen[at / 64] |= 1 << (at % 64);
+    /// Makes `text` the latest of the known ones.
+    fn know(&mut self, text: &Rc<String>) {
+        let at = self.known.iter().position(|known| Rc::ptr_eq(&known.text, text));
+        let known = match at {
+            Some(at) => self.known.remove(at),
+            None => {
+                let mut new = if self.known.len() < VERSIONS { Text::default() } else { self.known.remove(0) };
+                new.fill(text, &mut self.lines, self.known.last());
+                new
+            }
+        };
+        self.known.push(known);
+    }
+}
+
+/// Finds the hunks where there is one way to see them: the changed lines that both texts have are the same ones in the
+/// same order, and so few are in one text alone that git prunes none. Every shortest way to turn one text into the other
+/// then leaves all of those. `places` has a zero for each token, before and after.
+fn decide(
+    old: &[Token],
+    new: &[Token],
+    (prefix, suffix): (usize, usize),
+    places: &mut [u8],
+    hunks: &mut Vec<Hunk>,
+) -> Outcome {
+    const BOTH: u8 = 3;
+    let (olds, news) = (&old[prefix..old.len() - suffix], &new[prefix..new.len() - suffix]);
+    olds.iter().for_each(|token| places[token.0 as usize] |= 1);
+    news.iter().for_each(|token| places[token.0 as usize] |= 2);
+    let stays = |token: &&Token| places[token.0 as usize] == BOTH;
+    let (kept, same) = (olds.iter().filter(stays).count(), olds.iter().filter(stays).eq(news.iter().filter(stays)));
+    let leaving = olds.len().max(news.len()) - kept.min(olds.len().min(news.len()));
+    let outcome = if kept > 0 && (!same || leaving > UNPRUNED_MAX) {
+        Outcome::Open
+    } else {
+        let mut can_slide = false;
+        let run = |tokens: &[Token], from: usize| from + tokens[from..].iter().take_while(|t| !stays(t)).count();
+        let mut from = (0, 0);
+        loop {
+            let to = (run(olds, from.0), run(news, from.1));
+            if from != to {
+                let (before, after) = (prefix + from.0..prefix + to.0, prefix + from.1..prefix + to.1);
+                can_slide |= is_movable(old, &before) || is_movable(new, &after);
+                let number = |lines: Range<usize>| lines.start as u32..lines.end as u32;
+                hunks.push(Hunk { before: number(before), after: number(after) });
+            }
+            if to == (olds.len(), news.len()) {
+                break;
+            }
+            from = (to.0 + 1, to.1 + 1);
         }
-    }
-
-    fn find(&self, texts: Texts<'_>, line: &[u8]) -> Token {
-        let at = fingerprint(line);
-        if self.seen[at / 64] >> (at % 64) & 1 == 0 {
-            return OTHER;
-        }
-        let known = |token: &Token| self.line(texts, *token) == line;
-        self.by_line.find(self.hasher.hash_one(line), known).copied().unwrap_or(OTHER)
-    }
+        if can_slide { Outcome::Movable } else { Outcome::Settled }
+    };
+    olds.iter().chain(news).for_each(|token| places[token.0 as usize] = 0);
+    outcome
 }
 
-/// A number below [`FINGERPRINTS`] from the length of a line and its last eight bytes: code is indented, so its first
-/// ones say less.
-fn fingerprint(line: &[u8]) -> usize {
-    let mut last = [0; 8];
-    let from = line.len().saturating_sub(8);
-    last[..line.len() - from].copy_from_slice(&line[from..]);
-    let mixed = (u64::from_le_bytes(last) ^ line.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> (64 - FINGERPRINTS.trailing_zeros())) as usize
+/// Whether changed lines can move up or down: the text is the same after it.
+fn is_movable(tokens: &[Token], lines: &Range<usize>) -> bool {
+    !lines.is_empty()
+        && ((lines.start > 0 && tokens[lines.start - 1] == tokens[lines.end - 1])
+            || (lines.end < tokens.len() && tokens[lines.end] == tokens[lines.start]))
 }
 
-fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut from = 0;
-    let ends = memchr::memchr_iter(b'\n', text).map(|at| at + 1);
-    let rest = (!text.is_empty() && !text.ends_with(b"\n")).then_some(text.len());
-    ends.chain(rest).map(move |to| &text[std::mem::replace(&mut from, to)..to])
+/// Finds the hunks as git does, but for so many common lines at the start and at the end. Returns false where a hunk
+/// came near to those.
+fn compare_tokens(
+    old: &[Token],
+    new: &[Token],
+    skipped: (usize, usize),
+    lines: &Lines,
+    diff: &mut Diff,
+    hunks: &mut Vec<Hunk>,
+) -> bool {
+    let [old, new] = [old, new].map(|tokens| &tokens[skipped.0..tokens.len() - skipped.1]);
+    diff.compute_with(Algorithm::Myers, old, new, lines.known.len() as u32);
+    let came_near = Cell::new(false);
+    let mut heuristic =
+        IndentHeuristic::new(|token: Token| IndentLevel::for_ascii_line(lines.text(token).iter().copied(), TAB_WIDTH));
+    diff.postprocess_with(old, new, |tokens: &[Token], hunk: Range<u32>, earliest_end: u32| {
+        let lowest = earliest_end.saturating_sub(hunk.end - hunk.start);
+        let highest = (tokens.len() as u32).saturating_sub(SCORE_LINES);
+        let near = (skipped.0 > 0 && lowest < SCORE_LINES) || (skipped.1 > 0 && hunk.end > highest);
+        came_near.set(came_near.get() || near);
+        heuristic.best_slider_end(tokens, hunk, earliest_end)
+    });
+    hunks.clear();
+    let number = |lines: Range<u32>| skipped.0 as u32 + lines.start..skipped.0 as u32 + lines.end;
+    hunks.extend(diff.hunks().map(|hunk| Hunk { before: number(hunk.before), after: number(hunk.after) }));
+    !came_near.get()
 }
 
-fn line_count(text: &[u8]) -> u32 {
-    let open = !text.is_empty() && !text.ends_with(b"\n");
-    (memchr::memchr_iter(b'\n', text).count() + usize::from(open)) as u32
+/// How many bytes `a` and `b` have in common at the start.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const BLOCK: usize = 64;
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
+    blocks + a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count()
 }
 
-/// Where the last `n` lines of `text` begin, which ends at the end of a line.
-fn line_from_end(text: &[u8], n: usize) -> usize {
-    memchr::memrchr_iter(b'\n', text).nth(n).map_or(0, |at| at + 1)
+/// How many bytes `a` and `b` have in common at the end.
+fn common_suffix(a: &[u8], b: &[u8]) -> usize {
+    const BLOCK: usize = 64;
+    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
+    let (a, b) = (&a[..a.len() - blocks], &b[..b.len() - blocks]);
+    blocks + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
 }
 
-/// Where the first `n` lines of `text` end.
-fn line_from_start(text: &[u8], n: usize) -> usize {
-    if n == 0 { 0 } else { memchr::memchr_iter(b'\n', text).nth(n - 1).map_or(text.len(), |at| at + 1) }
+/// How many tokens `a` and `b` have in common at the start, and how many of the others at the end.
+fn common_tokens(a: &[Token], b: &[Token]) -> (usize, usize) {
+    const BLOCK: usize = 16;
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
+    let prefix = blocks + a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&a[prefix..], &b[prefix..]);
+    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
+    let (a, b) = (&a[..a.len() - blocks], &b[..b.len() - blocks]);
+    (prefix, blocks + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count())
 }
 
 /// The lengths in bytes of the whole lines that two texts have in common at the start, and of those at the end.
 fn common_ends(a: &[u8], b: &[u8]) -> (usize, usize) {
-    const BLOCK: usize = 64;
-    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    let same = blocks + a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count();
+    let same = common_prefix(a, b);
     // What differs at its very end is the end of a line in one text and not in the other.
     let prefix = if same == a.len() && same == b.len() {
         same
@@ -354,9 +403,7 @@ fn common_ends(a: &[u8], b: &[u8]) -> (usize, usize) {
         memchr::memrchr(b'\n', &a[..same]).map_or(0, |at| at + 1)
     };
     let (a, b) = (&a[prefix..], &b[prefix..]);
-    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    let (left_a, left_b) = (&a[..a.len() - blocks], &b[..b.len() - blocks]);
-    let same = blocks + left_a.iter().rev().zip(left_b.iter().rev()).take_while(|(a, b)| a == b).count();
+    let same = common_suffix(a, b);
     let begins_line = |text: &[u8]| text.len() == same || text[text.len() - same - 1] == b'\n';
     let suffix = if begins_line(a) && begins_line(b) {
         same
@@ -389,52 +436,73 @@ mod tests {
         }
     }
 
+    /// Another version of a text.
+    fn edited(old: &[String], next: &mut impl FnMut(usize) -> usize) -> Vec<String> {
+        const LINES: [&str; 10] =
+            ["\n", "}\n", "    }\n", "a\n", "\tb\n", "    c\n", "x", "\n\n", "    if (x) {\n", "    \n"];
+        // Of few kinds of lines, so that hunks can slide.
+        let kinds = 1 + next(LINES.len());
+        let mut new = old.to_vec();
+        for _ in 0..1 + next(4) {
+            let at = next(new.len() + 1);
+            let long = if next(9) == 0 { 300 } else { 5 };
+            let to = (at + next(long)).min(new.len());
+            let put: Vec<String> = (0..next(long + 1))
+                .map(|_| if next(4) == 0 { format!("new {}\n", next(1000)) } else { LINES[next(kinds)].to_owned() })
+                .collect();
+            new.splice(at..to, put);
+        }
+        new
+    }
+
     #[test]
     fn hunks_are_those_of_all_lines() {
         let mut next = numbers(1);
-        let lines = ["\n", "}\n", "    }\n", "a\n", "\tb\n", "    c\n", "x", "\n\n", "    if (x) {\n", "    \n"];
-        let (mut comparer, mut fell_back) = (Comparer::default(), 0);
-        for round in 0..6000 {
-            // Of few kinds of lines, so that hunks can slide; many, so that much is hidden.
-            let kinds = 1 + next(lines.len());
+        let (mut comparer, mut outcomes) = (Comparer::default(), [0; 3]);
+        for round in 0..400 {
             let length = next(if round % 3 == 0 { 900 } else { 40 });
-            let mut old: Vec<String> = (0..length)
-                .map(|at| if next(4) == 0 { format!("line {at}\n") } else { lines[next(kinds)].to_owned() })
-                .collect();
-            if round % 5 == 0 {
-                old = old.iter().map(|_| lines[next(kinds.min(2))].to_owned()).collect();
-            }
-            let mut new = old.clone();
-            for _ in 0..1 + next(4) {
-                let at = next(new.len() + 1);
-                let to = (at + next(5)).min(new.len());
-                let put: Vec<String> = (0..next(6)).map(|_| lines[next(kinds)].to_owned()).collect();
-                new.splice(at..to, put);
-            }
-            let (old, new) = (old.concat(), new.concat());
-            for margin in [22, 30, MARGIN] {
-                match comparer.compare_within(&old, &new, margin) {
-                    Some(_) => assert_eq!(comparer.hunks, plain(&old, &new), "{margin}: {old:?} {new:?}"),
-                    None => fell_back += 1,
+            let first: Vec<String> = (0..length).map(|at| format!("line {}\n", at / (1 + round % 4))).collect();
+            let mut versions = vec![first];
+            for _ in 0..14 {
+                let old = versions[versions.len() - 1 - next(versions.len().min(3))].clone();
+                let new = edited(&old, &mut next);
+                versions.push(new.clone());
+                let [old, new] = [old, new].map(|lines| Rc::new(lines.concat()));
+                let expected = plain(&old, &new);
+                let compared = comparer.compare(&old, &new);
+                assert_eq!(compared.hunks, expected, "{old:?} {new:?}");
+                for (text, side) in [(&old, compared.before), (&new, compared.after)] {
+                    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+                    let found: Vec<&str> = (0..side.line_count()).map(|number| side.line(number)).collect();
+                    assert_eq!(found, lines);
+                    let before: Vec<&str> = side.lines_before(side.line_count()).collect();
+                    assert_eq!(before, lines.iter().rev().copied().collect::<Vec<_>>());
                 }
-            }
-            let compared = comparer.compare(&old, &new);
-            assert_eq!(compared.hunks, plain(&old, &new), "{old:?} {new:?}");
-            let (first, last) = (compared.hunks.first(), compared.hunks.last());
-            if let (Some(first), Some(last)) = (first, last) {
-                let all: Vec<&[u8]> = split(old.as_bytes()).collect();
-                assert_eq!(compared.before.line_count() as usize, all.len());
-                for number in
-                    first.before.start.saturating_sub(3)..last.before.end.saturating_add(3).min(all.len() as u32)
-                {
-                    assert_eq!(compared.before.line(number).as_bytes(), all[number as usize]);
+                // A comparer that knows nothing finds the same, and every token is that of its line.
+                let mut other = Comparer::default();
+                assert_eq!(other.compare(&old, &new).hunks, expected);
+                let known = &comparer.known[comparer.known.len() - 1];
+                for (number, token) in (0..).zip(&known.tokens) {
+                    assert_eq!(comparer.lines.text(*token), known.line(number).as_bytes());
                 }
-                let before: Vec<&[u8]> = compared.before.lines_before(first.before.start).map(str::as_bytes).collect();
-                let expected: Vec<&[u8]> = all[..first.before.start as usize].iter().rev().copied().collect();
-                assert_eq!(before, expected);
+                let tokens = [0, 1].map(|at| &comparer.known[comparer.known.len() - 2 + at].tokens);
+                let (common, mut hunks) = (common_tokens(tokens[0], tokens[1]), Vec::new());
+                let mut places = vec![0; comparer.lines.known.len()];
+                outcomes[decide(tokens[0], tokens[1], common, &mut places, &mut hunks) as usize] += 1;
+                assert!(places.iter().all(|place| *place == 0));
             }
         }
-        assert!(fell_back > 0, "no hunk ever came near to what is hidden");
+        assert!(outcomes.iter().all(|count| *count > 300), "{outcomes:?}");
+    }
+
+    #[test]
+    fn a_slide_to_what_was_skipped_is_seen() {
+        let text = |lines: usize| Rc::new("a\n".repeat(lines));
+        let mut comparer = Comparer::default();
+        for (old, new) in [(100, 101), (101, 100), (200, 130)] {
+            let (old, new) = (text(old), text(new));
+            assert_eq!(comparer.compare(&old, &new).hunks, plain(&old, &new));
+        }
     }
 
     #[test]

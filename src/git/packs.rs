@@ -7,6 +7,7 @@
 
 use std::{
     num::NonZeroUsize,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     rc::Rc,
@@ -23,6 +24,7 @@ use gix::{
     },
     zlib::Inflate,
 };
+use hashbrown::DefaultHashBuilder;
 
 /// Longest chain of deltas; git makes none of more than 4095 (`--depth`).
 const CHAIN_MAX: usize = 4096;
@@ -59,11 +61,46 @@ impl Packs {
     }
 }
 
+/// A decoded object: text where its bytes are UTF-8. A version of a text is made from the text before, so that what both
+/// have is not checked again.
+#[derive(Clone)]
+pub enum Contents {
+    /// UTF-8.
+    Text(Rc<String>),
+    /// Anything else.
+    Bytes(Rc<Vec<u8>>),
+}
+
+impl Contents {
+    fn new(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Contents::Text(Rc::new(text)),
+            Err(error) => Contents::Bytes(Rc::new(error.into_bytes())),
+        }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Contents::Text(text) => text.as_bytes(),
+            Contents::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The memory, if nobody else has it.
+    fn into_memory(self) -> Option<Vec<u8>> {
+        match self {
+            Contents::Text(text) => Rc::try_unwrap(text).ok().map(String::into_bytes),
+            Contents::Bytes(bytes) => Rc::try_unwrap(bytes).ok(),
+        }
+    }
+}
+
 struct Bytes;
 
-impl WeightScale<(usize, u64), Rc<Vec<u8>>> for Bytes {
-    fn weight(&self, _: &(usize, u64), object: &Rc<Vec<u8>>) -> usize {
-        object.len()
+impl WeightScale<(usize, u64), Contents> for Bytes {
+    fn weight(&self, _: &(usize, u64), object: &Contents) -> usize {
+        object.as_bytes().len()
     }
 }
 
@@ -71,27 +108,31 @@ impl WeightScale<(usize, u64), Rc<Vec<u8>>> for Bytes {
 pub struct Decoder {
     kind: gix::objs::Kind,
     packs: Arc<Packs>,
+    /// Objects above are left to gix; what they are made of may be larger.
+    bytes_max: u64,
     inflate: Inflate,
     /// By pack and offset.
-    cache: CLruCache<(usize, u64), Rc<Vec<u8>>, std::hash::RandomState, Bytes>,
-    delta: Vec<u8>,
+    cache: CLruCache<(usize, u64), Contents, DefaultHashBuilder, Bytes>,
+    deltas: [Vec<u8>; 2],
     spare: Vec<Vec<u8>>,
 }
 
 impl Decoder {
-    /// Decodes objects of this kind from `packs`.
-    pub fn new(packs: Arc<Packs>, kind: gix::objs::Kind) -> Self {
-        let cache = CLruCache::with_config(CLruCacheConfig::new(CACHE_BYTES).with_scale(Bytes));
-        Decoder { kind, packs, inflate: Inflate::default(), cache, delta: Vec::new(), spare: Vec::new() }
+    /// Decodes objects of this kind and of at most `bytes_max` bytes from `packs`.
+    pub fn new(packs: Arc<Packs>, kind: gix::objs::Kind, bytes_max: u64) -> Self {
+        let config = CLruCacheConfig::new(CACHE_BYTES).with_hasher(DefaultHashBuilder::default()).with_scale(Bytes);
+        let (inflate, cache) = (Inflate::default(), CLruCache::with_config(config));
+        Decoder { kind, packs, bytes_max, inflate, cache, deltas: Default::default(), spare: Vec::new() }
     }
 
     /// The object `id`, if it is of the kind and can be decoded here.
-    pub fn decode(&mut self, id: &ObjectId) -> Option<Rc<Vec<u8>>> {
+    pub fn decode(&mut self, id: &ObjectId) -> Option<Contents> {
         // Hostile bytes must not take the thread with them, whatever the libraries below do about them.
-        catch_unwind(AssertUnwindSafe(|| self.try_decode(id))).ok().flatten()
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.try_decode(id))).ok().flatten();
+        decoded.filter(|object| object.as_bytes().len() as u64 <= self.bytes_max)
     }
 
-    fn try_decode(&mut self, id: &ObjectId) -> Option<Rc<Vec<u8>>> {
+    fn try_decode(&mut self, id: &ObjectId) -> Option<Contents> {
         let packs = Arc::clone(&self.packs);
         let found = packs.list.iter().enumerate().find_map(|(at, pack)| Some((at, pack, pack.0.lookup(id)?)));
         let (number, (index, data), at) = found?;
@@ -99,35 +140,69 @@ impl Decoder {
         let mut chain = Vec::new();
         let mut object = loop {
             if let Some(known) = self.cache.get(&(number, offset)) {
-                break Rc::clone(known);
+                break known.clone();
             }
             let entry = data.entry(offset).ok()?;
+            let size = usize::try_from(entry.decompressed_size).ok()?;
             if entry.decompressed_size > OBJECT_BYTES_MAX || chain.len() == CHAIN_MAX {
                 return None;
             }
             let base = match entry.header {
                 header if header.as_kind() == Some(self.kind) => {
-                    let mut bytes = self.memory(usize::try_from(entry.decompressed_size).ok()?);
-                    bytes.resize(usize::try_from(entry.decompressed_size).ok()?, 0);
+                    if chain.is_empty() && entry.decompressed_size > self.bytes_max {
+                        return None;
+                    }
+                    let mut bytes = self.memory(size);
+                    bytes.resize(size, 0);
                     data.decompress_entry(&entry, &mut self.inflate, &mut bytes).ok()?;
-                    break self.remember((number, offset), bytes);
+                    break self.remember((number, offset), Contents::new(bytes));
                 }
                 Header::OfsDelta { base_distance } => entry.checked_base_pack_offset(base_distance)?,
                 Header::RefDelta { base_id } => index.pack_offset_at_index(index.lookup(base_id)?),
                 Header::Blob | Header::Commit | Header::Tree | Header::Tag => return None,
             };
+            if chain.is_empty() {
+                // The delta of the object itself tells its size, before anything else is decoded for it.
+                let delta = inflated(data, &entry, &mut self.inflate, &mut self.deltas[0])?;
+                if sizes(delta)?.result > self.bytes_max {
+                    return None;
+                }
+            }
             chain.push((offset, entry));
             offset = base;
         };
         while let Some((offset, entry)) = chain.pop() {
-            self.delta.resize(usize::try_from(entry.decompressed_size).ok()?, 0);
-            data.decompress_entry(&entry, &mut self.inflate, &mut self.delta).ok()?;
-            let (size, commands) = sizes(&self.delta, &object)?;
-            let mut bytes = self.memory(size);
-            apply(&object, &self.delta[commands..], size, &mut bytes)?;
-            object = self.remember((number, offset), bytes);
+            let [own, other] = &mut self.deltas;
+            let delta = if chain.is_empty() {
+                std::mem::take(own)
+            } else {
+                inflated(data, &entry, &mut self.inflate, other).map(std::mem::take)?
+            };
+            let patched = self.patch(&object, &delta);
+            self.deltas[usize::from(!chain.is_empty())] = delta;
+            object = self.remember((number, offset), patched?);
         }
         Some(object)
+    }
+
+    /// What `delta` makes of `base`; none where it is none of `base`, or damaged.
+    fn patch(&mut self, base: &Contents, delta: &[u8]) -> Option<Contents> {
+        let Sizes { base: base_size, result, commands } = sizes(delta)?;
+        if base_size != base.as_bytes().len() as u64 || result > OBJECT_BYTES_MAX {
+            return None;
+        }
+        let (size, commands) = (usize::try_from(result).ok()?, &delta[commands..]);
+        let mut memory = self.memory(size);
+        if let Contents::Text(base) = base {
+            let mut text = String::from_utf8(memory).expect("it is empty");
+            if apply_to_text(base, commands, size, &mut text).is_some() {
+                return Some(Contents::Text(Rc::new(text)));
+            }
+            memory = text.into_bytes();
+            memory.clear();
+        }
+        apply(base.as_bytes(), commands, size, &mut memory)?;
+        Some(Contents::new(memory))
     }
 
     /// An empty buffer for `size` bytes.
@@ -143,61 +218,110 @@ impl Decoder {
         memory
     }
 
-    fn remember(&mut self, key: (usize, u64), bytes: Vec<u8>) -> Rc<Vec<u8>> {
-        while self.cache.len() + self.cache.weight() + bytes.len() >= CACHE_BYTES.get() {
+    fn remember(&mut self, key: (usize, u64), object: Contents) -> Contents {
+        while self.cache.len() + self.cache.weight() + object.as_bytes().len() >= CACHE_BYTES.get() {
             let Some((_, oldest)) = self.cache.pop_back() else { break };
             if self.spare.len() == SPARE_MAX {
                 self.spare.swap_remove(0);
             }
-            self.spare.extend(Rc::try_unwrap(oldest).ok());
+            self.spare.extend(oldest.into_memory());
         }
-        let object = Rc::new(bytes);
         // What is larger than the cache is not remembered.
-        let _too_large = self.cache.put_with_weight(key, Rc::clone(&object));
+        let _too_large = self.cache.put_with_weight(key, object.clone());
         object
     }
 }
 
-/// What `delta` says of the size of its result, and where its commands begin; none where it is no delta of `base`.
-fn sizes(delta: &[u8], base: &[u8]) -> Option<(usize, usize)> {
-    let (base_size, rest) = size(delta)?;
-    let (result_size, commands) = size(rest)?;
-    let fits = base_size == base.len() as u64 && result_size <= OBJECT_BYTES_MAX;
-    fits.then_some((usize::try_from(result_size).ok()?, delta.len() - commands.len()))
+/// Inflates the delta `entry` of `data` into `buffer`.
+fn inflated<'b>(
+    data: &data::File,
+    entry: &data::Entry,
+    inflate: &mut Inflate,
+    buffer: &'b mut Vec<u8>,
+) -> Option<&'b mut Vec<u8>> {
+    buffer.resize(usize::try_from(entry.decompressed_size).ok()?, 0);
+    data.decompress_entry(entry, inflate, buffer).ok()?;
+    Some(buffer)
 }
 
-/// Appends to the empty `result` the `result_size` bytes that the commands of a delta make of `base` (gitformat-pack,
-/// "Deltified representation"); none where they are damaged.
-fn apply(base: &[u8], mut delta: &[u8], result_size: usize, result: &mut Vec<u8>) -> Option<()> {
-    while let Some((&command, rest)) = delta.split_first() {
-        delta = rest;
-        let part = if command & 0x80 != 0 {
-            // Bits say which bytes of offset and length follow.
-            let mut number = |bits: std::ops::Range<u8>| {
-                let mut value = 0usize;
-                for (place, bit) in bits.enumerate() {
-                    if command & 1 << bit != 0 {
-                        let (&byte, rest) = delta.split_first()?;
-                        value |= usize::from(byte) << (8 * place);
-                        delta = rest;
-                    }
-                }
-                Some(value)
-            };
-            let (from, length) = (number(0..4)?, number(4..7)?);
-            let length = if length == 0 { 0x10000 } else { length };
-            base.get(from..from + length)?
-        } else {
-            let (new, rest) = delta.split_at_checked(usize::from(command)).filter(|_| command != 0)?;
-            delta = rest;
-            new
+/// What a delta says at its start.
+struct Sizes {
+    /// Bytes that it is to be applied to.
+    base: u64,
+    /// Bytes that it makes of them.
+    result: u64,
+    /// Where its commands begin.
+    commands: usize,
+}
+
+fn sizes(delta: &[u8]) -> Option<Sizes> {
+    let (base, rest) = size(delta)?;
+    let (result, commands) = size(rest)?;
+    Some(Sizes { base, result, commands: delta.len() - commands.len() })
+}
+
+/// A command of a delta (gitformat-pack, "Deltified representation").
+enum Command<'d> {
+    /// This part of the base.
+    Copy(Range<usize>),
+    /// These bytes.
+    Insert(&'d [u8]),
+}
+
+/// Takes the first command off `delta`; none where it is damaged.
+fn command<'d>(delta: &mut &'d [u8]) -> Option<Command<'d>> {
+    let (&command, rest) = delta.split_first()?;
+    *delta = rest;
+    if command & 0x80 == 0 {
+        let (new, rest) = delta.split_at_checked(usize::from(command)).filter(|_| command != 0)?;
+        *delta = rest;
+        return Some(Command::Insert(new));
+    }
+    // Bits say which bytes of offset and length follow.
+    let mut number = |bits: Range<u8>| {
+        let mut value = 0usize;
+        for (place, bit) in bits.enumerate() {
+            if command & 1 << bit != 0 {
+                let (&byte, rest) = delta.split_first()?;
+                value |= usize::from(byte) << (8 * place);
+                *delta = rest;
+            }
+        }
+        Some(value)
+    };
+    let (from, length) = (number(0..4)?, number(4..7)?);
+    let length = if length == 0 { 0x10000 } else { length };
+    Some(Command::Copy(from..from + length))
+}
+
+/// Appends to the empty `result` the `size` bytes that `commands` make of `base`; none where they are damaged.
+fn apply(base: &[u8], mut commands: &[u8], size: usize, result: &mut Vec<u8>) -> Option<()> {
+    while !commands.is_empty() {
+        let part = match command(&mut commands)? {
+            Command::Copy(range) => base.get(range)?,
+            Command::Insert(new) => new,
         };
-        if part.len() > result_size - result.len() {
+        if part.len() > size - result.len() {
             return None;
         }
         result.extend_from_slice(part);
     }
-    (result.len() == result_size).then_some(())
+    (result.len() == size).then_some(())
+}
+
+/// As [`apply`], for text; also none where a part is no text by itself.
+fn apply_to_text(base: &str, mut commands: &[u8], size: usize, result: &mut String) -> Option<()> {
+    while !commands.is_empty() {
+        let part = match command(&mut commands)? {
+            Command::Copy(range) => base.get(range)?,
+            Command::Insert(new) => std::str::from_utf8(new).ok()?,
+        };
+        if part.len() > size - result.len() {
+            return None;
+        }
+        result.push_str(part);
+    }
+    (result.len() == size).then_some(())
 }
 
 /// A size at the start of `bytes`, seven bits a byte from the lowest on, and what follows.
@@ -217,9 +341,8 @@ mod tests {
     use super::*;
 
     fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
-        let mut result = Vec::new();
-        let (size, commands) = sizes(delta, base)?;
-        super::apply(base, &delta[commands..], size, &mut result).map(|()| result)
+        let mut decoder = Decoder::new(Arc::default(), gix::objs::Kind::Blob, OBJECT_BYTES_MAX);
+        decoder.patch(&Contents::new(base.to_vec()), delta).map(|object| object.as_bytes().to_vec())
     }
 
     #[test]

@@ -8,7 +8,7 @@ use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 
 use super::{
     blobs::{ReadError, read},
-    packs::Decoder,
+    packs::{Contents, Decoder},
     repository::{Objects, Repository},
 };
 
@@ -216,7 +216,7 @@ impl Trees {
         let (hash, empty) = (repository.hash(), Rc::new(Vec::new()));
         Trees {
             objects: repository.objects(),
-            decoder: Decoder::new(repository.packs(), Kind::Tree),
+            decoder: Decoder::new(repository.packs(), Kind::Tree, u64::MAX),
             hash,
             notable,
             cache: CLruCache::with_config(CLruCacheConfig::new(CACHE_BYTES).with_scale(Bytes)),
@@ -246,9 +246,12 @@ impl Trees {
             return Ok(Rc::clone(tree));
         }
         let bytes = match self.decoder.decode(&id) {
-            Some(bytes) => {
+            Some(contents) => {
                 self.objects.count(Kind::Tree);
-                bytes
+                match contents {
+                    Contents::Bytes(bytes) => bytes,
+                    Contents::Text(text) => Rc::new(text.as_bytes().to_vec()),
+                }
             }
             None => {
                 let mut buffer = Vec::new();

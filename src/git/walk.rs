@@ -14,6 +14,9 @@ use super::{
 };
 use crate::verdict::{Counts, Skip};
 
+/// Commit objects that are kept for those who ask for them again, in bytes. git's own commits have 700 each.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+
 /// A commit to compare with its first parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
@@ -25,6 +28,8 @@ pub struct Commit {
     pub tree: ObjectId,
     /// The first parent, none for a root commit.
     pub parent: Option<ObjectId>,
+    /// The object, as long as there is room for it: it is asked for again.
+    pub object: Option<Box<[u8]>>,
 }
 
 /// Only commits whose commit time lies in the window are mined. Bounds are inclusive, in seconds since 1970.
@@ -73,7 +78,7 @@ pub fn walk(
     let mut commits = Vec::new();
     let mut trees = HashMap::new();
     let mut queue: Vec<ObjectId> = tips.iter().copied().filter(|tip| seen.insert(*tip)).collect();
-    let mut buffer = Vec::new();
+    let (mut buffer, mut room) = (Vec::new(), KEPT_BYTES_MAX);
     while let Some(id) = queue.pop() {
         if interrupt.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
@@ -100,7 +105,10 @@ pub fn walk(
         } else if !window.contains(parsed.time) {
             skipped.skip(Skip::OutsideWindow);
         } else {
-            commits.push(Commit { time: parsed.time, id, tree: parsed.tree, parent: parsed.parents.first().copied() });
+            let object = Some(&buffer).filter(|object| object.len() <= room).map(|object| object.as_slice().into());
+            room -= object.as_deref().map_or(0, <[u8]>::len);
+            let Parsed { tree, parents, time } = parsed;
+            commits.push(Commit { time, id, tree, parent: parents.first().copied(), object });
         }
     }
     repository.check()?;
@@ -126,7 +134,7 @@ pub fn only(repository: &Repository, ids: &[ObjectId]) -> Walked {
             }
             Ok(Parsed { tree, parents, time }) => {
                 trees.insert(id, tree);
-                commits.push(Commit { time, id, tree, parent: parents.first().copied() });
+                commits.push(Commit { time, id, tree, parent: parents.first().copied(), object: None });
             }
         }
     }

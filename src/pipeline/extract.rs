@@ -285,7 +285,7 @@ impl Comparing<'_> {
         let judged = rules.has(Layer::Commit) || rules.has(Layer::Tree) || opt_outs.is_some();
         // What has no message that can be read is skipped later, for that reason.
         let objects = differ.objects();
-        let facts = judged.then(|| Facts::read(objects, self.repository, commit.id, &mut Vec::new()).ok()).flatten();
+        let facts = judged.then(|| Facts::read(objects, self.repository, commit, &mut Vec::new()).ok()).flatten();
         if let Some(refusal) = facts.as_ref().and_then(|facts| self.job.opt_out(commit.id, facts, (None, None))) {
             return Err(refusal);
         }
@@ -606,7 +606,7 @@ impl<'a> Extractor<'a> {
         let commit = &plan.commits[candidate.commit as usize];
         let (old_file, new_file) = files(change)?;
         let new_path = new_file.or(old_file).unwrap_or_default();
-        let facts = Facts::read(blobs.objects(), repository, commit.id, buffer)?;
+        let facts = Facts::read(blobs.objects(), repository, commit, buffer)?;
         let (files_changed, files_modified) = plan.files_changed[candidate.commit as usize];
         let commit_hex = commit.id.to_string();
         let texts = job.texts(&facts.message);
@@ -631,7 +631,7 @@ impl<'a> Extractor<'a> {
         }
         let old = change.old.map(|file| blobs.text(file.id)).transpose()?;
         let new = change.new.map(|file| blobs.text(file.id)).transpose()?;
-        let (old_text, new_text) = (old.as_deref().map(|t| t.text.as_str()), new.as_deref().map(|t| t.text.as_str()));
+        let (old_text, new_text) = (old.as_ref().map(|t| t.text.as_str()), new.as_ref().map(|t| t.text.as_str()));
         if path.path != new_path {
             *path = languages.for_path(new_path);
         }
@@ -644,7 +644,8 @@ impl<'a> Extractor<'a> {
             let find = || licenses.borrow_mut().resolve(blobs.objects(), candidate.directory, new_path, contents);
             license_cell.get_or_init(|| find().or_else(|| declared.clone())).clone()
         };
-        let compare = || Rc::new(diff::unified(&mut comparer.borrow_mut(), change, old_text, new_text));
+        let texts_of = [&old, &new].map(|text| text.as_ref().map(|text| &text.text));
+        let compare = || Rc::new(diff::unified(&mut comparer.borrow_mut(), change, texts_of[0], texts_of[1]));
         let unified = || Rc::clone(unified_cell.get_or_init(compare));
         let view =
             BlobView { header, old: old_text, new: new_text, label: &label, license: &license, unified: &unified };
@@ -686,8 +687,8 @@ impl<'a> Extractor<'a> {
             deletions: unified.deletions,
             old_blob: old_blob.as_deref(),
             new_blob: new_blob.as_deref(),
-            old_encoding: old.as_deref().map(|t| t.encoding),
-            new_encoding: new.as_deref().map(|t| t.encoding),
+            old_encoding: old.as_ref().map(|t| t.encoding),
+            new_encoding: new.as_ref().map(|t| t.encoding),
             message_encoding: facts.message_encoding,
             author_time: facts.author.time,
             author_zone: facts.author.zone,
@@ -746,8 +747,11 @@ pub struct Person {
 }
 
 impl Facts {
-    fn read(objects: &Objects, repository: &Repository, id: ObjectId, buffer: &mut Vec<u8>) -> Result<Facts, Skip> {
-        let bytes = read(objects, id, Kind::Commit, buffer).map_err(|e| e.skip())?;
+    fn read(objects: &Objects, repository: &Repository, commit: &Commit, buffer: &mut Vec<u8>) -> Result<Facts, Skip> {
+        let bytes = match &commit.object {
+            Some(bytes) => bytes,
+            None => read(objects, commit.id, Kind::Commit, buffer).map_err(|e| e.skip())?,
+        };
         let commit = git::commit::Commit::parse(bytes, repository.hash()).ok_or(Skip::CorruptObject)?;
         if commit.message.len() > MESSAGE_BYTES_MAX {
             return Err(Skip::MessageTooLong);
