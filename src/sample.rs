@@ -36,7 +36,8 @@ impl SampleId {
 
     /// The id as 32 lower-case hexadecimal digits, the form it has in rows and on the command line.
     pub fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 }
 

@@ -111,59 +111,66 @@ fn function_line(line: &str) -> Option<&str> {
 fn write_header(out: &mut String, change: &Change) {
     let old_path = change.old_path.as_deref().unwrap_or(&change.path);
     let mode = |executable: bool| if executable { "100755" } else { "100644" };
-    let _infallible = writeln!(out, "diff --git {} {}", quoted("a/", old_path), quoted("b/", &change.path));
-    let null = |change: &Change| change.old.or(change.new).map(|file| file.id.kind().null());
-    let (old_id, new_id) = (change.old.map(|f| f.id).or(null(change)), change.new.map(|f| f.id).or(null(change)));
+    push(out, &["diff --git "]);
+    write_quoted(out, "a/", old_path);
+    push(out, &[" "]);
+    write_quoted(out, "b/", &change.path);
+    push(out, &["\n"]);
     let modes = (change.old.map(|f| mode(f.executable)), change.new.map(|f| mode(f.executable)));
-    let mut index_mode = "";
-    let _infallible = match modes {
-        (None, Some(new)) => writeln!(out, "new file mode {new}"),
-        (Some(old), None) => writeln!(out, "deleted file mode {old}"),
-        (Some(old), Some(new)) if old != new => writeln!(out, "old mode {old}\nnew mode {new}"),
-        (Some(old), _) => {
-            index_mode = old;
-            Ok(())
-        }
-        (None, None) => Ok(()),
-    };
+    let mut index_mode = None;
+    match modes {
+        (None, Some(new)) => push(out, &["new file mode ", new, "\n"]),
+        (Some(old), None) => push(out, &["deleted file mode ", old, "\n"]),
+        (Some(old), Some(new)) if old != new => push(out, &["old mode ", old, "\nnew mode ", new, "\n"]),
+        (mode, _) => index_mode = mode,
+    }
     if change.old_path.is_some() {
         let _infallible = writeln!(out, "similarity index {}%", change.similarity_percent);
-        let _infallible = writeln!(out, "rename from {}\nrename to {}", quoted("", old_path), quoted("", &change.path));
+        push(out, &["rename from "]);
+        write_quoted(out, "", old_path);
+        push(out, &["\nrename to "]);
+        write_quoted(out, "", &change.path);
+        push(out, &["\n"]);
     }
-    if let (Some(old_id), Some(new_id)) = (old_id, new_id)
-        && old_id != new_id
+    let ids = (change.old.map(|file| file.id), change.new.map(|file| file.id));
+    let null = ids.0.or(ids.1).map(|id| id.kind().null());
+    if let (Some(old), Some(new)) = (ids.0.or(null), ids.1.or(null))
+        && old != new
     {
-        let _infallible = match index_mode {
-            "" => writeln!(out, "index {old_id}..{new_id}"),
-            mode => writeln!(out, "index {old_id}..{new_id} {mode}"),
-        };
+        let (mut old_hex, mut new_hex) = (gix::hash::Kind::hex_buf(), gix::hash::Kind::hex_buf());
+        push(out, &["index ", old.hex_to_buf(&mut old_hex), "..", new.hex_to_buf(&mut new_hex)]);
+        index_mode.into_iter().for_each(|mode| push(out, &[" ", mode]));
+        push(out, &["\n"]);
     }
+}
+
+fn push(out: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| out.push_str(part));
 }
 
 fn write_names(out: &mut String, change: &Change) {
-    let side = |prefix: &str, path: &[u8], exists: bool| {
-        if !exists {
-            return "/dev/null".to_owned();
+    let mut side = |sign: &str, prefix: &str, path: &[u8], exists: bool| {
+        push(out, &[sign]);
+        if exists {
+            write_quoted(out, prefix, path);
+        } else {
+            push(out, &["/dev/null"]);
         }
-        let mut name = quoted(prefix, path);
         // A name with a space gets a tab behind it, so that a patch reader finds its end.
-        if path.contains(&b' ') {
-            name.push('\t');
-        }
-        name
+        push(out, &[if exists && path.contains(&b' ') { "\t\n" } else { "\n" }]);
     };
-    let old = side("a/", change.old_path.as_deref().unwrap_or(&change.path), change.old.is_some());
-    let new = side("b/", &change.path, change.new.is_some());
-    let _infallible = writeln!(out, "--- {old}\n+++ {new}");
+    side("--- ", "a/", change.old_path.as_deref().unwrap_or(&change.path), change.old.is_some());
+    side("+++ ", "b/", &change.path, change.new.is_some());
 }
 
 /// A path as git quotes it by default (core.quotePath): C escapes, octal for every byte outside of ASCII.
-fn quoted(prefix: &str, path: &[u8]) -> String {
+fn write_quoted(out: &mut String, prefix: &str, path: &[u8]) {
     let plain = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';
     if path.iter().all(plain) {
-        return format!("{prefix}{}", String::from_utf8_lossy(path));
+        push(out, &[prefix, &String::from_utf8_lossy(path)]);
+        return;
     }
-    let mut out = format!("\"{prefix}");
+    push(out, &["\"", prefix]);
     for byte in path {
         match byte {
             b'"' => out.push_str("\\\""),
@@ -176,9 +183,10 @@ fn quoted(prefix: &str, path: &[u8]) -> String {
             b'\x0c' => out.push_str("\\f"),
             b'\r' => out.push_str("\\r"),
             byte if plain(byte) => out.push(char::from(*byte)),
-            byte => out.push_str(&format!("\\{byte:03o}")),
+            byte => {
+                let _infallible = write!(out, "\\{byte:03o}");
+            }
         }
     }
     out.push('"');
-    out
 }

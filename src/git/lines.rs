@@ -229,8 +229,40 @@ pub struct Comparer {
     known: Vec<Text>,
     /// For each token, in which of the changed parts it is.
     places: Vec<u8>,
+    dense: Dense,
     diff: Diff,
     hunks: Vec<Hunk>,
+}
+
+/// Tokens of two texts with small numbers: git's way to compare counts them.
+#[derive(Default)]
+struct Dense {
+    /// For each token, its small number and one more; 0 for none.
+    numbers: Vec<u32>,
+    /// The other way round.
+    tokens: Vec<Token>,
+    old: Vec<Token>,
+    new: Vec<Token>,
+}
+
+impl Dense {
+    fn fill(&mut self, old: &[Token], new: &[Token], tokens: usize) {
+        let Dense { numbers, tokens: seen, .. } = self;
+        seen.drain(..).for_each(|token| numbers[token.0 as usize] = 0);
+        numbers.resize(tokens, 0);
+        for (from, to) in [(old, &mut self.old), (new, &mut self.new)] {
+            to.clear();
+            to.shrink_to(LINES_KEPT_MAX);
+            to.extend(from.iter().map(|token| {
+                let number = &mut numbers[token.0 as usize];
+                if *number == 0 {
+                    seen.push(*token);
+                    *number = seen.len() as u32;
+                }
+                Token(*number - 1)
+            }));
+        }
+    }
 }
 
 /// What the changed lines alone say of the hunks.
@@ -255,7 +287,7 @@ impl Comparer {
         self.know(before);
         self.know(after);
         let (old, new) = (&self.known[self.known.len() - 2], &self.known[self.known.len() - 1]);
-        let Comparer { lines, places, diff, hunks, .. } = self;
+        let Comparer { lines, places, dense, diff, hunks, .. } = self;
         hunks.clear();
         let common = common_tokens(&old.tokens, &new.tokens);
         places.resize(lines.known.len(), 0);
@@ -268,7 +300,9 @@ impl Comparer {
             if outcome == Outcome::Settled || (outcome == Outcome::Open && margin == MARGIN && !is_whole) {
                 continue;
             }
-            if compare_tokens(&old.tokens, &new.tokens, skipped, lines, diff, hunks) {
+            let shown = |tokens: &'_ [Token]| skipped.0..tokens.len() - skipped.1;
+            dense.fill(&old.tokens[shown(&old.tokens)], &new.tokens[shown(&new.tokens)], lines.known.len());
+            if compare_tokens(dense, skipped, lines, diff, hunks) {
                 break;
             }
         }
@@ -306,7 +340,7 @@ fn decide(
     news.iter().for_each(|token| places[token.0 as usize] |= 2);
     let stays = |token: &&Token| places[token.0 as usize] == BOTH;
     let (kept, same) = (olds.iter().filter(stays).count(), olds.iter().filter(stays).eq(news.iter().filter(stays)));
-    let leaving = olds.len().max(news.len()) - kept.min(olds.len().min(news.len()));
+    let leaving = olds.len().max(news.len()) - kept;
     let outcome = if kept > 0 && (!same || leaving > UNPRUNED_MAX) {
         Outcome::Open
     } else {
@@ -339,21 +373,20 @@ fn is_movable(tokens: &[Token], lines: &Range<usize>) -> bool {
             || (lines.end < tokens.len() && tokens[lines.end] == tokens[lines.start]))
 }
 
-/// Finds the hunks as git does, but for so many common lines at the start and at the end. Returns false where a hunk
+/// Finds the hunks as git does. So many common lines were skipped at the start and at the end; returns false where a hunk
 /// came near to those.
 fn compare_tokens(
-    old: &[Token],
-    new: &[Token],
+    Dense { tokens, old, new, .. }: &Dense,
     skipped: (usize, usize),
     lines: &Lines,
     diff: &mut Diff,
     hunks: &mut Vec<Hunk>,
 ) -> bool {
-    let [old, new] = [old, new].map(|tokens| &tokens[skipped.0..tokens.len() - skipped.1]);
-    diff.compute_with(Algorithm::Myers, old, new, lines.known.len() as u32);
+    diff.compute_with(Algorithm::Myers, old, new, tokens.len() as u32);
     let came_near = Cell::new(false);
-    let mut heuristic =
-        IndentHeuristic::new(|token: Token| IndentLevel::for_ascii_line(lines.text(token).iter().copied(), TAB_WIDTH));
+    let mut heuristic = IndentHeuristic::new(|token: Token| {
+        IndentLevel::for_ascii_line(lines.text(tokens[token.0 as usize]).iter().copied(), TAB_WIDTH)
+    });
     diff.postprocess_with(old, new, |tokens: &[Token], hunk: Range<u32>, earliest_end: u32| {
         let lowest = earliest_end.saturating_sub(hunk.end - hunk.start);
         let highest = (tokens.len() as u32).saturating_sub(SCORE_LINES);

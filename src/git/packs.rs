@@ -32,8 +32,14 @@ const CHAIN_MAX: usize = 4096;
 /// Largest object in bytes that is decoded here, bases included.
 const OBJECT_BYTES_MAX: u64 = 16 << 20;
 
-/// Objects that a thread remembers, in bytes.
+/// Objects that a thread remembers, in bytes,
 const CACHE_BYTES: NonZeroUsize = NonZeroUsize::new(48 << 20).expect("it is not zero");
+
+/// but of small ones no more than this: what is near is found sooner, and memory that was never used is cleared first.
+const CACHE_BYTES_MIN: usize = 6 << 20;
+
+/// Objects of one size that are remembered: git's chains have 50 deltas (`--depth`), and one base.
+const CACHE_OBJECTS: usize = 64;
 
 /// Forgotten objects of which the memory is kept for the next ones: fresh memory is cleared by the kernel first.
 const SPARE_MAX: usize = 32;
@@ -219,7 +225,13 @@ impl Decoder {
     }
 
     fn remember(&mut self, key: (usize, u64), object: Contents) -> Contents {
-        while self.cache.len() + self.cache.weight() + object.as_bytes().len() >= CACHE_BYTES.get() {
+        let size = object.as_bytes().len();
+        let most = match self.kind {
+            // Blobs come one file after the other; trees of all sizes are asked for in turn.
+            gix::objs::Kind::Blob => CACHE_BYTES.get().min(CACHE_BYTES_MIN.max(CACHE_OBJECTS * size)),
+            _ => CACHE_BYTES.get(),
+        };
+        while self.cache.len() + self.cache.weight() + size >= most {
             let Some((_, oldest)) = self.cache.pop_back() else { break };
             if self.spare.len() == SPARE_MAX {
                 self.spare.swap_remove(0);

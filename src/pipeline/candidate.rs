@@ -33,7 +33,7 @@ pub struct Origin<'a> {
 pub struct CommitView<'a> {
     pub(super) origin: &'a Origin<'a>,
     pub(super) id: String,
-    pub(super) facts: &'a Facts,
+    pub(super) facts: &'a Facts<'a>,
     pub(super) authors: &'a Authors,
     pub(super) judge: Judge,
     author: OnceCell<(&'static str, Option<Box<str>>)>,
@@ -42,7 +42,7 @@ pub struct CommitView<'a> {
 
 impl<'a> CommitView<'a> {
     /// The commit `id`, hexadecimal, with what its object says.
-    pub fn new(origin: &'a Origin<'a>, id: String, facts: &'a Facts, authors: &'a Authors, judge: Judge) -> Self {
+    pub fn new(origin: &'a Origin<'a>, id: String, facts: &'a Facts<'a>, authors: &'a Authors, judge: Judge) -> Self {
         CommitView { origin, id, facts, authors, judge, author: OnceCell::new(), natural: OnceCell::new() }
     }
 
@@ -77,7 +77,7 @@ impl View for CommitView<'_> {
                 name.map_or(Value::Missing, |name| Value::Text(Cow::Owned(name)))
             }
             Field::LicenseSpdx => Value::from(self.origin.license),
-            Field::Message => Value::from(self.facts.message.as_str()),
+            Field::Message => Value::from(&*self.facts.message),
             Field::MessageLanguage => Value::from(self.natural().map(|label| label.language)),
             Field::MessageLanguageConfidence => self.natural().map_or(Value::Missing, |l| Value::Number(l.confidence)),
             Field::Repository => Value::from(self.origin.name),

@@ -2,6 +2,7 @@
 //! turns blocks of changes into encoded record batches.
 
 use std::{
+    borrow::Cow,
     cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
     rc::Rc,
@@ -122,7 +123,7 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     /// Why a commit, or where there are paths one of its changes, is not wanted by those whose work it is.
-    fn opt_out(&self, commit: ObjectId, facts: &Facts, paths: Files<'_>) -> Option<Refusal> {
+    fn opt_out(&self, commit: ObjectId, facts: &Facts<'_>, paths: Files<'_>) -> Option<Refusal> {
         let work = Work {
             repositories: self.origin.name,
             commit: &commit.to_string(),
@@ -285,7 +286,8 @@ impl Comparing<'_> {
         let judged = rules.has(Layer::Commit) || rules.has(Layer::Tree) || opt_outs.is_some();
         // What has no message that can be read is skipped later, for that reason.
         let objects = differ.objects();
-        let facts = judged.then(|| Facts::read(objects, self.repository, commit, &mut Vec::new()).ok()).flatten();
+        let mut buffer = Vec::new();
+        let facts = judged.then(|| Facts::read(objects, self.repository, commit, &mut buffer).ok()).flatten();
         if let Some(refusal) = facts.as_ref().and_then(|facts| self.job.opt_out(commit.id, facts, (None, None))) {
             return Err(refusal);
         }
@@ -338,7 +340,7 @@ impl Comparing<'_> {
         change: &Change,
         files_changed: (u32, u32),
         seen: Option<&(CommitView<'_>, Texts)>,
-        facts: Option<&Facts>,
+        facts: Option<&Facts<'_>>,
     ) -> Option<Refusal> {
         let Job { recipe, rules, opt_outs, .. } = self.job;
         if !recipe.kinds.contains(&change.kind) {
@@ -497,7 +499,7 @@ struct CommitLabels {
 }
 
 impl CommitLabels {
-    fn of(facts: &Facts, authors: &Authors, judge: Judge) -> Self {
+    fn of(facts: &Facts<'_>, authors: &Authors, judge: Judge) -> Self {
         let Facts { message, author, committer, .. } = facts;
         let author = authors.classify(&author.name, &author.email, &committer.name, &committer.email, message);
         let reverts = message::reverts(message);
@@ -724,30 +726,35 @@ impl<'a> Extractor<'a> {
 
 /// What the commit object says, decoded.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct Facts<'a> {
     /// The message.
-    pub message: String,
+    pub message: Cow<'a, str>,
     message_encoding: &'static str,
     /// Who wrote the change.
-    pub author: Person,
+    pub author: Person<'a>,
     /// Who made the commit.
-    pub committer: Person,
+    pub committer: Person<'a>,
 }
 
 /// A name, an address and a time.
 #[derive(Clone, Debug)]
-pub struct Person {
+pub struct Person<'a> {
     /// The name.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// The address.
-    pub email: String,
+    pub email: Cow<'a, str>,
     /// Seconds since 1970.
     pub time: Option<i64>,
     zone: Option<i32>,
 }
 
-impl Facts {
-    fn read(objects: &Objects, repository: &Repository, commit: &Commit, buffer: &mut Vec<u8>) -> Result<Facts, Skip> {
+impl<'a> Facts<'a> {
+    fn read(
+        objects: &Objects,
+        repository: &Repository,
+        commit: &'a Commit,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Self, Skip> {
         let bytes = match &commit.object {
             Some(bytes) => bytes,
             None => read(objects, commit.id, Kind::Commit, buffer).map_err(|e| e.skip())?,
@@ -759,11 +766,11 @@ impl Facts {
         let decoded = text::decode_message(commit.message, commit.encoding).map_err(|_| Skip::UndecodableText)?;
         // A name in no known encoding is no reason to lose the row.
         let named = commit.encoding.or(Some(decoded.encoding.as_bytes()));
-        let decode = |bytes: &[u8]| match text::decode_message(bytes, named) {
-            Ok(decoded) => decoded.text.into_owned(),
-            Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+        let decode = |bytes: &'a [u8]| match text::decode_message(bytes, named) {
+            Ok(decoded) => decoded.text,
+            Err(_) => String::from_utf8_lossy(bytes),
         };
-        let person = |person: git::commit::Person<'_>| Person {
+        let person = |person: git::commit::Person<'a>| Person {
             name: decode(person.name),
             email: decode(person.email),
             time: person.time,
@@ -773,7 +780,7 @@ impl Facts {
             author: person(commit.author),
             committer: person(commit.committer),
             message_encoding: decoded.encoding,
-            message: decoded.text.into_owned(),
+            message: decoded.text,
         })
     }
 }

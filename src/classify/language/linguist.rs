@@ -134,9 +134,14 @@ struct Rule {
 /// Several patterns that are looked for at once.
 type AnyOf = regex_automata::meta::Regex;
 
-/// How contents at a path have to begin for a heuristic to hold that held before, and the languages that it names.
+/// What the heuristics said of earlier contents at a path.
 #[derive(Default)]
-pub struct Decided(Option<(Vec<u8>, Vec<LanguageId>)>);
+pub struct Decided {
+    /// How contents have to begin for it to be said of them as well. Where `whole`, that is all that is looked at.
+    start: Vec<u8>,
+    whole: bool,
+    languages: Option<Vec<LanguageId>>,
+}
 
 /// What the rules say of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -317,8 +322,9 @@ impl Linguist {
     }
 
     fn by_heuristics(&self, lower_name: &str, contents: &str, decided: &mut Decided) -> Vec<LanguageId> {
-        if let Some((start, languages)) = &decided.0
-            && contents.as_bytes().starts_with(start)
+        let head = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
+        if let Some(languages) = &decided.languages
+            && if decided.whole { head == decided.start } else { head.starts_with(&decided.start) }
         {
             return languages.clone();
         }
@@ -326,7 +332,12 @@ impl Linguist {
         let Some(number) = endings.filter_map(|ending| self.by_disambiguated.get(ending)).next() else {
             return Vec::new();
         };
-        let head = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
+        let mut decide = |start: &[u8], whole: bool, languages: &[LanguageId]| {
+            decided.start.clear();
+            decided.start.extend_from_slice(start);
+            (decided.whole, decided.languages) = (whole, Some(languages.to_vec()));
+            languages.to_vec()
+        };
         let mut rules = self.rules(&self.disambiguations[*number]);
         // Where the first rule of all holds, whatever follows its match, it holds for the next version, too. The byte
         // behind the match may be part of it: the end of a line, or of a word.
@@ -334,15 +345,15 @@ impl Linguist {
             && let [any] = &every[..]
         {
             if let Some(found) = any.search_half(&Input::new(head).earliest(true)) {
-                decided.0 = head.get(..=found.offset()).map(|start| (start.to_vec(), languages.clone()));
-                return languages.clone();
+                let start = head.get(..=found.offset());
+                return decide(start.unwrap_or(head), start.is_none(), languages);
             }
             rules = others;
         }
         let holds = |rule: &&Rule| {
             rule.every.iter().all(|any| any.is_match(head)) && !rule.none.as_ref().is_some_and(|any| any.is_match(head))
         };
-        rules.iter().find(holds).map_or_else(Vec::new, |rule| rule.languages.clone())
+        decide(head, true, rules.iter().find(holds).map_or(&[], |rule| rule.languages.as_slice()))
     }
 
     /// Compiles every pattern, to see whether it is one.
