@@ -14,5 +14,7 @@ cargo clippy --locked --all-targets -- -D warnings
 cargo check --locked --features lingua
 # Exports are read back by the programs that they are for.
 scripts/python.sh
+# Reports are looked at in a browser.
+scripts/chromium.sh
 cargo test --locked
 "$deny" check bans licenses sources

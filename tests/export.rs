@@ -99,6 +99,17 @@ fn check_manifest(lab: &Lab, out: &str, others: &[&str]) {
     }
     let total: u64 = of_splits.values().map(|split| split["rows"].as_u64().expect("rows")).sum();
     assert_eq!(manifest["rows"], total);
+    for paper in manifest["papers"].as_array().expect("papers") {
+        let name = paper["file"].as_str().expect("a name");
+        let bytes = files.get(Path::new(name)).unwrap_or_else(|| panic!("{out}: {name} is not there"));
+        assert_eq!(paper["bytes"], bytes.len(), "{name}");
+        assert_eq!(paper["blake3"], blake3::hash(bytes).to_hex().to_string(), "{name}");
+        if let Some(figure) = name.strip_prefix("figures/") {
+            files.remove(Path::new(name));
+            let card = String::from_utf8(files[Path::new("README.md")].clone()).expect("a card");
+            assert!(card.contains(&format!("](figures/{figure})")), "the card shows {figure}");
+        }
+    }
     let names: Vec<_> = files.keys().map(|name| name.to_string_lossy().into_owned()).collect();
     let others: BTreeSet<_> = others.iter().chain(&["manifest.json"]).map(|name| (*name).to_owned()).collect();
     assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), others, "{out}");
@@ -110,7 +121,7 @@ fn parquet_loads_by_config_and_split() {
     let rows = four(&lab);
     for (out, more) in [("hf", &["--split", SPLITS][..]), ("cut", &["--shard-bytes-max", "9000"])] {
         lab.ok(&[&["export", "store", out, "--format", "hf"], more].concat());
-        check_manifest(&lab, out, &["README.md"]);
+        check_manifest(&lab, out, &["README.md", "croissant.json"]);
         read_back(&lab, "hf", out, &rows);
     }
     let shards = |out: &str| manifest(&lab, out)["shards"].as_array().map_or(0, Vec::len);

@@ -9,6 +9,7 @@ import collections
 import glob
 import json
 import os
+import subprocess
 import sys
 import tempfile
 
@@ -19,6 +20,7 @@ os.environ.update(
 
 import datasets
 import duckdb
+import mlcroissant
 import polars
 import pyarrow.parquet
 import yaml
@@ -124,6 +126,41 @@ def hf(directory, rows, manifest):
                 indexed = (column.has_column_index, column.has_offset_index, column.compression)
                 same(f"{shard['file']} {group} {column.path_in_schema}", indexed, (True, True, "ZSTD"))
         same("types", file.schema_arrow.types, datasets.Features.from_arrow_schema(file.schema_arrow).arrow_schema.types)
+    croissant(directory, rows, manifest)
+
+
+def plain(value):
+    """A value as mlcroissant gives it, as JSON has it."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def croissant(directory, rows, manifest):
+    """The metadata is valid, and what it says of configs, splits and columns gives the rows."""
+    file = f"{directory}/croissant.json"
+    tool = os.path.join(os.path.dirname(sys.executable), "mlcroissant")
+    checked = subprocess.run([tool, "validate", "--jsonld", file], capture_output=True, text=True)
+    same(f"croissant.json is valid: {checked.stderr}", checked.returncode, 0)
+    expected = by_config(manifest, rows)
+    dataset = mlcroissant.Dataset(jsonld=file)
+    # An export knows no clock; who publishes it adds the date.
+    issues = dataset.metadata.ctx.issues
+    same("warnings", [warning for warning in issues.warnings if "datePublished" not in warning], [])
+    same("errors", list(issues.errors), [])
+    sets = {record_set.uuid: record_set for record_set in dataset.metadata.record_sets}
+    same("record sets", set(sets), {"splits"} | {config for config, _ in expected})
+    same("splits", sorted(row["splits/name"] for row in dataset.records("splits")), sorted(manifest["splits"]))
+    for config in sets.keys() - {"splits"}:
+        found = collections.defaultdict(list)
+        for record in dataset.records(config):
+            row = {name.removeprefix(f"{config}/"): plain(value) for name, value in record.items()}
+            found[row.pop("split")].append(row)
+        for split, got in found.items():
+            same(f"{config}/{split} by croissant.json", by_id(got), by_id(expected[config, split]))
+        same(f"splits of {config} in croissant.json", {(config, split) for split in found}, {key for key in expected if key[0] == config})
 
 
 def arrow(directory, rows, manifest):

@@ -12,6 +12,7 @@ mod languages;
 mod licenses;
 mod mine;
 mod purge;
+mod report;
 mod show;
 mod stats;
 mod verify;
@@ -25,7 +26,7 @@ use std::{
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::{pipeline, source, store};
+use crate::{export::figure::grouped, pipeline, source, store};
 
 /// Mines Git history into instruction-tuning data: commit message, diff, file before, file after.
 #[derive(Parser)]
@@ -74,6 +75,8 @@ enum Command {
     Purge(purge::Args),
     /// Write the rows of a store for other programs.
     Export(export::Args),
+    /// Write a page about a store: its account, what its rows are, and samples of what stays and of what goes.
+    Report(report::Args),
     /// List rulesets, show when their rules run, and try them.
     Filters(filters::Args),
     /// Show what every rule says of one commit of a repository.
@@ -252,6 +255,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Assemble(args) => assemble::run(&args),
         Command::Purge(args) => purge::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Filters(args) => filters::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -318,19 +322,6 @@ fn interrupt_flag() -> Arc<AtomicBool> {
 fn seconds_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// `1 repository`, `2 repositories`: what is counted is given in its singular and plural.

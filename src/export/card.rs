@@ -8,17 +8,23 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Compression, Format, Options, Shard, config_name, features, manifest::Input};
-use crate::{
-    sample::Sample,
-    verdict::{Counts, Funnel},
+use super::{
+    Compression, Format, Options, Shard, charts, config_name,
+    facts::{Facts, OTHERS, UNKNOWN, day, ranked},
+    features,
+    figure::{FILE_WIDTH, grouped, percent},
+    manifest::Input,
 };
+use crate::verdict::{Counts, Funnel};
+
+/// What the data set is called where nobody gave it a name.
+pub const TITLE: &str = "Commits mined by gitlode";
 
 /// A human language is named in the front matter if at least one in so many messages is in it; the detector errs.
 const NATURAL_LANGUAGE_PARTS: u64 = 100;
 
 /// Lines of a table of licences.
-const LICENSES_MAX: usize = 40;
+pub const LICENSES_MAX: usize = 40;
 
 /// Licences that the Hub has a name for (hub-docs, `datasetcard.md`), in the spelling of the column `license`.
 const HUB_LICENSES: [&str; 37] = [
@@ -70,86 +76,6 @@ pub struct Split {
     pub rows: u64,
 }
 
-/// What was seen of the rows on their way out.
-#[derive(Debug, Default)]
-pub struct Facts {
-    rows: u64,
-    languages: BTreeMap<String, [u64; 2]>,
-    licenses: BTreeMap<String, u64>,
-    hub_licenses: BTreeSet<String>,
-    natural_languages: BTreeMap<String, u64>,
-    author_kinds: BTreeMap<String, u64>,
-    years: BTreeMap<i64, u64>,
-    times: Option<(i64, i64)>,
-    contents_bytes: u64,
-    diff_bytes: u64,
-    changed_lines: u64,
-}
-
-fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
-    match counts.get_mut(name) {
-        Some(n) => *n += 1,
-        None => {
-            counts.insert(name.to_owned(), 1);
-        }
-    }
-}
-
-impl Facts {
-    /// Looks at a row.
-    pub fn see(&mut self, sample: &Sample<'_>) {
-        let length = |text: Option<&str>| text.map_or(0, str::len) as u64;
-        let contents = length(sample.old_contents) + length(sample.new_contents);
-        self.rows += 1;
-        self.contents_bytes += contents;
-        self.diff_bytes += sample.diff.len() as u64;
-        self.changed_lines += u64::from(sample.additions) + u64::from(sample.deletions);
-        if !self.languages.contains_key(sample.lang) {
-            self.languages.insert(sample.lang.to_owned(), [0; 2]);
-        }
-        if let Some([rows, bytes]) = self.languages.get_mut(sample.lang) {
-            *rows += 1;
-            *bytes += contents;
-        }
-        count(&mut self.licenses, sample.license_spdx.unwrap_or("unknown"));
-        let license = sample.license.unwrap_or("unknown");
-        let on_hub = match license {
-            "unknown" => "unknown",
-            name if HUB_LICENSES.contains(&name) => name,
-            _ => "other",
-        };
-        if !self.hub_licenses.contains(on_hub) {
-            self.hub_licenses.insert(on_hub.to_owned());
-        }
-        if let Some(language) = sample.message_language {
-            count(&mut self.natural_languages, language);
-        }
-        count(&mut self.author_kinds, sample.author_kind);
-        if let Some(time) = sample.commit_time {
-            let (from, to) = self.times.unwrap_or((time, time));
-            self.times = Some((from.min(time), to.max(time)));
-            *self.years.entry(date(time).0).or_default() += 1;
-        }
-    }
-}
-
-/// Year, month and day of a time in seconds since 1970 (Howard Hinnant's `civil_from_days`).
-fn date(time: i64) -> (i64, i64, i64) {
-    let days = time.div_euclid(86_400) + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
-}
-
-fn day(time: i64) -> String {
-    let (year, month, day) = date(time);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 /// What a card says beside what is in the rows.
 pub struct About<'a> {
     /// How the rows were written.
@@ -172,6 +98,8 @@ pub struct About<'a> {
     pub assembly: Option<&'a Value>,
     /// The account of the export.
     pub changes: &'a Counts,
+    /// What a licence asks, in a word.
+    pub class: &'a dyn Fn(&str) -> &'static str,
 }
 
 /// The card.
@@ -183,7 +111,7 @@ pub fn card(about: &About<'_>) -> String {
 }
 
 /// The configs with the pattern of their files.
-fn configs(about: &About<'_>) -> Vec<(String, Option<String>)> {
+pub(super) fn configs(about: &About<'_>) -> Vec<(String, Option<String>)> {
     let mut configs = vec![("default".to_owned(), None)];
     if about.options.format.has_configs() {
         let names: BTreeSet<&str> = about.shards.iter().filter_map(|shard| shard.config.as_deref()).collect();
@@ -192,7 +120,8 @@ fn configs(about: &About<'_>) -> Vec<(String, Option<String>)> {
     configs
 }
 
-fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> String {
+/// Where the files of a split are; of all splits for `*`.
+pub(super) fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> String {
     match about.options.format {
         Format::Jsonl | Format::Arrow => format!("data/{split}-*"),
         Format::Hf => format!("data/{}/{split}-*", config.unwrap_or("*")),
@@ -219,15 +148,18 @@ fn sizes<'a>(about: &About<'a>, config: Option<&str>) -> Vec<(&'a str, [u64; 3])
 
 fn front_matter(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     let facts = about.facts;
-    card.push_str("---\npretty_name: Commits mined by gitlode\nlicense:\n");
-    let licenses: Vec<&str> = facts.hub_licenses.iter().map(String::as_str).collect();
-    for license in if licenses.is_empty() { vec!["unknown"] } else { licenses } {
+    writeln!(card, "---\npretty_name: {TITLE}\nlicense:")?;
+    let mut licenses: BTreeSet<&str> = facts.license_names.keys().map(|name| on_hub(name)).collect();
+    if licenses.is_empty() {
+        licenses.insert(UNKNOWN);
+    }
+    for license in licenses {
         writeln!(card, "- {license}")?;
     }
     card.push_str("language:\n- code\n");
-    let known: u64 = facts.natural_languages.values().sum();
+    let known: u64 = facts.natural_languages.iter().filter(|(name, _)| is_language(name)).map(|(_, n)| n).sum();
     for (language, rows) in &facts.natural_languages {
-        if rows * NATURAL_LANGUAGE_PARTS >= known {
+        if is_language(language) && rows * NATURAL_LANGUAGE_PARTS >= known {
             // Quoted, since YAML takes `no` for a truth value.
             writeln!(card, "- {}", json!(language))?;
         }
@@ -272,6 +204,19 @@ fn name_in_yaml(name: &str) -> String {
     }
 }
 
+/// What the Hub calls a licence of the column `license`.
+fn on_hub(name: &str) -> &str {
+    match name {
+        UNKNOWN => UNKNOWN,
+        name if HUB_LICENSES.contains(&name) => name,
+        _ => "other",
+    }
+}
+
+fn is_language(name: &str) -> bool {
+    ![UNKNOWN, OTHERS].contains(&name)
+}
+
 fn size_category(rows: u64) -> &'static str {
     match rows {
         0..1_000 => "n<1K",
@@ -285,20 +230,8 @@ fn size_category(rows: u64) -> &'static str {
     }
 }
 
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn megabytes(bytes: u64) -> String {
-    format!("{:.1}", bytes as f64 / 1e6)
+    format!("{}.{}", grouped(bytes / 1_000_000), bytes % 1_000_000 / 100_000)
 }
 
 /// What others wrote, in a table: no mark-up, no end of the cell.
@@ -307,56 +240,101 @@ fn cell(text: &str) -> String {
     format!("`{plain}`")
 }
 
-fn body(card: &mut String, about: &About<'_>) -> std::fmt::Result {
-    let (facts, options) = (about.facts, about.options);
+/// What it is, in two sentences.
+pub fn summary(about: &About<'_>) -> String {
     let repositories: BTreeSet<&str> = about.inputs.iter().map(|input| input.repository.as_str()).collect();
-    writeln!(
-        card,
-        "# Commits mined by gitlode\n\n{} changes of single files, each with the message of its commit, the file before, the file \
-         after and the diff, from {} {}.{}\n",
-        grouped(facts.rows),
+    format!(
+        "{} changes of single files, each with the message of its commit, the file before, the file after and the diff, from {} {}.{}",
+        grouped(about.facts.rows),
         grouped(repositories.len() as u64),
         if repositories.len() == 1 { "repository" } else { "repositories" },
-        facts.times.map_or_else(String::new, |(from, to)| format!(" Commits are from {} to {}.", day(from), day(to))),
-    )?;
+        about.facts.times.map_or_else(String::new, |(from, to)| format!(
+            " Commits are from {} to {}.",
+            day(from),
+            day(to)
+        )),
+    )
+}
+
+/// The figures that stand beside the card: names of their files, and what is in them.
+pub fn figures(about: &About<'_>) -> Vec<(String, String)> {
+    let all = charts::funnel(about.mined, FILE_WIDTH).into_iter();
+    let all = all.chain(charts::rows(about.facts, about.class, FILE_WIDTH));
+    all.map(|chart| (figure_file(chart.name), chart.figure.in_file())).collect()
+}
+
+fn figure_file(name: &str) -> String {
+    format!("figures/{name}.svg")
+}
+
+fn figure(card: &mut String, title: &str, name: &str) -> std::fmt::Result {
+    writeln!(card, "![{title}]({})\n", figure_file(name))
+}
+
+fn body(card: &mut String, about: &About<'_>) -> std::fmt::Result {
+    writeln!(card, "# {TITLE}\n\n{}\n", summary(about))?;
     loading(card, about)?;
-    card.push_str("## How it was made\n\n");
-    writeln!(card, "By gitlode {}, in two steps.\n", env!("CARGO_PKG_VERSION"))?;
-    card.push_str("**Mining** walked the history of every repository and made a row of each change of a file. Settings, with the digests of rules (`filter_digest`) and tables of facts (`catalog`):\n\n");
-    let recipes: BTreeSet<String> = about.inputs.iter().map(|input| input.recipe.to_string()).collect();
-    for recipe in &recipes {
-        writeln!(card, "```json\n{recipe}\n```\n")?;
-    }
-    write!(card, "**Exporting** asked the ruleset `{}`", about.filter.0.replace('`', " "))?;
-    writeln!(
-        card,
-        " (digest `{}`).{}",
-        about.filter.1,
-        if about.assembly.is_none() { " Duplicates were not looked for." } else { "" }
-    )?;
-    if let Some(assembly) = about.assembly {
-        writeln!(
-            card,
-            "Before that, duplicates and whatever else `gitlode assemble` decided against were left out:\n\n```json\n{assembly}\n```"
-        )?;
-    }
-    card.push_str("\n`manifest.json` names every repository with the commits it was mined up to, and the BLAKE3 checksum of every file. The same inputs and options give the same bytes.\n\n");
+    making(card, about)?;
     funnel(card, about)?;
     splits(card, about)?;
     tables(card, about)?;
-    columns(card, options.columns)?;
-    card.push_str(TAIL);
+    columns(card, about.options.columns)?;
+    card.push_str("## Known limits\n\n");
+    for limit in LIMITS.iter().chain(&[MISSING, PERSONAL]) {
+        writeln!(card, "- {limit}")?;
+    }
+    writeln!(card, "\n## Opting out\n\n{OPT_OUT}\n")?;
+    writeln!(
+        card,
+        "## Citation\n\n```bibtex\n{}\n```\n\nThe shape of the rows is CommitPack's: Muennighoff et al., *OctoPack: Instruction Tuning Code Large Language Models*, arXiv 2308.07124.",
+        citation(about)
+    )
+}
+
+/// How to name exactly these files.
+pub fn citation(about: &About<'_>) -> String {
     let mut digest = blake3::Hasher::new();
     for shard in about.shards {
         digest.update(shard.blake3.as_bytes());
     }
     let digest = &digest.finalize().to_hex()[..16];
+    format!(
+        "@misc{{gitlode_{digest},\n  title = {{{TITLE}}},\n  note = {{gitlode {}, {} rows, digest of the files {digest}}}\n}}",
+        env!("CARGO_PKG_VERSION"),
+        grouped(about.facts.rows)
+    )
+}
+
+/// Options as they were resolved, versions, digests of rules and tables.
+fn making(card: &mut String, about: &About<'_>) -> std::fmt::Result {
+    let options = about.options;
+    card.push_str("## How it was made\n\n");
+    let versions: BTreeSet<&str> = about.inputs.iter().map(|input| input.tool.as_str()).collect();
     writeln!(
         card,
-        "## Citation\n\n```bibtex\n@misc{{gitlode_{digest},\n  title = {{Commits mined by gitlode}},\n  note = {{gitlode {}, {} rows, digest of the files {digest}}}\n}}\n```\n\nThe shape of the rows is CommitPack's: Muennighoff et al., *OctoPack: Instruction Tuning Code Large Language Models*, arXiv 2308.07124.",
-        env!("CARGO_PKG_VERSION"),
-        grouped(facts.rows)
-    )
+        "**Mining** (gitlode {}) walked the history of every repository and made a row of each change of a file. Settings, with the \
+         digests of rules (`filter_digest`) and tables of facts (`catalog`):\n",
+        versions.into_iter().collect::<Vec<_>>().join(", ")
+    )?;
+    let recipes: BTreeSet<String> = about.inputs.iter().map(|input| input.recipe.to_string()).collect();
+    for recipe in &recipes {
+        writeln!(card, "```json\n{recipe}\n```\n")?;
+    }
+    match about.assembly {
+        Some(assembly) => writeln!(
+            card,
+            "**Assembling** looked at all rows and decided against duplicates and whatever else its settings name:\n\n```json\n{assembly}\n```\n"
+        )?,
+        None => card.push_str("Duplicates were not looked for.\n\n"),
+    }
+    let settings = json!({
+        "format": options.format, "compression": options.compression, "columns": options.columns,
+        "shard_bytes_max": options.shard_bytes_max, "filter": about.filter.0, "filter_digest": about.filter.1,
+        "splits": about.splits.iter().map(|(name, split)| (*name, split.fraction)).collect::<BTreeMap<_, _>>(),
+    });
+    writeln!(card, "**Exporting** (gitlode {}):\n\n```json\n{settings}\n```\n", env!("CARGO_PKG_VERSION"))?;
+    card.push_str("`manifest.json` names every repository with the commits it was mined up to, and the BLAKE3 checksum of every file. The same inputs and options give the same bytes.\n\n");
+    Ok(())
 }
 
 fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
@@ -386,7 +364,12 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
 }
 
 fn funnel(card: &mut String, about: &About<'_>) -> std::fmt::Result {
-    card.push_str("## What was kept and what was not\n\nMining, over all repositories (a change that several have counts in each):\n\n| | commits | changes |\n|---|---:|---:|\n");
+    card.push_str("## What was kept and what was not\n\nMining, over all repositories (a change that several have counts in each):\n\n");
+    for chart in charts::funnel(about.mined, FILE_WIDTH) {
+        figure(card, chart.title, chart.name)?;
+        writeln!(card, "{}: {}\n", chart.title, chart.note)?;
+    }
+    card.push_str("| | commits | changes |\n|---|---:|---:|\n");
     let Funnel { commits, changes } = about.mined;
     let mut row = |name: &str, commits: u64, changes: u64| {
         writeln!(card, "| {name} | {} | {} |", grouped(commits), grouped(changes))
@@ -401,7 +384,7 @@ fn funnel(card: &mut String, about: &About<'_>) -> std::fmt::Result {
         let of = |counts: &Counts| counts.skipped.get(reason).copied().unwrap_or(0);
         row(&format!("skipped: {}", reason.as_str()), of(commits), of(changes))?;
     }
-    card.push_str("\nExporting:\n\n| | rows |\n|---|---:|\n");
+    writeln!(card, "\nExporting: {}\n\n| | rows |\n|---|---:|", charts::sum(about.changes))?;
     writeln!(card, "| candidates | {} |", grouped(about.changes.candidates))?;
     for (rule, rows) in &about.changes.dropped {
         writeln!(card, "| dropped: {} | {} |", cell(rule), grouped(*rows))?;
@@ -439,21 +422,65 @@ fn tables(card: &mut String, about: &About<'_>) -> std::fmt::Result {
         megabytes(facts.diff_bytes),
         grouped(facts.changed_lines)
     )?;
-    card.push_str("## Languages\n\nBy the column `lang` (CommitPack's names). MB of contents before and after.\n\n| language | rows | MB |\n|---|---:|---:|\n");
+    for (what, unit, lengths) in [
+        ("Subjects", "characters", &facts.subject_lengths),
+        ("Contents before and after", "bytes", &facts.contents_lengths),
+        ("Changed lines", "lines", &facts.change_lengths),
+    ] {
+        writeln!(card, "- {what}: {}", charts::spread(lengths, unit))?;
+    }
+    card.push('\n');
+    for (title, name) in [("Length of subjects", "subjects"), ("Contents", "contents"), ("Changed lines", "lines")] {
+        figure(card, title, name)?;
+    }
+    card.push_str("## Languages\n\n");
+    figure(card, "Languages", "languages")?;
+    card.push_str("By the column `lang` (CommitPack's names). MB of contents before and after.\n\n| language | rows | MB |\n|---|---:|---:|\n");
     let mut languages: Vec<_> = facts.languages.iter().collect();
     languages.sort_by_key(|(name, [rows, _])| (std::cmp::Reverse(*rows), name.as_str()));
     for (name, [rows, bytes]) in languages {
         writeln!(card, "| {} | {} | {} |", cell(name), grouped(*rows), megabytes(*bytes))?;
     }
-    card.push_str("\n## Licences\n\nEach row names the licence of its file at its commit (`license_spdx`), as far as it is known.\n\n");
-    counted(card, "licence", &facts.licenses, LICENSES_MAX)?;
-    card.push_str("\n## Years, languages of messages, authors\n\n");
+    licenses(card, about)?;
+    card.push_str("\n## Years, repositories, languages of messages, authors\n\n");
+    figure(card, "Years of commits", "years")?;
     counted(card, "year of the commit", &facts.years.iter().map(|(y, n)| (y.to_string(), *n)).collect(), usize::MAX)?;
     card.push('\n');
-    counted(card, "language of the message", &facts.natural_languages, LICENSES_MAX)?;
-    card.push('\n');
-    counted(card, "kind of author", &facts.author_kinds, LICENSES_MAX)?;
-    card.push('\n');
+    for (title, what, counts, name) in [
+        ("Repositories", "repository", &facts.repositories, "repositories"),
+        ("Languages of messages", "language of the message", &facts.natural_languages, "messages"),
+        ("People, bots and agents", "kind of author", &facts.author_kinds, "authors"),
+        ("Kinds of change", "kind of change", &facts.kinds, "kinds"),
+    ] {
+        figure(card, title, name)?;
+        counted(card, what, counts, LICENSES_MAX)?;
+        card.push('\n');
+    }
+    if !facts.author_labels.is_empty() {
+        counted(card, "bot or agent", &facts.author_labels, LICENSES_MAX)?;
+        card.push('\n');
+    }
+    Ok(())
+}
+
+fn licenses(card: &mut String, about: &About<'_>) -> std::fmt::Result {
+    let facts = about.facts;
+    card.push_str("\n## Licences\n\n");
+    figure(card, "Licences", "licences")?;
+    figure(card, "What licences ask", "classes")?;
+    card.push_str(
+        "Each row names the licence of its file at its commit (`license_spdx`), as far as it is known. What it asks is the most \
+         that any part of it asks; of a choice, the least.\n\n| licence | asks | rows | |\n|---|---|---:|---:|\n",
+    );
+    let ranked = ranked(&facts.licenses);
+    for (name, n) in ranked.iter().take(LICENSES_MAX) {
+        writeln!(card, "| {} | {} | {} | {} |", cell(name), (about.class)(name), grouped(*n), percent(*n, facts.rows))?;
+    }
+    let others: u64 = ranked.iter().skip(LICENSES_MAX).map(|(_, n)| n).sum();
+    if others > 0 {
+        let names = grouped((ranked.len() - LICENSES_MAX) as u64);
+        writeln!(card, "| {names} others | | {} | {} |", grouped(others), percent(others, facts.rows))?;
+    }
     Ok(())
 }
 
@@ -484,7 +511,7 @@ fn columns(card: &mut String, columns: &[&str]) -> std::fmt::Result {
     Ok(())
 }
 
-fn meaning(column: &str) -> &'static str {
+pub(super) fn meaning(column: &str) -> &'static str {
     match column {
         "id" => "the row's name, a hash of commit and paths",
         "commit" => "id of the commit",
@@ -526,41 +553,30 @@ fn meaning(column: &str) -> &'static str {
     }
 }
 
-const TAIL: &str = "\
-## Known limits
+/// What is not in the rows.
+pub const MISSING: &str = "Merges are left out, and what can't be given without loss as text: binaries, text in no known encoding, missing objects.";
 
-- Merges are left out, and what can't be given without loss as text: binaries, text in no known encoding, missing objects.
-- `lang` goes by the ending of the path alone; `language` looks at contents.
-- Licences are found by their texts and notices. What is not known is `unknown`, not free; check what you rely on.
-- Languages of messages are a guess where a message is short.
-- Messages and files are as people published them: they may hold names, addresses, secrets, errors and offence.
-- Files by one author, or copied between repositories, are in both splits unless the repositories are named alike.
+/// What is in the rows and may concern somebody.
+pub const PERSONAL: &str =
+    "Messages and files are as people published them: they may hold names, addresses, secrets, errors and offence.";
 
-## Opting out
+/// What to know before relying on the rows.
+pub const LIMITS: [&str; 4] = [
+    "`lang` goes by the ending of the path alone; `language` looks at contents.",
+    "Licences are found by their texts and notices. What is not known is `unknown`, not free; check what you rely on.",
+    "Languages of messages are a guess where a message is short.",
+    "Files by one author, or copied between repositories, are in several splits unless the repositories are named alike.",
+];
 
-Who does not want their work in this data set tells whoever publishes it, naming the owner, the repository or the commits. \
-The publisher adds a line such as `owner:NAME` or `repository:OWNER/NAME` to a list, runs `gitlode assemble STORE --opt-out LIST` and \
-`gitlode export STORE DIR --assembled`, and publishes the result in place of this one.
-
-";
+/// What somebody does who wants no part in it.
+pub const OPT_OUT: &str = "Who does not want their work in this data set tells whoever publishes it, naming the owner, the repository, \
+the commits or the e-mail address. The publisher takes the rows out for good with `gitlode purge STORE` (`--owner NAME`, \
+`--repo OWNER/NAME` …), which every later run and export remembers, runs `gitlode export STORE DIR` again, and publishes the result in place \
+of this one.";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        for (time, expected) in [
-            (0, "1970-01-01"),
-            (951_782_400, "2000-02-29"),
-            (1_709_164_800, "2024-02-29"),
-            (1_735_689_599, "2024-12-31"),
-            (-1, "1969-12-31"),
-            (4_102_444_800, "2100-01-01"),
-        ] {
-            assert_eq!(day(time), expected, "{time}");
-        }
-    }
 
     #[test]
     fn yaml_keeps_names_as_they_are() {

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::store::rows;
 
-fn field(name: &str) -> Field {
+/// The column of this name.
+pub(super) fn field(name: &str) -> Field {
     rows::schema().field_with_name(name).map_or_else(|_| Field::new(name, DataType::Utf8, true), Clone::clone)
 }
 

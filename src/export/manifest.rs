@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Compression, Format, Shard, card::Split};
+use super::{Compression, Format, Shard, card::Split, papers::Paper};
 
 /// A repository as it was when its rows were mined; one for each batch.
 #[derive(Clone, Debug, Serialize)]
@@ -18,6 +18,8 @@ pub struct Input {
     pub tips: Vec<String>,
     /// Commit ids that the batches before had mined up to.
     pub hidden: Vec<String>,
+    /// The version of the program that mined it.
+    pub tool: String,
     /// The settings that decided the rows.
     pub recipe: Value,
     /// How many rows there are.
@@ -55,6 +57,8 @@ pub struct Manifest<'a> {
     pub dropped: &'a BTreeMap<String, u64>,
     /// The files of rows.
     pub shards: &'a [Shard],
+    /// The files about the rows: the card, its figures and other metadata.
+    pub papers: &'a [Paper],
     /// What the rows came from.
     pub inputs: &'a [Input],
 }

@@ -6,10 +6,16 @@
 
 mod arrow;
 pub mod card;
+pub mod charts;
+mod croissant;
+pub mod facts;
 mod features;
+pub mod figure;
 mod files;
 mod json_lines;
 pub mod manifest;
+pub mod page;
+pub mod papers;
 mod parquet;
 pub mod split;
 

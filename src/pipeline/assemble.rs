@@ -213,13 +213,18 @@ pub fn verify(store: &Store) -> Result<(), store::Error> {
     if assembly.changes.adds_up() { Ok(()) } else { Err(bad("its counts do not add up")) }
 }
 
+/// The ledger of the assembly of `store`.
+pub fn ledger_file(store: &Store, ledger: &LedgerManifest) -> PathBuf {
+    directory(store).join(&ledger.file)
+}
+
 /// Ids of the rows that go, each with the rule.
 ///
 /// # Errors
 /// The ledger can't be read.
 pub fn removed(store: &Store, assembly: &Assembly) -> Result<HashMap<String, String>, store::Error> {
     let Some(ledger) = &assembly.ledger else { return Ok(HashMap::new()) };
-    let rows = ledger::read(&directory(store).join(&ledger.file))?;
+    let rows = ledger::read(&ledger_file(store, ledger))?;
     Ok(rows.into_iter().filter_map(|row| Some((row.id?, row.rule))).collect())
 }
 

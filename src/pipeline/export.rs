@@ -12,11 +12,14 @@ use std::{
 
 use super::{join::Join, purge, trial};
 use crate::{
+    classify::license::Licenses,
     dedup::opt_out,
     export::{
-        self, Format, Shard, Writer,
-        card::{self, Facts, Split},
+        self, Shard, Writer,
+        card::{About, Split},
+        facts::Facts,
         manifest::{Input, Manifest},
+        papers,
         split::Splits,
     },
     filter::Ruleset,
@@ -362,12 +365,28 @@ fn describe(
             identity: checkpoint.repository.identity,
             tips: checkpoint.tips,
             hidden: checkpoint.hidden,
+            tool: checkpoint.tool,
             recipe: checkpoint.recipe,
             rows: checkpoint.funnel.changes.kept,
         }
     };
     let inputs: Vec<Input> = checkpoints.into_iter().map(input).collect();
     let Options { written, rules, .. } = options;
+    let licenses = Licenses::in_use();
+    let about = About {
+        options: written,
+        shards,
+        facts,
+        splits,
+        rows_of_several_splits: exported.rows_of_several_splits,
+        inputs: &inputs,
+        mined: &mined,
+        filter: (&rules.id, rules.digest()),
+        assembly: options.assembly,
+        changes: &exported.changes,
+        class: &|license| licenses.class(license).name(),
+    };
+    let papers = papers::write(directory, &about)?;
     let manifest = Manifest {
         gitlode_export: 1,
         version: env!("CARGO_PKG_VERSION"),
@@ -383,25 +402,9 @@ fn describe(
         assembly: options.assembly,
         dropped: &exported.changes.dropped,
         shards,
+        papers: &papers,
         inputs: &inputs,
     };
     store::write_json(&directory.join("manifest.json"), &manifest)?;
-    if written.format == Format::Arrow {
-        return Ok(());
-    }
-    let about = card::About {
-        options: written,
-        shards,
-        facts,
-        splits,
-        rows_of_several_splits: exported.rows_of_several_splits,
-        inputs: &inputs,
-        mined: &mined,
-        filter: (&rules.id, rules.digest()),
-        assembly: options.assembly,
-        changes: &exported.changes,
-    };
-    let path = directory.join("README.md");
-    fs::write(&path, card::card(&about)).map_err(io_error(&path))?;
     Ok(())
 }

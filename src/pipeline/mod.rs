@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod candidate;
+mod draw;
 pub mod export;
 pub mod extract;
 pub mod join;
@@ -10,6 +11,7 @@ pub mod mine;
 mod ordered;
 pub mod purge;
 pub mod recipe;
+pub mod report;
 pub mod reversal;
 pub mod run;
 pub mod trial;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     candidate::{Origin, RowView},
+    draw::Draw,
     export::{Row, for_each},
     extract::{self, Candidate, Job, Refusal},
     license,
@@ -140,40 +141,11 @@ pub struct Trial {
     pub dropped: BTreeMap<String, Vec<String>>,
 }
 
-/// The `n` lines whose ids have the smallest hashes: the same ones every time, and no others than of a larger `n`.
-struct Draw {
-    n: usize,
-    lines: BTreeMap<(u64, String), String>,
-}
-
-impl Draw {
-    fn new(n: usize) -> Self {
-        Draw { n, lines: BTreeMap::new() }
-    }
-
-    fn add(&mut self, id: &str, line: impl FnOnce() -> String) {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&blake3::hash(id.as_bytes()).as_bytes()[..8]);
-        let key = (u64::from_le_bytes(bytes), id.to_owned());
-        if self.n > 0 && (self.lines.len() < self.n || self.lines.last_key_value().is_some_and(|(last, _)| key < *last))
-        {
-            self.lines.insert(key, line());
-            if self.lines.len() > self.n {
-                self.lines.pop_last();
-            }
-        }
-    }
-
-    fn lines(self) -> Vec<String> {
-        self.lines.into_values().collect()
-    }
-}
-
 /// Samples of what is kept and of what is dropped.
 struct Draws {
     n: usize,
-    kept: Draw,
-    dropped: BTreeMap<String, Draw>,
+    kept: Draw<String>,
+    dropped: BTreeMap<String, Draw<String>>,
 }
 
 impl Draws {
@@ -194,8 +166,8 @@ impl Draws {
     }
 
     fn trial(self, funnel: Funnel) -> Trial {
-        let dropped = self.dropped.into_iter().map(|(rule, draw)| (rule, draw.lines())).collect();
-        Trial { funnel, kept: self.kept.lines(), dropped }
+        let dropped = self.dropped.into_iter().map(|(rule, draw)| (rule, draw.into_vec())).collect();
+        Trial { funnel, kept: self.kept.into_vec(), dropped }
     }
 }
 

@@ -134,6 +134,18 @@ impl LedgerWriter {
 /// The file can't be read, or is none.
 pub fn read(path: &Path) -> Result<Vec<Dropped>, Error> {
     let mut rows = Vec::new();
+    for_each(path, |row| {
+        rows.push(row);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// Calls `each` with every row of the ledger at `path`; one record batch at a time is in memory.
+///
+/// # Errors
+/// The file can't be read, or is none; what `each` returns.
+pub fn for_each(path: &Path, mut each: impl FnMut(Dropped) -> Result<(), Error>) -> Result<(), Error> {
     for batch in segment::read(path)? {
         let batch = batch?;
         let damaged = || Error::Damaged { path: path.to_owned(), reason: "it is no ledger".into() };
@@ -146,7 +158,7 @@ pub fn read(path: &Path) -> Result<Vec<Dropped>, Error> {
             let text = |number: usize| columns[number].value(at).to_owned();
             let maybe = |number: usize| columns[number].is_valid(at).then(|| text(number));
             let layers = ["commit", "tree", "header", "blob", ASSEMBLY, PURGE];
-            rows.push(Dropped {
+            each(Dropped {
                 commit: text(0),
                 id: maybe(1),
                 old_file: maybe(2),
@@ -155,8 +167,8 @@ pub fn read(path: &Path) -> Result<Vec<Dropped>, Error> {
                 rule: text(5),
                 value: text(6),
                 bound: text(7),
-            });
+            })?;
         }
     }
-    Ok(rows)
+    Ok(())
 }

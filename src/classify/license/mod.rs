@@ -47,6 +47,17 @@ impl Class {
     pub const UNKNOWN: Class =
         Class { restricted: true, users: Use::Unspecified, share_alike: true, attribution: true };
 
+    /// What it asks, in a word.
+    pub fn name(self) -> &'static str {
+        match self.users {
+            _ if !self.restricted => "permissive",
+            Use::Academic | Use::NonCommercial => "non-commercial",
+            Use::Unspecified => "unknown or own terms",
+            Use::All if self.share_alike => "copyleft",
+            Use::All => "restricted",
+        }
+    }
+
     fn and(self, other: Class) -> Class {
         Class {
             restricted: self.restricted || other.restricted,

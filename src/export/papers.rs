@@ -1,0 +1,49 @@
+//! The files about the rows of an export: the card, its figures, Croissant metadata.
+
+use std::{fs, path::Path};
+
+use serde::Serialize;
+
+use super::{
+    Error, Format,
+    card::{self, About},
+    croissant, io_error,
+};
+
+/// A file about the rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Paper {
+    /// Its path, relative to the export.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+    /// BLAKE3 of the file, hexadecimal.
+    pub blake3: String,
+}
+
+/// Writes into `directory` what the format of `about` has; what was written, sorted.
+///
+/// # Errors
+/// A file can't be written.
+pub fn write(directory: &Path, about: &About<'_>) -> Result<Vec<Paper>, Error> {
+    let mut texts = Vec::new();
+    // `load_from_disk` reads a directory without a card.
+    if about.options.format != Format::Arrow {
+        texts.push(("README.md".to_owned(), card::card(about)));
+        texts.extend(card::figures(about));
+    }
+    if about.options.format == Format::Hf {
+        texts.push(("croissant.json".to_owned(), format!("{:#}\n", croissant::croissant(about))));
+    }
+    texts.sort();
+    texts.into_iter().map(|(file, text)| paper(directory, file, text.as_bytes())).collect()
+}
+
+fn paper(directory: &Path, file: String, bytes: &[u8]) -> Result<Paper, Error> {
+    let path = directory.join(&file);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(io_error(parent))?;
+    }
+    fs::write(&path, bytes).map_err(io_error(&path))?;
+    Ok(Paper { file, bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_hex().to_string() })
+}
