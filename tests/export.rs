@@ -99,11 +99,11 @@ fn check_manifest(lab: &Lab, out: &str, others: &[&str]) {
     }
     let total: u64 = of_splits.values().map(|split| split["rows"].as_u64().expect("rows")).sum();
     assert_eq!(manifest["rows"], total);
-    for paper in manifest["papers"].as_array().expect("papers") {
-        let name = paper["file"].as_str().expect("a name");
+    for document in manifest["documents"].as_array().expect("documents") {
+        let name = document["file"].as_str().expect("a name");
         let bytes = files.get(Path::new(name)).unwrap_or_else(|| panic!("{out}: {name} is not there"));
-        assert_eq!(paper["bytes"], bytes.len(), "{name}");
-        assert_eq!(paper["blake3"], blake3::hash(bytes).to_hex().to_string(), "{name}");
+        assert_eq!(document["bytes"], bytes.len(), "{name}");
+        assert_eq!(document["blake3"], blake3::hash(bytes).to_hex().to_string(), "{name}");
         if let Some(figure) = name.strip_prefix("figures/") {
             files.remove(Path::new(name));
             let card = String::from_utf8(files[Path::new("README.md")].clone()).expect("a card");
@@ -115,6 +115,25 @@ fn check_manifest(lab: &Lab, out: &str, others: &[&str]) {
     assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), others, "{out}");
 }
 
+/// Table and figure of languages have the counts of the files.
+fn check_languages(lab: &Lab, out: &str) {
+    let manifest = manifest(lab, out);
+    let card = fs::read_to_string(lab.path(out).join("README.md")).expect("a card");
+    let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+    for shard in manifest["shards"].as_array().expect("shards") {
+        *rows.entry(shard["config"].as_str().expect("a config").to_owned()).or_default() +=
+            shard["rows"].as_u64().expect("rows");
+    }
+    let figure = fs::read_to_string(lab.path(out).join("figures/languages.svg")).expect("a figure");
+    let texts: Vec<&str> =
+        figure.split("</text>").filter_map(|text| text.rsplit_once('>')).map(|(_, text)| text.trim()).collect();
+    let drawn = texts[1..].chunks_exact(3).map(|bar| (bar[0].to_owned(), bar[1].parse().expect("a number")));
+    assert_eq!(drawn.collect::<BTreeMap<_, u64>>(), rows);
+    for (name, rows) in &rows {
+        assert!(card.contains(&format!("| `{name}` | {rows} |")), "{name}: {card}");
+    }
+}
+
 #[test]
 fn parquet_loads_by_config_and_split() {
     let lab = Lab::new();
@@ -122,6 +141,7 @@ fn parquet_loads_by_config_and_split() {
     for (out, more) in [("hf", &["--split", SPLITS][..]), ("cut", &["--shard-bytes-max", "9000"])] {
         lab.ok(&[&["export", "store", out, "--format", "hf"], more].concat());
         check_manifest(&lab, out, &["README.md", "croissant.json"]);
+        check_languages(&lab, out);
         read_back(&lab, "hf", out, &rows);
     }
     let shards = |out: &str| manifest(&lab, out)["shards"].as_array().map_or(0, Vec::len);
@@ -261,6 +281,8 @@ fn the_card_says_what_there_is() {
     {
         assert!(card.contains(part), "{part}: {card}");
     }
+    let settings = "\"shard_bytes_max\":500000000";
+    assert!(card.contains(settings) && card.contains("**Mining** (gitlode 0."), "{card}");
     let dropped = manifest["dropped"].as_object().expect("rules");
     assert!(!dropped.is_empty());
     for (rule, rows) in dropped {

@@ -177,6 +177,9 @@ fn who_opted_out_is_neither_shown_nor_counted() {
     fs::write(lab.path("list.csv"), "path,name\nowner/git,owner/git\ntokio,tokio\n").expect("a list");
     lab.mine("@list.csv", "store", &["--filter", "commitpack"]);
     assert!(report(&lab, "store", "before.html", &["--examples", "99"]).contains("SECRET"));
+    lab.mine("tokio", "blind", &["--filter", "commitpack", "--no-ledger"]);
+    let blind = report(&lab, "blind", "blind.html", &[]);
+    assert!(blind.contains("No examples: the ledger") && !blind.contains("class=\"mentions\""));
     fs::create_dir_all(lab.path("store/opt-out")).expect("a directory");
     fs::write(lab.path("store/opt-out/list"), "owner:owner\n").expect("a list");
     let html = report(&lab, "store", "report.html", &["--examples", "99"]);
@@ -214,13 +217,28 @@ const HOSTILE: &str = r#"
     printf 'three\n' > big.js; git commit -qam "<h1>x"
 "#;
 
+/// What drops all of it, with values in the ledger that are subjects and paths.
+const RULES: &str = r#"
+    id = "evil"
+    why = "</pre><script>"
+    [[rule]]
+    id = "script"
+    why = "</p><script>why"
+    not = { field = "subject", contains = "<h1>" }
+    [[rule]]
+    id = "path"
+    why = "No script."
+    not = { field = "new_file", ends_with = ".js" }
+"#;
+
 #[test]
 fn hostile_texts_stay_text() {
     let lab = Lab::new();
     lab.repository("evil", "sha1", HOSTILE);
     // Half of it becomes rows, the other half entries of a ledger.
     lab.mine("evil", "store", &[]);
-    lab.mine("evil", "dropped", &["--filter", "commitpack"]);
+    fs::write(lab.path("evil.toml"), RULES).expect("rules");
+    lab.mine("evil", "dropped", &["--filter", "evil.toml"]);
     for store in ["store", "dropped"] {
         let title = "</title><script>\u{202e}\u{1b}";
         let html = report(&lab, store, &format!("{store}.html"), &["--examples", "99", "--title", title]);
@@ -231,21 +249,35 @@ fn hostile_texts_stay_text() {
         assert!(!html.contains(unseen), "{store}: {:?}", html.chars().find(|c| unseen(*c)));
         assert!(html.len() < 200_000, "{store}: {} bytes", html.len());
         check_tags(&html);
+        let parts = match store {
+            "store" => [
+                "Put &lt;script&gt;alert(1)&lt;&#x2f;script&gt;",
+                "{{ 7*7 }}",
+                "Turn [U+202E]the text[U+2066] [U+0001][U+001B][31m around",
+                "turn[U+202E]sj.js",
+                "<i> … 999,701 more characters</i>",
+                "[U+001B][2J[U+0007][U+000D]",
+            ],
+            _ => [
+                "<td>&lt;h1&gt;</td><td>not: subject contains",
+                "&lt;&#x2f;p&gt;&lt;script&gt;why",
+                "turn[U+202E]sj.js",
+                "a&lt;style&gt;*{display:none}&#x2f;s.js",
+                "&lt;script&gt;x&lt;b&gt;&quot;&amp;amp;.js",
+                "&quot;filter&quot;:&quot;evil.toml&quot;",
+            ],
+        };
+        for part in parts {
+            assert!(
+                html.contains(part),
+                "{store}: {part} is not in {}",
+                html.split("id=\"kept\"").last().unwrap_or("")
+            );
+        }
         if let Some(dom) = dom(&lab, &format!("{store}.html")) {
             check_tags(&dom);
             assert_eq!(dom.matches("<article").count(), html.matches("<article").count());
         }
-    }
-    let html = fs::read_to_string(lab.path("store.html")).expect("a page");
-    for part in [
-        "Put &lt;script&gt;alert(1)&lt;&#x2f;script&gt;",
-        "{{ 7*7 }}",
-        "Turn [U+202E]the text[U+2066] ␁␛[31m around",
-        "turn[U+202E]sj.js",
-        "<i> … 999,701 more characters</i>",
-        "␛[2J␇␍",
-    ] {
-        assert!(html.contains(part), "{part}");
     }
     // The card and the figures of an export are made of the same names.
     lab.ok(&["export", "store", "out", "--format", "hf"]);

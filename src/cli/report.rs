@@ -94,5 +94,8 @@ fn progress(quiet: bool) -> Box<dyn Fn(u64, u64)> {
     Box::new(move |done, total| {
         bar.set_length(total);
         bar.set_position(done);
+        if done == total {
+            bar.finish_and_clear();
+        }
     })
 }

@@ -12,7 +12,7 @@ use super::{
     Compression, Format, Options, Shard, charts, config_name,
     facts::{Facts, OTHERS, UNKNOWN, day, ranked},
     features,
-    figure::{FILE_WIDTH, grouped, percent},
+    figure::{FILE_WIDTH, cut, grouped, percent, visible},
     manifest::Input,
 };
 use crate::verdict::{Counts, Funnel};
@@ -25,6 +25,9 @@ const NATURAL_LANGUAGE_PARTS: u64 = 100;
 
 /// Lines of a table of licences.
 pub const LICENSES_MAX: usize = 40;
+
+/// More of what others wrote is not in a table.
+const CELL_CHARS_MAX: usize = 200;
 
 /// Licences that the Hub has a name for (hub-docs, `datasetcard.md`), in the spelling of the column `license`.
 const HUB_LICENSES: [&str; 37] = [
@@ -236,7 +239,7 @@ fn megabytes(bytes: u64) -> String {
 
 /// What others wrote, in a table: no mark-up, no end of the cell.
 fn cell(text: &str) -> String {
-    let plain = text.replace(['\\', '`', '|', '<', '>', '\n', '\r', '[', ']', '*'], " ");
+    let plain = visible(&cut(text, CELL_CHARS_MAX)).replace(['\\', '`', '|', '<', '>', '\n', '\r', '[', ']', '*'], " ");
     format!("`{plain}`")
 }
 

@@ -234,23 +234,20 @@ pub fn cut(text: &str, chars_max: usize) -> String {
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        match c {
-            '\t' => out.push(c),
-            '\0'..='\x1f' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}')),
-            '\x7f' => out.push('\u{2421}'),
-            _ if is_unseen(c) => {
-                let _infallible = write!(out, "[U+{:04X}]", u32::from(c));
-            }
-            _ => out.push(c),
+        if is_unseen(c) {
+            let _infallible = write!(out, "[U+{:04X}]", u32::from(c));
+        } else {
+            out.push(c);
         }
     }
     out
 }
 
-/// Controls, marks of direction, spaces of no width, tags, separators of lines, noncharacters; no joiner of emoji.
+/// Controls but tabs, marks of direction, spaces of no width, tags, separators of lines, noncharacters; no joiner of emoji.
 fn is_unseen(c: char) -> bool {
-    matches!(c, '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
         || u32::from(c) & 0xfffe == 0xfffe
 }
 
@@ -285,7 +282,7 @@ mod tests {
     #[test]
     fn hostile_names_stay_text() {
         let name = "</text><script>\"&\u{202e}\u{1b}[31m\u{feff}\u{2028}x";
-        assert_eq!(visible("a\tb\0\u{1b}\u{7f}\u{85}\u{202e}ü👩‍🔬"), "a\tb␀␛␡[U+0085][U+202E]ü👩‍🔬");
+        assert_eq!(visible("a\tb\0\u{1b}\u{7f}\u{85}\u{202e}ü👩‍🔬"), "a\tb[U+0000][U+001B][U+007F][U+0085][U+202E]ü👩‍🔬");
         let all = [(name.to_owned(), 5), ("b".to_owned(), 0)];
         let figures =
             [bars("a \"title\" <b>", 680, &all, 5), columns(name, 680, &all), parts("t", 680, &[("kept", name, 1)])];

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Compression, Format, Shard, card::Split, papers::Paper};
+use super::{Compression, Format, Shard, card::Split, documents::Document};
 
 /// A repository as it was when its rows were mined; one for each batch.
 #[derive(Clone, Debug, Serialize)]
@@ -58,7 +58,7 @@ pub struct Manifest<'a> {
     /// The files of rows.
     pub shards: &'a [Shard],
     /// The files about the rows: the card, its figures and other metadata.
-    pub papers: &'a [Paper],
+    pub documents: &'a [Document],
     /// What the rows came from.
     pub inputs: &'a [Input],
 }

@@ -8,6 +8,7 @@ mod arrow;
 pub mod card;
 pub mod charts;
 mod croissant;
+pub mod documents;
 pub mod facts;
 mod features;
 pub mod figure;
@@ -15,7 +16,6 @@ mod files;
 mod json_lines;
 pub mod manifest;
 pub mod page;
-pub mod papers;
 mod parquet;
 pub mod split;
 

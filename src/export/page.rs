@@ -165,7 +165,7 @@ impl Mention {
 
 /// One line of at most so many characters.
 fn shown(text: &str, chars_max: usize) -> String {
-    visible(&cut(text, chars_max)).replace('\t', "␉")
+    visible(&cut(text, chars_max)).replace('\t', " ")
 }
 
 /// The first lines of a diff behind its head, and how many more there are.

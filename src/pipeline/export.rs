@@ -17,9 +17,9 @@ use crate::{
     export::{
         self, Shard, Writer,
         card::{About, Split},
+        documents,
         facts::Facts,
         manifest::{Input, Manifest},
-        papers,
         split::Splits,
     },
     filter::Ruleset,
@@ -386,7 +386,7 @@ fn describe(
         changes: &exported.changes,
         class: &|license| licenses.class(license).name(),
     };
-    let papers = papers::write(directory, &about)?;
+    let documents = documents::write(directory, &about)?;
     let manifest = Manifest {
         gitlode_export: 1,
         version: env!("CARGO_PKG_VERSION"),
@@ -402,7 +402,7 @@ fn describe(
         assembly: options.assembly,
         dropped: &exported.changes.dropped,
         shards,
-        papers: &papers,
+        documents: &documents,
         inputs: &inputs,
     };
     store::write_json(&directory.join("manifest.json"), &manifest)?;

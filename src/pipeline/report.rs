@@ -104,6 +104,7 @@ pub fn report(store: &Store, options: &Options<'_>) -> Result<String, store::Err
         }
         Ok(())
     })?;
+    (options.progress)(total, total);
     let mentions = mentions(store, &checkpoints, &opt_outs, options)?;
     let (mut mined, mut recipes, mut versions) = (Funnel::default(), BTreeSet::new(), BTreeSet::new());
     for checkpoint in &checkpoints {

@@ -12,7 +12,7 @@ use super::{
 
 /// A file about the rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Paper {
+pub struct Document {
     /// Its path, relative to the export.
     pub file: String,
     /// Its size.
@@ -25,7 +25,7 @@ pub struct Paper {
 ///
 /// # Errors
 /// A file can't be written.
-pub fn write(directory: &Path, about: &About<'_>) -> Result<Vec<Paper>, Error> {
+pub fn write(directory: &Path, about: &About<'_>) -> Result<Vec<Document>, Error> {
     let mut texts = Vec::new();
     // `load_from_disk` reads a directory without a card.
     if about.options.format != Format::Arrow {
@@ -36,14 +36,14 @@ pub fn write(directory: &Path, about: &About<'_>) -> Result<Vec<Paper>, Error> {
         texts.push(("croissant.json".to_owned(), format!("{:#}\n", croissant::croissant(about))));
     }
     texts.sort();
-    texts.into_iter().map(|(file, text)| paper(directory, file, text.as_bytes())).collect()
+    texts.into_iter().map(|(file, text)| document(directory, file, text.as_bytes())).collect()
 }
 
-fn paper(directory: &Path, file: String, bytes: &[u8]) -> Result<Paper, Error> {
+fn document(directory: &Path, file: String, bytes: &[u8]) -> Result<Document, Error> {
     let path = directory.join(&file);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(io_error(parent))?;
     }
     fs::write(&path, bytes).map_err(io_error(&path))?;
-    Ok(Paper { file, bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_hex().to_string() })
+    Ok(Document { file, bytes: bytes.len() as u64, blake3: blake3::hash(bytes).to_hex().to_string() })
 }
