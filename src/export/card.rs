@@ -294,13 +294,18 @@ fn body(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     )
 }
 
-/// How to name exactly these files.
-pub fn citation(about: &About<'_>) -> String {
+/// What tells these files from all others.
+pub fn digest(shards: &[Shard]) -> String {
     let mut digest = blake3::Hasher::new();
-    for shard in about.shards {
+    for shard in shards {
         digest.update(shard.blake3.as_bytes());
     }
-    let digest = &digest.finalize().to_hex()[..16];
+    digest.finalize().to_hex()[..16].to_owned()
+}
+
+/// How to name exactly these files.
+pub fn citation(about: &About<'_>) -> String {
+    let digest = digest(about.shards);
     format!(
         "@misc{{gitlode_{digest},\n  title = {{{TITLE}}},\n  note = {{gitlode {}, {} rows, digest of the files {digest}}}\n}}",
         env!("CARGO_PKG_VERSION"),

@@ -26,7 +26,8 @@ pub fn croissant(about: &About<'_>) -> Value {
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": card::TITLE,
         "description": card::summary(about),
-        "version": "1.0.0",
+        // A version has to look like one; what tells data sets apart is the digest.
+        "version": format!("1.0.0+{}", card::digest(about.shards)),
         "keywords": ["code", "commits", "git", "instruction tuning"],
         "license": ranked(&about.facts.licenses).iter().take(card::LICENSES_MAX).map(|(name, _)| *name).collect::<Vec<_>>(),
         "citeAs": card::citation(about),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::sample::Sample;
 
-/// Names that are counted one by one. Licences can be anything that files claim; what comes behind so many is [`OTHERS`].
+/// Licences that are counted one by one. They can be anything that files claim; what comes behind so many is [`OTHERS`].
+/// All other names come from tables, or are those of the repositories of the store.
 const NAMES_MAX: usize = 10_000;
 
 /// What is counted together.
@@ -91,8 +92,13 @@ pub struct Facts {
     pub change_lengths: Lengths,
 }
 
+/// Counts a name of which there are as many as there may be.
+fn count_bounded(counts: &mut BTreeMap<String, u64>, name: &str) {
+    let is_one_too_many = counts.len() >= NAMES_MAX && !counts.contains_key(name);
+    count(counts, if is_one_too_many { OTHERS } else { name });
+}
+
 fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
-    let name = if counts.len() >= NAMES_MAX && !counts.contains_key(name) { OTHERS } else { name };
     match counts.get_mut(name) {
         Some(n) => *n += 1,
         None => {
@@ -121,8 +127,8 @@ impl Facts {
             *rows += 1;
             *bytes += contents;
         }
-        count(&mut self.licenses, sample.license_spdx.unwrap_or(UNKNOWN));
-        count(&mut self.license_names, sample.license.unwrap_or(UNKNOWN));
+        count_bounded(&mut self.licenses, sample.license_spdx.unwrap_or(UNKNOWN));
+        count_bounded(&mut self.license_names, sample.license.unwrap_or(UNKNOWN));
         count(&mut self.natural_languages, sample.message_language.unwrap_or(UNKNOWN));
         count(&mut self.author_kinds, sample.author_kind);
         if let Some(label) = sample.author_label {
