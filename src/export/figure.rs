@@ -107,9 +107,9 @@ pub fn bars(title: &str, width: u32, bars: &[(String, u64)], total: u64) -> Figu
         // A bar that is there is seen.
         let length = if *n > 0 { length.max(2.0) } else { 0.0 };
         figure.rect("bar", [0.0, y, length, f64::from(BAR_HEIGHT) - 3.0]);
-        let room = ((full - 134.0) / CHARACTER_WIDTH) as usize;
+        let room = ((full - 142.0) / CHARACTER_WIDTH) as usize;
         figure.text("", (8.0, y + 15.5), "start", &cut(name, room));
-        figure.text("", (full - 62.0, y + 15.5), "end", &grouped(*n));
+        figure.text("", (full - 68.0, y + 15.5), "end", &grouped(*n));
         figure.text("muted", (full - 8.0, y + 15.5), "end", &percent(*n, total));
     }
     figure
@@ -122,7 +122,7 @@ pub fn columns(title: &str, width: u32, columns: &[(String, u64)]) -> Figure {
     let highest = columns.iter().map(|(_, n)| *n).max().unwrap_or(0).max(1);
     let step = f64::from(width) / columns.len().max(1) as f64;
     let thick = (step * 0.78).min(44.0);
-    let widest = columns.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(1) as f64 * 5.8 + 6.0;
+    let widest = columns.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(1) as f64 * 5.8 + 12.0;
     let every = (widest / step).ceil().max(1.0) as usize;
     let floor = above + height;
     for (at, (name, n)) in columns.iter().enumerate() {
