@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 use hashbrown::HashMap;
-use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 use regex_automata::Input;
 use serde::Deserialize;
 
@@ -163,7 +163,7 @@ pub struct Linguist {
     generic: Vec<String>,
     disambiguations: Vec<Disambiguation>,
     by_disambiguated: HashMap<String, usize>,
-    vendored: RegexSet,
+    vendored: AnyOf,
     /// What every modeline has in it.
     modeline_mark: Regex,
     modelines: [Regex; 2],
@@ -196,10 +196,8 @@ impl Linguist {
         let LanguageTable { generic, language: languages } = read("languages", languages)?;
         let HeuristicTable { disambiguation } = read("heuristics", heuristics)?;
         let VendoredTable { patterns } = read("vendored paths", vendored)?;
-        let vendored = RegexSetBuilder::new(&patterns)
-            .unicode(false)
-            .build()
-            .map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
+        let vendored =
+            any_of(&patterns, false).map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
         let mut linguist = Linguist {
             languages: Vec::new(),
             by_name: HashMap::new(),
@@ -364,7 +362,7 @@ impl Linguist {
         let patterns = self.disambiguations.iter().flat_map(|disambiguation| &disambiguation.raw);
         for rule in patterns {
             for any in rule.every.iter().chain(std::iter::once(&rule.none)) {
-                any_of(any).map_err(|e| Error::Table { what: "heuristics", reason: e.to_string() })?;
+                any_of(any, true).map_err(|e| Error::Table { what: "heuristics", reason: e.to_string() })?;
             }
         }
         Ok(())
@@ -372,7 +370,8 @@ impl Linguist {
 
     fn rules<'a>(&self, disambiguation: &'a Disambiguation) -> &'a [Rule] {
         disambiguation.rules.get_or_init(|| {
-            let compile = |patterns: &[String]| any_of(patterns).expect("tables are checked before they are used");
+            let compile =
+                |patterns: &[String]| any_of(patterns, true).expect("tables are checked before they are used");
             disambiguation
                 .raw
                 .iter()
@@ -419,12 +418,13 @@ fn add(index: &mut HashMap<String, Vec<LanguageId>>, key: String, id: LanguageId
 }
 
 /// Looked for by the automaton alone. Where a literal in the middle or at the end of a pattern is common in the text,
-/// regex's search for it first ends in its slowest engine, which took two thirds of the time of all labels.
-fn any_of(patterns: &[String]) -> Result<AnyOf, Box<regex_automata::meta::BuildError>> {
+/// regex's search for it first ends in its slowest engine, which took two thirds of the time of all labels. Automata that
+/// are built in full before anything is searched cost a short run more than they save.
+fn any_of(patterns: &[String], multi_line: bool) -> Result<AnyOf, Box<regex_automata::meta::BuildError>> {
     use regex_automata::{meta, util::syntax};
     meta::Regex::builder()
-        .configure(meta::Config::new().auto_prefilter(false).utf8_empty(false))
-        .syntax(syntax::Config::new().multi_line(true).unicode(false).utf8(false))
+        .configure(meta::Config::new().auto_prefilter(false).utf8_empty(false).dfa(false).onepass(false))
+        .syntax(syntax::Config::new().multi_line(multi_line).unicode(false).utf8(false))
         .build_many(patterns)
         .map_err(Box::new)
 }
