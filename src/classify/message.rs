@@ -1,6 +1,8 @@
 //! What a commit message says: its subject, what it reverts, and the people in its trailers.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::OnceLock};
+
+use regex::Regex;
 
 /// The first line of `message` that is not blank, without its line end. (git folds the whole first paragraph into one
 /// line; CommitPack has its first line.)
@@ -121,6 +123,38 @@ pub fn reversal(message: &str) -> Said {
         said.relands_subject.get_or_insert(original);
     }
     said
+}
+
+/// Ids, or their first digits, of commits that a message says it mends: the trailer `Fixes: <id>` of Linux and git, and
+/// sentences like "a regression introduced in <id>" and "Fix a typo in <id>", which git's own history has more of. In lower
+/// case, in order, each once.
+pub fn fixes(message: &str) -> Vec<String> {
+    static FORMS: OnceLock<Regex> = OnceLock::new();
+    let forms = FORMS.get_or_init(|| {
+        const ID: &str = r"(?:commit\s+)?[(\[`]*([0-9a-f]{7,64})\b";
+        // Few words between the parts, and no end of a sentence, so that both are about the same thing.
+        let words = r"[^.;]{0,80}?";
+        let forms = [
+            format!(r"^\s*fixes:?\s*{ID}"),
+            // At the start of a sentence: elsewhere it may be another commit's fix.
+            format!(r"(?:\A|\n\n|[.:]\s+)(?:let's\s+)?fix(?:es|ed|ing|up)?\b{words}\b(?:in|from|of)\s+{ID}"),
+            format!(r"\b(?:regression|regressed|bug|breakage|leak|mistake|oversight|typo|error|problem|issue)\b{words}\b(?:introduced|caused|created|added|broken|made|goes\s+back|dates\s+back)\s+(?:in|by|at|with|since|to|from)\s+{ID}"),
+            format!(r"\b(?:broken|broke|regressed)\s+(?:in|by|at|with|since|from)\s+{ID}"),
+        ];
+        Regex::new(&format!("(?im){}", forms.join("|"))).expect("a test searches with it")
+    });
+    let mut found: Vec<String> = Vec::new();
+    for captures in forms.captures_iter(message) {
+        let id = captures.iter().skip(1).flatten().next().map(|id| id.as_str().to_ascii_lowercase());
+        // A regression test does not regress, and a word of letters from a to f is no id.
+        if captures.get_match().as_str().contains("regression test") {
+            continue;
+        }
+        if let Some(id) = id.filter(|id| id.bytes().any(|byte| byte.is_ascii_digit()) && !found.contains(id)) {
+            found.push(id);
+        }
+    }
+    found
 }
 
 /// What happens to trailers that name people.
@@ -261,6 +295,32 @@ fn has_address(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_message_says_it_mends() {
+        for (message, expected) in [
+            ("Mend it\n\nFixes: 3ad0ba722744 (\"git-submodule.sh: improve\")\n", &["3ad0ba722744"][..]),
+            ("Mend it\n\nFixes:6b4b013f1884 (\"mailinfo\")\nFixes: 1234567\n", &["6b4b013f1884", "1234567"]),
+            ("Fix a typo in b6a052f.", &["b6a052f"]),
+            (
+                "x: mend\n\nThis regression was introduced by 9bc151850c1c (builtin/maintenance:\nlearn)",
+                &["9bc151850c1c"],
+            ),
+            ("x: mend\n\nThe bug goes back to f32dde8c12 (line-log)", &["f32dde8c12"]),
+            ("x: mend\n\nIt was broken by commit ABCDEF12 (x)", &["abcdef12"]),
+            ("Fixes: #6266", &[]),
+            ("Fixes feedback on the page", &[]),
+            ("Similar to the fix in 8174627b3d (x), do y", &[]),
+            ("Skip it, too\n\nUse the condition of the similar\nfix in 650af7ae8bdf (t3703)", &[]),
+            ("Adjust\n\nThe regression test introduced in feea6946a5b expected y", &[]),
+            ("log: fix \"abort early\" regression in ff37a60c369", &["ff37a60c369"]),
+            ("That was already fixed by 8174627b3d (x)", &[]),
+            ("There is a bug. Then 8174627b3d was introduced by 1234567", &[]),
+            ("Since dd4bc01c0a (revision: use priority queue) we can", &[]),
+        ] {
+            assert_eq!(fixes(message), expected, "{message}");
+        }
+    }
 
     #[test]
     fn what_is_taken_back_or_brought_back_is_found() {

@@ -7,9 +7,18 @@ use std::{
     thread,
 };
 
+use clap::ValueEnum as _;
+use serde_json::json;
+
 use super::{Error, counted, grouped, interrupt_flag, print};
 use crate::{
-    export::{self, COMMITPACK_COLUMNS, Compression, Format, split::Splits},
+    export::{
+        self, COMMITPACK_COLUMNS, Compression, Format, Shape,
+        split::Splits,
+        template::{Chat, TEMPLATES, Template},
+        trainer::{Budget, Trainer, Training},
+    },
+    filter::tokens,
     pipeline::{
         assemble,
         export::{Exported, Options, export},
@@ -25,9 +34,14 @@ const THREADS_MAX: usize = 3;
 #[derive(clap::Args)]
 pub struct Args {
     /// The store.
-    store: PathBuf,
+    #[arg(required_unless_present = "list")]
+    store: Option<PathBuf>,
     /// The directory to write; it must not exist.
-    out: PathBuf,
+    #[arg(required_unless_present = "list")]
+    out: Option<PathBuf>,
+    /// Print every format and every template with one line and an example.
+    #[arg(long, exclusive = true)]
+    list: bool,
     /// The format.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
@@ -37,9 +51,26 @@ pub struct Args {
     /// Splits with their parts of the repositories, like train=0.98,validation=0.01,test=0.01.
     #[arg(long, default_value = "train=1", value_delimiter = ',', value_name = "NAME=PART")]
     split: Vec<String>,
-    /// Columns: all, commitpack (its ten, and what --format commitpack always has), or a list.
+    /// Columns: all, commitpack (its ten, and what --format commitpack always has), or a list; of sft, kto and dpo
+    /// columns behind the fields of the record, by default none.
     #[arg(long, default_value = "all", value_delimiter = ',')]
     columns: Vec<String>,
+    /// Fields of a record of sft, kto and dpo; prompt-completion by default.
+    #[arg(long, value_enum)]
+    shape: Option<Shape>,
+    /// Template of sft, kto and dpo, octocoder by default: a name of `export --list`, or the path of a file.
+    #[arg(long, value_name = "NAME|FILE")]
+    template: Option<String>,
+    /// A model's chat template for `--format sft --shape text`: a Jinja file, or a tokenizer_config.json.
+    #[arg(long, value_name = "FILE")]
+    chat_template: Option<PathBuf>,
+    /// Leave out records of sft, kto and dpo with more tokens, prompt and completion together; estimated without
+    /// --tokenizer.
+    #[arg(long, value_name = "N")]
+    tokens_max: Option<usize>,
+    /// Draw the order of the rows by this number and their ids.
+    #[arg(long, value_name = "SEED")]
+    shuffle: Option<u64>,
     /// Ruleset that rows have to pass: a preset or the path of a file.
     #[arg(long, default_value = "none", value_name = "NAME|FILE")]
     filter: String,
@@ -61,26 +92,36 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
+    if args.list {
+        return list();
+    }
+    let (Some(store_path), Some(out)) = (&args.store, &args.out) else {
+        return Err(Error::Usage("name a store and a directory to write".into()));
+    };
     let columns = columns(args)?;
     let splits = Splits::parse(&args.split).map_err(Error::Usage)?;
-    if args.compression != Compression::None && !matches!(args.format, Format::Jsonl | Format::Commitpack) {
+    if args.compression != Compression::None && !args.format.is_json() {
         return Err(Error::Usage("--compression is for JSON lines: Parquet is compressed, Arrow must not be".into()));
     }
-    if args.out.exists() {
-        return Err(Error::Usage(format!("{} exists already; name a new directory", args.out.display())));
+    if out.exists() {
+        return Err(Error::Usage(format!("{} exists already; name a new directory", out.display())));
     }
+    let parts = Parts::read(args)?;
+    let trainer = parts.as_ref().map(|parts| parts.trainer(args, &columns)).transpose()?;
     let rules = rules(&args.filter)?;
     let join = args.join.as_deref().map(Join::read).transpose()?;
-    let store = Store::open(&args.store)?;
+    let store = Store::open(store_path)?;
     let interrupt = interrupt_flag();
     let (removed, assembly) =
-        if args.assembled { removed(&store, &args.store, &interrupt)? } else { (HashMap::new(), None) };
+        if args.assembled { removed(&store, store_path, &interrupt)? } else { (HashMap::new(), None) };
     let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let names = splits.names();
     let written = export::Options {
         format: args.format,
         compression: args.compression,
         columns: &columns,
+        shape: parts.as_ref().map(|parts| parts.training.shape),
+        shuffle: args.shuffle,
         shard_bytes_max: args.shard_bytes_max,
         splits: &names,
         threads: threads.clamp(1, THREADS_MAX),
@@ -93,8 +134,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
         assembly: assembly.as_ref(),
         rules: &rules,
         join: join.as_ref(),
+        training: trainer.as_ref().zip(parts.as_ref().map(|parts| &parts.training)),
     };
-    let exported = match export(&store, &args.out, &options) {
+    let exported = match export(&store, out, &options) {
         Err(error) if error.is_interruption() => {
             anstream::eprintln!("interrupted: nothing is left of the export");
             return Err(Error::Reported(130));
@@ -105,7 +147,113 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(exported)));
     }
-    print(&summary(&exported, &names, &args.out))
+    print(&summary(&exported, &names, out))
+}
+
+/// What makes records of rows.
+struct Parts {
+    template: Template,
+    chat: Option<Chat>,
+    training: Training,
+}
+
+impl Parts {
+    /// Reads the template and what goes with it; none for a format without records.
+    fn read(args: &Args) -> Result<Option<Self>, Error> {
+        if !args.format.is_of_trainer() {
+            let only = [
+                ("--shape", args.shape.is_some()),
+                ("--template", args.template.is_some()),
+                ("--chat-template", args.chat_template.is_some()),
+                ("--tokens-max", args.tokens_max.is_some()),
+            ];
+            return match only.iter().find(|(_, is_given)| *is_given) {
+                Some((name, _)) => Err(Error::Usage(format!("{name} is for --format sft, kto and dpo"))),
+                None => Ok(None),
+            };
+        }
+        let template = Template::find(args.template.as_deref().unwrap_or("octocoder"))?;
+        let chat = args.chat_template.as_deref().map(Chat::read).transpose()?;
+        let tokenizer = || tokens::digest().unwrap_or("estimate").to_owned();
+        let training = Training {
+            shape: args.shape.unwrap_or(if chat.is_some() { Shape::Text } else { Shape::PromptCompletion }),
+            template: template.id.clone(),
+            template_digest: template.digest.clone(),
+            edit: template.edit,
+            chat_template_digest: chat.as_ref().map(|chat| chat.digest.clone()),
+            tokens_max: args.tokens_max,
+            tokenizer: args.tokens_max.map(|_| tokenizer()),
+            classes: None,
+            pairs: None,
+        };
+        Ok(Some(Parts { template, chat, training }))
+    }
+
+    fn trainer<'a>(&'a self, args: &Args, columns: &'a [&'a str]) -> Result<Trainer<'a>, Error> {
+        let budget = args.tokens_max.map(|tokens_max| Budget { tokens_max, count: tokens::count_joined });
+        let shape = (args.format, self.training.shape);
+        let trainer = Trainer::new(shape, columns, &self.template, self.chat.as_ref(), tokens::special(), budget);
+        trainer.map_err(Error::Usage)
+    }
+}
+
+/// Letters of an example in a list.
+const EXAMPLE_CHARS: usize = 150;
+
+/// Every format and every template, with an example.
+fn list() -> Result<(), Error> {
+    let short = |text: String| match text.char_indices().nth(EXAMPLE_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    };
+    let mut text = String::from("Formats (--format):\n");
+    for format in Format::value_variants() {
+        let Some(value) = format.to_possible_value() else { continue };
+        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+        text.push_str(&format!("\n  {:<12}{help}\n  {:<12}{}\n", value.get_name(), "", short(example(*format))));
+    }
+    text.push_str("\nTemplates of sft, kto and dpo (--template), with what they make of a small change:\n");
+    for (name, _) in TEMPLATES {
+        let template = Template::find(name)?;
+        let (prompt, completion) = (json!(template.example.prompt), json!(template.example.completion));
+        text.push_str(&format!(
+            "\n  {name}\n    {}\n    {}\n",
+            template.why,
+            short(format!("{prompt} → {completion}"))
+        ));
+    }
+    print(&text)
+}
+
+/// What a row or record looks like.
+fn example(format: Format) -> String {
+    let (prompt, chosen, rejected) = ("Question: Return the sum\n…", "\nreturn a + b", "\nreturn a - b");
+    let row = || {
+        let row = json!({"id": "…", "commit": "…", "old_file": "add.py", "new_file": "add.py", "old_contents": "…",
+            "new_contents": "…", "subject": "Return the sum", "diff": "@@ -1,2 +1,2 @@\n…"});
+        let columns: Vec<&str> = match format {
+            Format::Commitpack => COMMITPACK_COLUMNS.to_vec(),
+            _ => COLUMNS.to_vec(),
+        };
+        let fields = columns.into_iter().filter(|name| !row[*name].is_null());
+        format!(
+            "{{{}, …}}",
+            fields.map(|name| format!("{}: {}", json!(name), row[name])).collect::<Vec<_>>().join(", ")
+        )
+    };
+    match format {
+        Format::Jsonl | Format::Hf | Format::Arrow | Format::Commitpack => row(),
+        Format::Sft => format!("{{\"prompt\": {}, \"completion\": {}}}", json!(prompt), json!(chosen)),
+        Format::Kto => {
+            format!("{{\"prompt\": {}, \"completion\": {}, \"label\": false}}", json!(prompt), json!(rejected))
+        }
+        Format::Dpo => format!(
+            "{{\"prompt\": {}, \"chosen\": {}, \"rejected\": {}}}",
+            json!(prompt),
+            json!(chosen),
+            json!(rejected)
+        ),
+    }
 }
 
 /// The columns, in order.
@@ -115,6 +263,7 @@ fn columns(args: &Args) -> Result<Vec<&str>, Error> {
         (Format::Commitpack, _) => {
             return Err(Error::Usage("--format commitpack has CommitPack's columns; use jsonl for others".into()));
         }
+        (format, ["all"]) if format.is_of_trainer() => Vec::new(),
         (_, ["all"]) => COLUMNS.to_vec(),
         (_, names) => names.to_vec(),
     };
@@ -144,6 +293,20 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
             "{} rows are in repositories of several splits; they are in the split of the first\n",
             grouped(exported.rows_of_several_splits)
         ));
+    }
+    let Some(training) = &exported.training else { return text };
+    for (rule, rows) in &exported.changes.dropped {
+        text.push_str(&format!("dropped: {rule} {}\n", grouped(*rows)));
+    }
+    if training.tokenizer.as_deref() == Some("estimate") {
+        text.push_str("tokens were estimated: --tokenizer counts them\n");
+    }
+    if let Some(classes) = &training.classes {
+        text.push_str(&format!("{}\n", classes.sentence()));
+    }
+    if let Some(pairs) = &training.pairs {
+        let pairs: Vec<String> = pairs.iter().map(|(why, pairs)| format!("{why} {}", grouped(*pairs))).collect();
+        text.push_str(&format!("pairs: {}\n", if pairs.is_empty() { "none".to_owned() } else { pairs.join(", ") }));
     }
     text
 }

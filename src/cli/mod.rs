@@ -117,6 +117,8 @@ enum Error {
     #[error(transparent)]
     Export(#[from] crate::export::Error),
     #[error(transparent)]
+    Template(#[from] crate::export::template::Error),
+    #[error(transparent)]
     Mine(#[from] pipeline::mine::Error),
     #[error(transparent)]
     Git(#[from] crate::git::Error),
@@ -165,6 +167,7 @@ impl Error {
             | Error::ConfigFile { .. }
             | Error::Tables(_)
             | Error::Filter(_)
+            | Error::Template(_)
             | Error::Join(_)
             | Error::Tokenizer(_) => 4,
             Error::Reported(code) => *code,
@@ -186,6 +189,10 @@ impl Error {
             ),
             Error::Filter(_) => Some(
                 "filters/README.md in the source tree says what rules can be; `gitlode filters` lists the presets"
+                    .into(),
+            ),
+            Error::Template(_) => Some(
+                "`gitlode export --list` lists the templates; filters/README.md in the source tree says what one can be"
                     .into(),
             ),
             Error::Tables(_) => Some("languages/README.md in the source tree says what the tables are".into()),

@@ -14,6 +14,7 @@ use super::{
     features,
     figure::{FILE_WIDTH, cut, grouped, percent, visible},
     manifest::Input,
+    trainer::{self, Kind, Training},
 };
 use crate::verdict::{Counts, Funnel};
 
@@ -103,6 +104,8 @@ pub struct About<'a> {
     pub changes: &'a Counts,
     /// What a licence asks, in a word.
     pub class: &'a dyn Fn(&str) -> &'static str,
+    /// How records for trainers were made.
+    pub training: Option<&'a Training>,
 }
 
 /// The card.
@@ -123,10 +126,15 @@ pub(super) fn configs(about: &About<'_>) -> Vec<(String, Option<String>)> {
     configs
 }
 
+/// The fields of records for trainers, which stand in front of the columns.
+fn fields(options: &Options<'_>) -> &'static [(&'static str, Kind)] {
+    options.shape.and_then(|shape| shape.fields(options.format).ok()).unwrap_or_default()
+}
+
 /// Where the files of a split are; of all splits for `*`.
 pub(super) fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> String {
     match about.options.format {
-        Format::Jsonl | Format::Arrow => format!("data/{split}-*"),
+        Format::Jsonl | Format::Arrow | Format::Sft | Format::Kto | Format::Dpo => format!("data/{split}-*"),
         Format::Hf => format!("data/{}/{split}-*", config.unwrap_or("*")),
         Format::Commitpack => {
             let stem = if about.options.splits.len() == 1 { "data" } else { split };
@@ -180,6 +188,7 @@ fn front_matter(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     card.push_str("dataset_info:\n");
     for (name, config) in &configs {
         writeln!(card, "- config_name: {}\n  features:", name_in_yaml(name))?;
+        card.push_str(&features::yaml_of_records(fields(about.options)));
         card.push_str(&features::yaml(about.options.columns));
         card.push_str("  splits:\n");
         let (mut memory, mut disk) = (0, 0);
@@ -277,11 +286,14 @@ fn figure(card: &mut String, title: &str, name: &str) -> std::fmt::Result {
 fn body(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     writeln!(card, "# {TITLE}\n\n{}\n", summary(about))?;
     loading(card, about)?;
+    if let Some(training) = about.training {
+        card.push_str(&training.section(about.options.format));
+    }
     making(card, about)?;
     funnel(card, about)?;
     splits(card, about)?;
     tables(card, about)?;
-    columns(card, about.options.columns)?;
+    columns(card, fields(about.options), about.options.columns)?;
     card.push_str("## Known limits\n\n");
     for limit in LIMITS.iter().chain(&[MISSING, PERSONAL]) {
         writeln!(card, "- {limit}")?;
@@ -359,11 +371,14 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
                  load_dataset(\"DIR\", filters=[(\"kind\", \"==\", \"modified\")], verification_mode=\"no_checks\")"
             )
         }
-        Format::Commitpack | Format::Jsonl => "load_dataset(\"DIR\")".into(),
+        Format::Commitpack | Format::Jsonl | Format::Sft | Format::Kto | Format::Dpo => "load_dataset(\"DIR\")".into(),
         Format::Arrow => "load_from_disk(\"DIR\")".into(),
     };
     writeln!(card, "```python\n{example}\n```\n")?;
-    card.push_str("Rows are sorted by repository, path, commit time and commit id, so that versions of a file are neighbours: shuffle before training.\n");
+    match about.options.shuffle {
+        Some(seed) => writeln!(card, "Rows are shuffled: their order is drawn by the seed {seed} and their ids.")?,
+        None => card.push_str("Rows are sorted by repository, path, commit time and commit id, so that versions of a file are neighbours: shuffle before training.\n"),
+    }
     if about.options.compression != Compression::None {
         card.push_str("Files are compressed.\n");
     }
@@ -510,8 +525,11 @@ fn counted(card: &mut String, what: &str, counts: &BTreeMap<String, u64>, rows_m
 }
 
 /// What each column means, where it takes few words.
-fn columns(card: &mut String, columns: &[&str]) -> std::fmt::Result {
+fn columns(card: &mut String, fields: &[(&str, Kind)], columns: &[&str]) -> std::fmt::Result {
     card.push_str("## Columns\n\n");
+    for (name, _) in fields {
+        writeln!(card, "- `{name}`: {}", trainer::meaning(name))?;
+    }
     for name in columns {
         writeln!(card, "- `{name}`: {}", meaning(name))?;
     }

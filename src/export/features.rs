@@ -4,6 +4,7 @@
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde_json::{Map, Value, json};
 
+use super::trainer::Kind;
 use crate::store::rows;
 
 /// The column of this name.
@@ -28,6 +29,19 @@ pub fn yaml(columns: &[&str]) -> String {
     let lines = columns.iter().map(|name| match field(name).data_type() {
         DataType::List(_) => format!("  - name: {name}\n    sequence: string\n"),
         kind => format!("  - name: {name}\n    dtype: {}\n", dtype(kind)),
+    });
+    lines.collect()
+}
+
+/// The same of the records that trainers read.
+pub fn yaml_of_records(fields: &[(&str, Kind)]) -> String {
+    let lines = fields.iter().map(|(name, kind)| match kind {
+        Kind::Text => format!("  - name: {name}\n    dtype: large_string\n"),
+        Kind::Flag => format!("  - name: {name}\n    dtype: bool\n"),
+        Kind::Number => format!("  - name: {name}\n    dtype: int64\n"),
+        Kind::Messages => format!(
+            "  - name: {name}\n    list:\n    - name: role\n      dtype: string\n    - name: content\n      dtype: large_string\n"
+        ),
     });
     lines.collect()
 }

@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Compression, Error, Format, Options, Shard,
+    Compression, Error, Format, Options, Shape, Shard,
     files::{Files, Finished, Part, Place},
     go_on, io_error, place,
 };
@@ -58,6 +58,21 @@ impl<'a> JsonLinesFiles<'a> {
 
     pub(super) fn push(&mut self, sample: &Sample<'_>, split: usize) -> Result<(), Error> {
         let place = place(&self.options, sample.lang, split);
+        let columns = self.options.columns;
+        self.append(place, |line| write_line(line, sample, columns))
+    }
+
+    pub(super) fn push_record(&mut self, record: &[u8], split: usize) -> Result<(), Error> {
+        self.append(Place { config: None, split }, |line| line.extend_from_slice(record))
+    }
+
+    /// Whether a file is one JSON array, a record a line.
+    fn is_array(&self) -> bool {
+        self.options.shape == Some(Shape::Halos)
+    }
+
+    fn append(&mut self, place: Place, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Error> {
+        let is_array = self.is_array();
         if self.open.get(&place).is_some_and(|open| open.bytes() >= self.options.shard_bytes_max) {
             self.close(&place)?;
         }
@@ -67,7 +82,13 @@ impl<'a> JsonLinesFiles<'a> {
                 none.insert(Open { part: self.files.start()?, waiting: Vec::new(), rows: 0 })
             }
         };
-        write_line(&mut open.waiting, sample, self.options.columns);
+        if is_array {
+            open.waiting.extend_from_slice(if open.rows == 0 { b"[\n" } else { b",\n" });
+        }
+        write(&mut open.waiting);
+        if !is_array {
+            open.waiting.push(b'\n');
+        }
         open.rows += 1;
         if open.waiting.len() >= WAITING_BYTES_MAX { open.drain() } else { Ok(()) }
     }
@@ -75,6 +96,9 @@ impl<'a> JsonLinesFiles<'a> {
     /// Ends the shard that is open for `place`.
     fn close(&mut self, place: &Place) -> Result<(), Error> {
         let Some(mut open) = self.open.remove(place) else { return Ok(()) };
+        if self.is_array() {
+            open.waiting.extend_from_slice(b"\n]\n");
+        }
         open.drain()?;
         let finished = self.compress(open)?;
         self.files.add(place.clone(), finished);
@@ -111,16 +135,19 @@ impl<'a> JsonLinesFiles<'a> {
             self.close(&place)?;
         }
         if self.files.is_empty() {
-            let empty = Open { part: self.files.start()?, waiting: Vec::new(), rows: 0 };
+            let waiting = if self.is_array() { b"[]\n".to_vec() } else { Vec::new() };
+            let mut empty = Open { part: self.files.start()?, waiting, rows: 0 };
+            empty.drain()?;
             let empty = self.compress(empty)?;
             self.files.add(place(&self.options, "unknown", 0), empty);
         }
-        let Options { splits, format, compression, .. } = self.options;
+        let Options { splits, format, compression, shape, .. } = self.options;
         let end = match compression {
             Compression::None => "",
             Compression::Gzip => ".gz",
             Compression::Zstd => ".zst",
         };
+        let kind = if shape == Some(Shape::Halos) { "json" } else { "jsonl" };
         self.files.name(splits, |place, number, count| {
             let split = splits[place.split];
             match (&place.config, format) {
@@ -130,7 +157,7 @@ impl<'a> JsonLinesFiles<'a> {
                     let number = if count == 1 { String::new() } else { format!("-{:04}", number + 1) };
                     format!("data/{config}/{stem}{number}.jsonl{end}")
                 }
-                _ => format!("data/{split}-{number:05}-of-{count:05}.jsonl{end}"),
+                _ => format!("data/{split}-{number:05}-of-{count:05}.{kind}{end}"),
             }
         })
     }
@@ -148,7 +175,6 @@ fn write_line(line: &mut Vec<u8>, sample: &Sample<'_>, columns: &[&str]) {
         }
         line.push(b'}');
     }
-    line.push(b'\n');
 }
 
 /// A closed set of compressors into memory, which is emptied after each block.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Compression, Format, Shard, card::Split, documents::Document};
+use super::{Compression, Format, Shard, card::Split, documents::Document, trainer::Training};
 
 /// A repository as it was when its rows were mined; one for each batch.
 #[derive(Clone, Debug, Serialize)]
@@ -39,6 +39,12 @@ pub struct Manifest<'a> {
     pub compression: Compression,
     /// The columns, in order.
     pub columns: &'a [&'a str],
+    /// How records for trainers were made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<&'a Training>,
+    /// What drew the order of the rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shuffle: Option<u64>,
     /// Size after which a shard ended.
     pub shard_bytes_max: u64,
     /// How many rows there are.

@@ -9,6 +9,7 @@ pub mod card;
 pub mod charts;
 mod croissant;
 pub mod documents;
+pub mod edit;
 pub mod facts;
 mod features;
 pub mod figure;
@@ -18,6 +19,8 @@ pub mod manifest;
 pub mod page;
 mod parquet;
 pub mod split;
+pub mod template;
+pub mod trainer;
 
 use std::{
     path::{Path, PathBuf},
@@ -28,6 +31,7 @@ use serde::Serialize;
 
 use crate::{sample::Sample, store};
 use files::Place;
+pub use trainer::Shape;
 
 /// CommitPack's ten columns, in its order.
 pub const COMMITPACK_COLUMNS: [&str; 10] = [
@@ -86,12 +90,28 @@ pub enum Format {
     Arrow,
     /// JSON lines as CommitPackFT has them: its ten columns, data/LANGUAGE/data.jsonl.
     Commitpack,
+    /// Prompts with completions, for supervised fine-tuning (TRL's SFTTrainer).
+    Sft,
+    /// The same, each with a label: whether the change stayed or was reverted (TRL's KTOTrainer, HALOs).
+    Kto,
+    /// Prompts with a better and a worse answer, of changes that were landed again or fixed (TRL's DPOTrainer, HALOs).
+    Dpo,
 }
 
 impl Format {
     /// Whether every language has files of its own.
     fn has_configs(self) -> bool {
         matches!(self, Format::Hf | Format::Commitpack)
+    }
+
+    /// Whether rows are JSON lines, and so can be compressed.
+    pub fn is_json(self) -> bool {
+        !matches!(self, Format::Hf | Format::Arrow)
+    }
+
+    /// Whether it has records for trainers instead of rows.
+    pub fn is_of_trainer(self) -> bool {
+        matches!(self, Format::Sft | Format::Kto | Format::Dpo)
     }
 }
 
@@ -115,8 +135,12 @@ pub struct Options<'a> {
     pub format: Format,
     /// Of JSON lines.
     pub compression: Compression,
-    /// The fields of a row, in order.
+    /// The fields of a row, in order; of trainers' formats those behind the fields of the shape.
     pub columns: &'a [&'a str],
+    /// The fields of a record, of trainers' formats.
+    pub shape: Option<Shape>,
+    /// What draws the order of the rows; none for that of the store.
+    pub shuffle: Option<u64>,
     /// Size in bytes after which a shard ends; of JSON lines before compression.
     pub shard_bytes_max: u64,
     /// Names of the splits, in the user's order.
@@ -153,7 +177,7 @@ pub enum Writer<'a> {
     Parquet(parquet::ParquetFiles<'a>),
     /// [`Format::Arrow`].
     Arrow(arrow::ArrowFiles<'a>),
-    /// [`Format::Jsonl`] and [`Format::Commitpack`].
+    /// All others.
     JsonLines(json_lines::JsonLinesFiles<'a>),
 }
 
@@ -166,7 +190,7 @@ impl<'a> Writer<'a> {
         Ok(match options.format {
             Format::Hf => Writer::Parquet(parquet::ParquetFiles::new(directory, options)?),
             Format::Arrow => Writer::Arrow(arrow::ArrowFiles::new(directory, options)),
-            Format::Jsonl | Format::Commitpack => {
+            Format::Jsonl | Format::Commitpack | Format::Sft | Format::Kto | Format::Dpo => {
                 Writer::JsonLines(json_lines::JsonLinesFiles::new(directory, options))
             }
         })
@@ -181,6 +205,17 @@ impl<'a> Writer<'a> {
             Writer::Parquet(files) => files.push(sample, split),
             Writer::Arrow(files) => files.push(sample, split),
             Writer::JsonLines(files) => files.push(sample, split),
+        }
+    }
+
+    /// Writes a record, which a trainer made, to the split of this number.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn push_record(&mut self, record: &[u8], split: usize) -> Result<(), Error> {
+        match self {
+            Writer::JsonLines(files) => files.push_record(record, split),
+            Writer::Parquet(_) | Writer::Arrow(_) => unreachable!("trainers' formats are JSON lines"),
         }
     }
 

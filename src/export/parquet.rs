@@ -305,6 +305,8 @@ mod tests {
             format: Format::Hf,
             compression: Compression::None,
             columns: &["id", "lang", "new_contents", "reverts"],
+            shape: None,
+            shuffle: None,
             shard_bytes_max: 1 << 30,
             splits: &["train", "test"],
             threads,

@@ -57,6 +57,28 @@ pub fn count(old: &str, new: &str) -> usize {
     }
 }
 
+/// Tokens of two texts, one right behind the other; where they are estimated, no further than a little over `enough`.
+pub fn count_joined(first: &str, second: &str, enough: usize) -> usize {
+    match GIVEN.get() {
+        // The estimate counts one for a mark between them, which is not there.
+        None => estimate(first, second, enough.saturating_add(1)) - 1,
+        Some(given) => {
+            let encoded = given.tokenizer.encode_fast([first, second].concat(), false);
+            encoded.map_or(usize::MAX, |encoding| encoding.len())
+        }
+    }
+}
+
+/// The tokens of the tokenizer in use that are no text to a model, such as the one that ends a document.
+pub fn special() -> Vec<String> {
+    let Some(given) = GIVEN.get() else { return Vec::new() };
+    let added = given.tokenizer.get_added_tokens_decoder();
+    let mut special: Vec<String> =
+        added.into_values().filter(|token| token.special).map(|token| token.content).collect();
+    special.sort_unstable();
+    special
+}
+
 /// Whether that number is in `range`; no further than that is counted.
 pub fn is_within(old: &str, new: &str, range: &Range) -> bool {
     if GIVEN.get().is_some() {
@@ -143,6 +165,9 @@ mod tests {
         assert_eq!(count("", ""), 1);
         assert_eq!(count("fn main() {}\n", ""), 1 + 1 + 1 + 4 + 1);
         assert_eq!(count("abcdefghij", "é"), 2 + 1 + 1);
+        assert_eq!(count_joined("abcdefghij", "é", usize::MAX), 2 + 1);
+        assert!(count_joined(&"a b ".repeat(1000), "", 10) > 10);
+        assert_eq!(count_joined("", "", 0), 0);
         // Every byte, in every place of a block.
         for byte in 0..=u8::MAX {
             let silent = (byte.is_ascii_whitespace() && byte != b'\n') || (0x80..0xc0).contains(&byte);

@@ -35,11 +35,27 @@ pub fn unified(
     if before == after {
         return unified;
     }
-    let compared = comparer.compare(before, after);
     write_names(&mut unified.text, change);
-    let hunks = compared.hunks;
+    let hunks = write_hunks(&mut unified.text, comparer, before, after).hunks;
     unified.additions = hunks.iter().map(|hunk| hunk.after.len() as u32).sum();
     unified.deletions = hunks.iter().map(|hunk| hunk.before.len() as u32).sum();
+    unified
+}
+
+/// The hunks of the diff that turns `old` into `new`, without any line before the first.
+pub fn hunks(comparer: &mut Comparer, old: &str, new: &str) -> String {
+    let mut text = String::new();
+    if old != new {
+        let [old, new] = [old, new].map(|text| Rc::new(text.to_owned()));
+        write_hunks(&mut text, comparer, &old, &new);
+    }
+    text
+}
+
+/// Also what was compared, with its hunks.
+fn write_hunks<'a>(out: &mut String, comparer: &'a mut Comparer, old: &Rc<String>, new: &Rc<String>) -> Compared<'a> {
+    let compared = comparer.compare(old, new);
+    let hunks = compared.hunks;
     let mut from = 0;
     while from < hunks.len() {
         let mut to = from + 1;
@@ -47,10 +63,10 @@ pub fn unified(
         while to < hunks.len() && hunks[to].before.start - hunks[to - 1].before.end <= 2 * CONTEXT {
             to += 1;
         }
-        write_hunk(&mut unified.text, &compared, &hunks[from..to]);
+        write_hunk(out, &compared, &hunks[from..to]);
         from = to;
     }
-    unified
+    compared
 }
 
 fn write_hunk(out: &mut String, Compared { before, after, .. }: &Compared<'_>, hunks: &[Hunk]) {

@@ -10,21 +10,33 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use super::{join::Join, purge, trial};
+use super::{
+    join::Join,
+    pairs::{Fates, Pairs, Why},
+    purge, reversal,
+    shuffle::Shuffle,
+    trial,
+};
 use crate::{
     classify::license::Licenses,
-    dedup::opt_out,
+    dedup::opt_out::{self, OptOuts},
     export::{
-        self, Shard, Writer,
+        self, Format, Shard, Writer,
         card::{About, Split},
         documents,
         facts::Facts,
         manifest::{Input, Manifest},
         split::Splits,
+        trainer::{Answer, Classes, Feedback, Trainer, Training},
     },
-    filter::Ruleset,
+    filter::{Ruleset, Texts},
+    git::{diff, lines::Comparer},
     sample::Sample,
-    store::{self, Checkpoint, Store, io_error, rows::Rows, segment},
+    store::{
+        self, Checkpoint, Store, io_error,
+        rows::{self, Rows},
+        segment,
+    },
     verdict::{Counts, Funnel},
 };
 
@@ -238,6 +250,8 @@ pub struct Options<'a> {
     pub rules: &'a Ruleset,
     /// Columns that rules can look at.
     pub join: Option<&'a Join>,
+    /// What makes records of rows, and how; none where rows stay rows.
+    pub training: Option<(&'a Trainer<'a>, &'a Training)>,
 }
 
 /// What an export wrote.
@@ -251,6 +265,9 @@ pub struct Exported {
     pub rows_of_several_splits: u64,
     /// Shard files, relative to the export.
     pub shards: Vec<String>,
+    /// How records for trainers were made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
 }
 
 /// Writes the rows of `store` to the directory `out`: files of rows, `manifest.json` and, where the format has one, the
@@ -303,39 +320,165 @@ fn remove_remains(out: &Path) {
     }
 }
 
-fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, export::Error> {
-    let Options { written, splits, removed, rules, join, .. } = options;
-    let mut writer = Writer::new(directory, *written)?;
-    let (mut exported, mut facts) = (Exported::default(), Facts::default());
-    let mut by_split: Vec<u64> = vec![0; written.splits.len()];
-    let opt_outs = purge::opt_outs(store)?;
-    let checkpoints = for_each_or(store, written.interrupt, |mut row| {
-        let changes = &mut exported.changes;
-        let opted_out = opt_outs.find(row.sample.into()).map(|_| opt_out::RULE);
+/// Which rows of a store an export takes.
+struct Judge<'a> {
+    opt_outs: OptOuts,
+    options: &'a Options<'a>,
+}
+
+impl Judge<'_> {
+    /// The texts of a row as rules rewrote them.
+    ///
+    /// # Errors
+    /// The rule by which it is left out.
+    fn judge(&self, row: &mut Row<'_>) -> Result<Texts, String> {
+        let Options { removed, rules, join, .. } = self.options;
+        let opted_out = self.opt_outs.find(row.sample.into()).map(|_| opt_out::RULE);
         if let Some(rule) = opted_out.or_else(|| removed.get(row.sample.id).map(String::as_str)) {
-            changes.drop_by(rule);
-            return Ok(());
+            return Err(rule.to_owned());
         }
         if let Some(values) = join.and_then(|join| join.find(row.sample.id)) {
             row.columns.to_mut().extend(values);
         }
-        let texts = match trial::judge_row(rules, &row) {
+        trial::judge_row(rules, row).map_err(|dropped| dropped.rule)
+    }
+}
+
+/// What is known of the answers that rows are.
+enum Known {
+    Nothing,
+    Fates(Fates, Classes),
+    Pairs(Box<(Pairs, Comparer)>, BTreeMap<&'static str, u64>),
+}
+
+/// The file of answers that pairs take, while an export is written.
+const PAIRS: &str = "pairs";
+
+impl Known {
+    fn of(store: &Store, directory: &Path, judge: &Judge<'_>) -> Result<Self, store::Error> {
+        let written = &judge.options.written;
+        if !matches!(written.format, Format::Kto | Format::Dpo) {
+            return Ok(Known::Nothing);
+        }
+        let batches = store.batches()?;
+        let links = reversal::links(batches.iter().map(|(_, checkpoint)| checkpoint));
+        if written.format == Format::Kto {
+            return Ok(Known::Fates(Fates::of(&links), Classes::default()));
+        }
+        let mut pairs = Pairs::new(&directory.join(PAIRS), &links)?;
+        for_each(store, written.interrupt, |mut row| match judge.judge(&mut row) {
+            Ok(_) => pairs.see(row.sample),
+            Err(_counted_when_it_is_exported) => Ok(()),
+        })?;
+        Ok(Known::Pairs(Box::new((pairs, Comparer::default())), BTreeMap::new()))
+    }
+
+    /// Writes the record of a row to `record`; within the result, the rule by which there is none.
+    fn write(
+        &mut self,
+        trainer: &Trainer<'_>,
+        record: &mut Vec<u8>,
+        sample: &Sample<'_>,
+    ) -> Result<Result<(), &'static str>, store::Error> {
+        match self {
+            Known::Nothing => Ok(trainer.write(record, sample, Feedback::None)),
+            Known::Fates(fates, classes) => Ok(fates.stayed(sample.commit).and_then(|stayed| {
+                trainer.write(record, sample, Feedback::Label(stayed))?;
+                *if stayed { &mut classes.desirable } else { &mut classes.undesirable } += 1;
+                Ok(())
+            })),
+            Known::Pairs(parts, counts) => {
+                let (pairs, comparer) = &mut **parts;
+                let (why, contents): (Why, String) = match pairs.find(sample)? {
+                    Ok(found) => found,
+                    Err(rule) => return Ok(Err(rule)),
+                };
+                let diff = diff::hunks(comparer, sample.old_contents.unwrap_or_default(), &contents);
+                let better = Answer { new_contents: &contents, diff: &diff };
+                let written = trainer.write(record, sample, Feedback::Better(better));
+                if written.is_ok() {
+                    *counts.entry(why.as_str()).or_default() += 1;
+                }
+                Ok(written)
+            }
+        }
+    }
+
+    /// Notes what was counted.
+    fn finish(self, directory: &Path, training: &mut Training) -> Result<(), store::Error> {
+        match self {
+            Known::Nothing => {}
+            Known::Fates(_, Classes { desirable, undesirable, .. }) => {
+                training.classes = Some(Classes::of(desirable, undesirable));
+            }
+            Known::Pairs(_, counts) => {
+                training.pairs = Some(counts);
+                let path = directory.join(PAIRS);
+                fs::remove_file(&path).map_err(io_error(&path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, export::Error> {
+    let Options { written, splits, training, .. } = options;
+    let mut writer = Writer::new(directory, *written)?;
+    let (mut exported, mut facts) = (Exported::default(), Facts::default());
+    let mut by_split: Vec<u64> = vec![0; written.splits.len()];
+    let judge = Judge { opt_outs: purge::opt_outs(store)?, options };
+    let mut known = Known::of(store, directory, &judge)?;
+    let spilled = directory.join("shuffle");
+    let mut shuffle = written.shuffle.map(|seed| Shuffle::new(&spilled, seed)).transpose()?;
+    let mut record = Vec::new();
+    let checkpoints = for_each_or(store, written.interrupt, |mut row| -> Result<(), export::Error> {
+        let changes = &mut exported.changes;
+        let texts = match judge.judge(&mut row) {
             Ok(texts) => texts,
-            Err(dropped) => {
-                changes.drop_by(&dropped.rule);
+            Err(rule) => {
+                changes.drop_by(&rule);
                 return Ok(());
             }
         };
-        changes.keep();
         let (subject, message) = (texts.last_subject(), texts.last_message());
         let sample = Sample { subject, message, ..row.sample.clone() };
+        record.clear();
+        match training {
+            Some((trainer, _)) => {
+                if let Err(rule) = known.write(trainer, &mut record, &sample)? {
+                    changes.drop_by(rule);
+                    return Ok(());
+                }
+            }
+            None if shuffle.is_some() => rows::encode(&sample, &mut record),
+            None => {}
+        }
+        changes.keep();
         let (split, is_divided) = splits.of(sample.repos);
         by_split[split] += 1;
         exported.rows_of_several_splits += u64::from(is_divided);
         facts.see(&sample);
-        writer.push(&sample, split)
+        match (&mut shuffle, training) {
+            (Some(shuffle), _) => Ok(shuffle.push(sample.id, split, &record)?),
+            (None, Some(_)) => writer.push_record(&record, split),
+            (None, None) => writer.push(&sample, split),
+        }
     })?;
+    if let Some(shuffle) = shuffle {
+        shuffle.drain(&mut |split, mut row| {
+            go_on(written.interrupt)?;
+            match training {
+                Some(_) => writer.push_record(row, split),
+                None => writer.push(&rows::decode(&mut row).expect("what was spilled were rows"), split),
+            }
+        })?;
+    }
     let shards = writer.finish()?;
+    if let Some((_, training)) = training {
+        let mut training: Training = (*training).clone();
+        known.finish(directory, &mut training)?;
+        exported.training = Some(training);
+    }
     let by_split: BTreeMap<&str, Split> = splits
         .fractions()
         .zip(&by_split)
@@ -385,6 +528,7 @@ fn describe(
         assembly: options.assembly,
         changes: &exported.changes,
         class: &|license| licenses.class(license).name(),
+        training: exported.training.as_ref(),
     };
     let documents = documents::write(directory, &about)?;
     let manifest = Manifest {
@@ -393,6 +537,8 @@ fn describe(
         format: written.format,
         compression: written.compression,
         columns: written.columns,
+        training: exported.training.as_ref(),
+        shuffle: written.shuffle,
         shard_bytes_max: written.shard_bytes_max,
         rows: exported.changes.kept,
         splits,

@@ -53,6 +53,16 @@ macro_rules! columns {
             }
         }
 
+        /// Appends a row to `out` for [`decode`]: a form for files that this process reads back itself.
+        pub fn encode(sample: &Sample<'_>, out: &mut Vec<u8>) {
+            $(sample.$name.put(out);)+
+        }
+
+        /// Takes a row from the start of `bytes`; none where [`encode`] did not write them.
+        pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<Sample<'a>> {
+            Some(Sample { $($name: Plain::take(bytes)?,)+ })
+        }
+
         /// Rows of one batch, to be read in any order.
         pub struct Rows {
             $($name: Option<<$kind as Column>::Array>,)+
@@ -153,6 +163,73 @@ impl LongBuilder {
         self.before = Some(texts.clone());
         let ends = OffsetBuffer::new(std::mem::replace(&mut self.ends, vec![0]).into());
         LargeStringArray::try_new(ends, texts, self.present.finish()).expect("texts end where characters end")
+    }
+}
+
+/// Values as bytes: numbers little-endian, texts with their length in front, a byte in front of what may be missing.
+trait Plain<'a>: Sized {
+    fn put(&self, out: &mut Vec<u8>);
+    fn take(bytes: &mut &'a [u8]) -> Option<Self>;
+}
+
+macro_rules! plain_numbers {
+    ($($number:ty),+) => {
+        $(impl Plain<'_> for $number {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                let (number, rest) = bytes.split_first_chunk()?;
+                *bytes = rest;
+                Some(<$number>::from_le_bytes(*number))
+            }
+        })+
+    };
+}
+
+plain_numbers!(u8, u32, u64, i32, i64, f64);
+
+impl Plain<'_> for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        u8::take(bytes).map(|byte| byte == 1)
+    }
+}
+
+impl<'a> Plain<'a> for &'a str {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u64).put(out);
+        out.extend_from_slice(self.as_bytes());
+    }
+    fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        let length = u64::take(bytes)?;
+        let (text, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
+        *bytes = rest;
+        std::str::from_utf8(text).ok()
+    }
+}
+
+impl<'a, T: Plain<'a>> Plain<'a> for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+    fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        Some(if bool::take(bytes)? { Some(T::take(bytes)?) } else { None })
+    }
+}
+
+impl<'a, T: Plain<'a>> Plain<'a> for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (self.len() as u64).put(out);
+        self.iter().for_each(|value| value.put(out));
+    }
+    fn take(bytes: &mut &'a [u8]) -> Option<Self> {
+        (0..u64::take(bytes)?).map(|_| T::take(bytes)).collect()
     }
 }
 
@@ -276,5 +353,36 @@ impl Column for Texts {
         let (from, to) = (array.value_offsets()[at] as usize, array.value_offsets()[at + 1] as usize);
         let texts = array.values().as_any().downcast_ref::<StringArray>();
         texts.map_or_else(Vec::new, |texts| (from..to).map(|i| texts.value(i)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_comes_back_from_bytes() {
+        let rows = [
+            Sample::default(),
+            Sample {
+                id: "0123",
+                old_contents: Some(""),
+                new_contents: Some("ünï\n"),
+                reverts: vec!["a", ""],
+                author_time: Some(-1),
+                license_confidence: Some(0.95),
+                vendored: Some(true),
+                files_modified: Some(u32::MAX),
+                ..Sample::default()
+            },
+        ];
+        let mut bytes = Vec::new();
+        rows.iter().for_each(|row| encode(row, &mut bytes));
+        let mut rest = &bytes[..];
+        for row in &rows {
+            assert_eq!(decode(&mut rest).as_ref(), Some(row));
+        }
+        assert!(rest.is_empty() && decode(&mut rest).is_none());
+        assert_eq!(decode(&mut &bytes[..bytes.len() / 3]), None, "cut short");
     }
 }
