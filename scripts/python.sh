@@ -4,7 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 environment=target/tools/python
-wanted=$(cksum <tests/requirements.txt)
+# TRL asks for torch, which its checks of data do not need.
+trl=trl==1.16.0
+wanted=$(cksum <tests/requirements.txt)-$trl
 if [ "$(cat "$environment/installed" 2>/dev/null)" = "$wanted" ]; then
     exit 0
 fi
@@ -16,4 +18,5 @@ if ! python3 -m venv "$environment"; then
     python3 -m venv "$environment"
 fi
 "$environment/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
+"$environment/bin/pip" install --quiet --disable-pip-version-check --no-deps "$trl"
 echo "$wanted" >"$environment/installed"

@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Lab, git};
+use support::{Lab, git, python};
 
 /// Languages with names that file names, patterns and YAML take for something else, and a file without one.
 const FILES: &str = r#"
@@ -45,21 +45,10 @@ fn manifest(lab: &Lab, out: &str) -> Value {
 
 /// Reads the export at `out` back with `tests/read_back.py`.
 fn read_back(lab: &Lab, form: &str, out: &str, rows: &Path) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join("target/tools/python/bin/python");
-    let python = std::env::var_os("GITLODE_PYTHON").map_or(python, PathBuf::from);
-    if !python.exists() {
-        let why = format!("{} is not there, so nothing was read back: run scripts/python.sh", python.display());
-        assert!(std::env::var_os("GITLODE_WITHOUT_PYTHON").is_some(), "{why}");
-        eprintln!("SKIPPED: {why}");
-        return;
+    let (directory, rows) = (lab.path(out), rows.to_string_lossy().into_owned());
+    if let Some(said) = python(lab, "tests/read_back.py", &[form, &directory.to_string_lossy(), &rows]) {
+        assert!(said.contains(&format!("{form}: ")), "{said}");
     }
-    let mut command = Command::new(python);
-    command.arg(root.join("tests/read_back.py")).arg(form).arg(lab.path(out)).arg(rows);
-    let output = command.current_dir(lab.dir.path()).output().expect("Python runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{form} {out}: {said}");
-    assert!(said.contains(&format!("{form}: ")), "{said}");
 }
 
 /// Every file below `directory`, by its path there.
@@ -299,12 +288,12 @@ fn an_interrupted_export_leaves_nothing_in_any_format() {
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with("out")).collect()
     };
-    for format in ["hf", "arrow", "jsonl", "commitpack"] {
+    for format in ["hf", "arrow", "jsonl", "commitpack", "sft"] {
         let mut interrupted = 0;
         for pause in [0, 2, 5, 10, 20] {
             let mut export = lab.program();
             // As many files as rows, so that there is time.
-            export.args(["export", "store", "out", "--format", format, "--shard-bytes-max", "1"]);
+            export.args(["export", "store", "out", "--format", format, "--shard-bytes-max", "1", "--shuffle", "1"]);
             let mut child = export.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("it runs");
             // Only a process that catches the signal can clean up, and it does before it writes.
             while child.try_wait().expect("a status").is_none() && names().is_empty() {}

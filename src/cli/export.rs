@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(required_unless_present = "list")]
     out: Option<PathBuf>,
     /// Print every format and every template with one line and an example.
-    #[arg(long, exclusive = true)]
+    #[arg(long)]
     list: bool,
     /// The format.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]

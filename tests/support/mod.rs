@@ -123,3 +123,23 @@ fn ran(command: &mut Command) -> Vec<u8> {
 pub fn git(repository: &Path, args: &[&str]) -> Vec<u8> {
     ran(hermetic(Command::new("git").arg("-C").arg(repository).args(args)))
 }
+
+/// Runs a Python script of the source tree in the environment that `scripts/python.sh` makes, and demands success; what it
+/// said. None where there is no such environment and that was said to be in order.
+pub fn python(lab: &Lab, script: &str, args: &[&str]) -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/tools/python/bin/python");
+    let python = std::env::var_os("GITLODE_PYTHON").map_or(python, PathBuf::from);
+    if !python.exists() {
+        let why = format!("{} is not there, so nothing was read back: run scripts/python.sh", python.display());
+        assert!(std::env::var_os("GITLODE_WITHOUT_PYTHON").is_some(), "{why}");
+        eprintln!("SKIPPED: {why}");
+        return None;
+    }
+    let mut command = Command::new(python);
+    command.arg(root.join(script)).args(args);
+    let output = command.current_dir(lab.dir.path()).output().expect("Python runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script} {args:?}: {said}");
+    Some(said)
+}
