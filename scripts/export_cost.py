@@ -62,7 +62,14 @@ def main():
         out = f"hf{threads}"
         command = [*export, f"{scratch}/{out}", "--format", "hf", "-j", threads]
         ours[threads] = timed(f"hf, encoding threads: {threads}", command, f"{out}/**/*.parquet", memory)
-    timed("jsonl", [*export, f"{scratch}/jsonl"], "jsonl/**/*.jsonl", memory)
+    more = {"jsonl": [], "jsonl, shuffled": ["--shuffle", "1"]}
+    for template in ["octocoder", "line-diff", "unified-diff", "search-replace"]:
+        more[f"sft, {template}"] = ["--format", "sft", "--template", template]
+    more["sft, search-replace, shuffled"] = [*more["sft, search-replace"], "--shuffle", "1"]
+    more["sft, octocoder, 2048 tokens, estimated"] = ["--format", "sft", "--tokens-max", "2048"]
+    for what, options in more.items():
+        timed(what, [*export, f"{scratch}/out", *options], "out/**/*.jsonl", memory)
+        subprocess.run(["rm", "-r", f"{scratch}/out"], check=True)
     for what, script in WRITERS.items():
         out = f"{scratch}/{what.replace(' ', '-').replace(',', '')}.parquet"
         begin = f"""

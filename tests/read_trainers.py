@@ -24,7 +24,7 @@ os.environ.update(
 )
 
 FENCED = r"(?P<subject>[^\n]*)\n\n[^\n]+?:\n(?P<fence>`{3,})\n(?P<old>.*?)\n(?P=fence)\n\nAnswer with [^\n]*"
-# What stands where in a prompt, by template. A completion is the edit, behind a line feed of octocoder's, in a fence of
+# What stands where in a prompt, by template. A completion is the edit, behind a line feed where the question ends in "Answer:", in a fence of
 # those that have one.
 PROMPTS = {
     "octocoder": r"Question: (?P<subject>[^\n]*)\n(?P<old>.*)\n\nAnswer: ",
@@ -32,9 +32,9 @@ PROMPTS = {
     "starcoder": r"<commit_before>(?P<old>.*)<commit_msg>(?P<subject>[^\n]*)<commit_after>",
     "starcoder2": r"<pr>Title: (?P<subject>[^\n]*)\n<pr_status>opened\n<repo_name>[^\n]*\n\n<pr_base>\n<pr_file>[^\n]*\n"
     r"<pr_base_code>(?P<old>.*)\n\n<pr_diff>\n<pr_file>[^\n]*\n<pr_diff_hunk>",
-    "humanevalpack-fix": r"Question: Fix bugs in [^\n]*\.\n(?P<old>.*)\n\nAnswer:\n",
-    "humanevalpack-explain": r"Question: (?P<diff>@@ .*)\nProvide a concise natural language description of the change using at "
-    r"most (?P<chars>\d+) characters\.\n\nAnswer:\n",
+    "humanevalpack-fix": r"Question: Fix bugs in [^\n]*\.\n(?P<old>.*)\n\nAnswer:",
+    "humanevalpack-explain": r"Question: Provide a concise natural language description of the change using at most "
+    r"(?P<chars>\d+) characters\.\n(?P<diff>@@ .*)\n\nAnswer:",
     "commit-message": r"Write the message of the commit that makes this change to [^\n]*\.\n\n(?P<fence>`{3,})diff\n(?P<diff>.*)(?P=fence)\n",
     "line-diff": FENCED,
     "unified-diff": FENCED,
@@ -142,8 +142,8 @@ def check_row(row, form, shape, template, edit):
     if "subject" in found:
         same("subject", found["subject"], row["subject"], row["id"])
     for completion, is_own in completions:
-        if template == "octocoder":
-            same("octocoder's line feed", completion[:1], "\n", row["id"])
+        if template in ("octocoder", "humanevalpack-fix", "humanevalpack-explain"):
+            same("line feed in front", completion[:1], "\n", row["id"])
             completion = completion[1:]
         if PROMPTS[template] == FENCED:
             fenced = re.fullmatch(r"(`{3,})\n(.*)\1", completion, re.DOTALL)

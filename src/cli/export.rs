@@ -202,7 +202,7 @@ const EXAMPLE_CHARS: usize = 150;
 
 /// Every format and every template, with an example.
 fn list() -> Result<(), Error> {
-    let short = |text: String| match text.char_indices().nth(EXAMPLE_CHARS) {
+    let short = |text: String, chars: usize| match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     };
@@ -210,17 +210,19 @@ fn list() -> Result<(), Error> {
     for format in Format::value_variants() {
         let Some(value) = format.to_possible_value() else { continue };
         let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-        text.push_str(&format!("\n  {:<12}{help}\n  {:<12}{}\n", value.get_name(), "", short(example(*format))));
+        text.push_str(&format!(
+            "\n  {:<12}{help}\n  {:<12}{}\n",
+            value.get_name(),
+            "",
+            short(example(*format), EXAMPLE_CHARS)
+        ));
     }
     text.push_str("\nTemplates of sft, kto and dpo (--template), with what they make of a small change:\n");
     for (name, _) in TEMPLATES {
         let template = Template::find(name)?;
-        let (prompt, completion) = (json!(template.example.prompt), json!(template.example.completion));
-        text.push_str(&format!(
-            "\n  {name}\n    {}\n    {}\n",
-            template.why,
-            short(format!("{prompt} → {completion}"))
-        ));
+        let [prompt, completion] = [&template.example.prompt, &template.example.completion]
+            .map(|text| short(json!(text).to_string(), EXAMPLE_CHARS / 2));
+        text.push_str(&format!("\n  {name}\n    {}\n    {prompt} → {completion}\n", template.why));
     }
     print(&text)
 }

@@ -256,8 +256,13 @@ fn cell(text: &str) -> String {
 pub fn summary(about: &About<'_>) -> String {
     let repositories: BTreeSet<&str> = about.inputs.iter().map(|input| input.repository.as_str()).collect();
     format!(
-        "{} changes of single files, each with the message of its commit, the file before, the file after and the diff, from {} {}.{}",
+        "{} {}, from {} {}.{}",
         grouped(about.facts.rows),
+        match about.training {
+            Some(_) => "records for training, each made of a change of a single file",
+            None =>
+                "changes of single files, each with the message of its commit, the file before, the file after and the diff",
+        },
         grouped(repositories.len() as u64),
         if repositories.len() == 1 { "repository" } else { "repositories" },
         about.facts.times.map_or_else(String::new, |(from, to)| format!(
