@@ -23,7 +23,8 @@ os.environ.update(
     TRANSFORMERS_VERBOSITY="error",
 )
 
-FENCED = r"(?P<subject>[^\n]*)\n\n[^\n]+?:\n(?P<fence>`{3,})\n(?P<old>.*?)\n(?P=fence)\n\nAnswer with [^\n]*"
+# What is in front of fenced code; `find_parts` looks for its end.
+FENCED = r"(?P<subject>[^\n]*)\n\n[^\n]+?:\n(?P<fence>`{3,})\n"
 # What stands where in a prompt, by template. A completion is the edit, behind a line feed where the question ends in "Answer:", in a fence of
 # those that have one.
 PROMPTS = {
@@ -134,11 +135,22 @@ def answers(row, form, shape):
     return content(row["prompt"]), [(content(row.get("completion", row.get("output"))), True)]
 
 
+def find_parts(template, prompt):
+    """The parts of a prompt by name; none where it is no prompt of that template."""
+    if PROMPTS[template] != FENCED:
+        found = re.fullmatch(PROMPTS[template], prompt, re.DOTALL)
+        return found and found.groupdict()
+    begin = re.match(FENCED, prompt)
+    if not begin:
+        return None
+    code, fence, question = prompt[begin.end() :].partition(f"\n{begin['fence']}\n\nAnswer with ")
+    return {"subject": begin["subject"], "old": code} if fence and question and "\n" not in question else None
+
+
 def check_row(row, form, shape, template, edit):
     prompt, completions = answers(row, form, shape)
-    found = re.fullmatch(PROMPTS[template], prompt, re.DOTALL)
+    found = find_parts(template, prompt)
     same("prompt", found is not None, True, row["id"])
-    found = found.groupdict()
     if "subject" in found:
         same("subject", found["subject"], row["subject"], row["id"])
     for completion, is_own in completions:

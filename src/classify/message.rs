@@ -126,8 +126,8 @@ pub fn reversal(message: &str) -> Said {
 }
 
 /// Ids, or their first digits, of commits that a message says it mends: the trailer `Fixes: <id>` of Linux and git, and
-/// sentences like "a regression introduced in <id>" and "Fix a typo in <id>", which git's own history has more of. In lower
-/// case, in order, each once.
+/// sentences like "a regression introduced in <id>" and "Fix a typo in <id>", which git's own history has more of, also with
+/// the end of a subject between: "area: fix a typo", and then "In <id>, …". In lower case, in order, each once.
 pub fn fixes(message: &str) -> Vec<String> {
     static FORMS: OnceLock<Regex> = OnceLock::new();
     let forms = FORMS.get_or_init(|| {
@@ -302,6 +302,7 @@ mod tests {
             ("Mend it\n\nFixes: 3ad0ba722744 (\"git-submodule.sh: improve\")\n", &["3ad0ba722744"][..]),
             ("Mend it\n\nFixes:6b4b013f1884 (\"mailinfo\")\nFixes: 1234567\n", &["6b4b013f1884", "1234567"]),
             ("Fix a typo in b6a052f.", &["b6a052f"]),
+            ("notes.h: fix typos in comment\n\nIn 1d7297513d (notes: break) y", &["1d7297513d"]),
             (
                 "x: mend\n\nThis regression was introduced by 9bc151850c1c (builtin/maintenance:\nlearn)",
                 &["9bc151850c1c"],
