@@ -184,7 +184,9 @@ impl<'a> Trainer<'a> {
             let id = &template.id;
             return Err(format!("the answers of the template {id} are no code, and nobody knows which are good"));
         }
-        let tokens = [template.special(), &special, chat.map_or(&[], |chat| &chat.special)].concat();
+        let mut tokens = [template.special(), &special, chat.map_or(&[], |chat| &chat.special)].concat();
+        // An empty one would be in every text.
+        tokens.retain(|token| !token.is_empty());
         let special = AhoCorasick::new(tokens).map_err(|e| e.to_string())?;
         Ok(Trainer { format, shape, columns, template, chat, special, budget })
     }
