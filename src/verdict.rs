@@ -168,6 +168,34 @@ impl Funnel {
     }
 }
 
+/// Rows in which something was masked, and how much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Rows that have one.
+    pub rows: u64,
+    /// Different values in a row, summed over rows.
+    pub values: u64,
+}
+
+impl Tally {
+    /// Counts a row with so many values.
+    pub fn see(&mut self, values: u64) {
+        self.rows += 1;
+        self.values += values;
+    }
+}
+
+/// The account of what was masked in rows.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Masked {
+    /// Rows in which anything was masked.
+    pub rows: u64,
+    /// By kind of value.
+    pub kinds: BTreeMap<String, Tally>,
+    /// Secrets by the rule that found them.
+    pub secrets: BTreeMap<String, Tally>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use super::{Error, grouped, interrupt_flag, print};
 use crate::{
+    dedup::redact::Policy,
     pipeline::assemble::{self, Assembly, Near, Options},
     store::{self, Store},
+    verdict::Masked,
 };
 
 #[derive(clap::Args)]
@@ -36,6 +38,15 @@ pub struct Args {
     /// Words in a row that a row must not share with a benchmark.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=100))]
     ngram_words: u16,
+    /// What becomes of rows with secrets, private_keys, emails or ip_addresses: drop, mask or off.
+    ///
+    /// One action for all kinds, or KIND=ACTION; the later one counts: --redact emails=off,secrets=drop, --redact off. A masked
+    /// value gives way to a placeholder such as <SECRET_1> in contents, message and diff. Masked is what is not named.
+    #[arg(long, value_delimiter = ',', default_value = "mask", value_name = "[KIND=]ACTION")]
+    redact: Vec<String>,
+    /// Rules for secrets in place of those that are compiled in (filters/secrets.toml).
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
     /// Most rows of one path in one repository; which ones stay is drawn by the hash that is their id.
     #[arg(long, value_name = "N")]
     cap_per_file: Option<u64>,
@@ -61,6 +72,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
+    let redact = Policy::parse(args.redact.iter().map(String::as_str)).map_err(Error::Usage)?;
     // A store that is not there is not to be made.
     Store::open(&args.store)?;
     let store = Store::create(&args.store, &|| false)?;
@@ -75,6 +87,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
         similarity_min: args.similarity_min,
         benchmarks,
         ngram_words: usize::from(args.ngram_words),
+        redact,
+        secrets: args.secrets.clone(),
         caps: [args.cap_per_file, args.cap_per_repository, args.cap_per_language],
     };
     let interrupt = interrupt_flag();
@@ -97,7 +111,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 fn summary(assembly: &Assembly) -> Result<(), Error> {
-    let Assembly { changes, shared, contamination, pairs, rows_cut_short, links, .. } = assembly;
+    let Assembly { changes, shared, contamination, pairs, rows_cut_short, links, masked, .. } = assembly;
     let mut table = super::stats::new_table(&["", "rows"]);
     table.add_row(["mined".to_owned(), grouped(changes.candidates + shared)]);
     if *shared > 0 {
@@ -112,6 +126,7 @@ fn summary(assembly: &Assembly) -> Result<(), Error> {
     for (benchmark, n) in contamination {
         print(&format!("{} rows have text of {benchmark}\n", grouped(*n)))?;
     }
+    print(&masked_table(masked))?;
     if links.reverted > 0 {
         print(&format!(
             "{} commits were taken back by another one, {} brought back\n",
@@ -123,4 +138,21 @@ fn summary(assembly: &Assembly) -> Result<(), Error> {
         print(&format!("{} rows were not compared with all that may be like them\n", grouped(*rows_cut_short)))?;
     }
     print(&format!("{} pairs of rows compared, {} of them alike\n", grouped(pairs.0), grouped(pairs.1)))
+}
+
+/// What was masked, by kind and, of secrets, by rule; nothing where nothing was.
+pub fn masked_table(masked: &Masked) -> String {
+    if masked.rows == 0 {
+        return String::new();
+    }
+    let mut table = super::stats::new_table(&["masked", "rows", "values"]);
+    table.add_row(["anything".to_owned(), grouped(masked.rows), String::new()]);
+    for (kind, tally) in &masked.kinds {
+        table.add_row([kind.clone(), grouped(tally.rows), grouped(tally.values)]);
+    }
+    for (rule, tally) in &masked.secrets {
+        table.add_row([format!("secrets: {rule}"), grouped(tally.rows), grouped(tally.values)]);
+    }
+    super::stats::align(&mut table, 1..3);
+    format!("{table}\n")
 }

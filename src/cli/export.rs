@@ -24,6 +24,7 @@ use crate::{
         export::{Exported, Options, export},
         join::Join,
         recipe::rules,
+        redact::Redaction,
     },
     store::{Store, rows::COLUMNS},
 };
@@ -112,8 +113,13 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let join = args.join.as_deref().map(Join::read).transpose()?;
     let store = Store::open(store_path)?;
     let interrupt = interrupt_flag();
-    let (removed, assembly) =
-        if args.assembled { removed(&store, store_path, &interrupt)? } else { (HashMap::new(), None) };
+    let (removed, assembled) = match args.assembled {
+        true => removed(&store, store_path, &interrupt).map(|(removed, options)| (removed, Some(options)))?,
+        false => (HashMap::new(), None),
+    };
+    let redaction = assembled.as_ref().map(|options| Redaction::new(options.redact, options.secrets.as_deref()));
+    let redaction = redaction.transpose().map_err(assemble::Error::Redact)?;
+    let assembly = assembled.map(|options| serde_json::json!(options));
     let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     let names = splits.names();
     let written = export::Options {
@@ -132,6 +138,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         splits: &splits,
         removed: &removed,
         assembly: assembly.as_ref(),
+        redaction: redaction.as_ref(),
         rules: &rules,
         join: join.as_ref(),
         training: trainer.as_ref().zip(parts.as_ref().map(|parts| &parts.training)),
@@ -290,6 +297,9 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
         let rows = |name: &&str| format!("{name} {}", grouped(exported.splits.get(*name).copied().unwrap_or(0)));
         text.push_str(&format!("{}\n", splits.iter().map(rows).collect::<Vec<_>>().join(", ")));
     }
+    if let Some(masked) = &exported.masked {
+        text.push_str(&super::assemble::masked_table(masked));
+    }
     if exported.rows_of_several_splits > 0 {
         text.push_str(&format!(
             "{} rows are in repositories of several splits; they are in the split of the first\n",
@@ -314,7 +324,7 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
 }
 
 /// Ids of the rows that were decided against, each with the rule, and the options of who decided.
-type Removed = (HashMap<String, String>, Option<serde_json::Value>);
+type Removed = (HashMap<String, String>, assemble::Options);
 
 fn removed(store: &Store, path: &Path, interrupt: &AtomicBool) -> Result<Removed, Error> {
     let Some(assembly) = assemble::read(store)? else {
@@ -322,9 +332,9 @@ fn removed(store: &Store, path: &Path, interrupt: &AtomicBool) -> Result<Removed
         return Err(Error::Usage(advice));
     };
     if assemble::is_current(store, &assembly, &assembly.options)? {
-        return Ok((assemble::removed(store, &assembly)?, Some(serde_json::json!(assembly.options))));
+        return Ok((assemble::removed(store, &assembly)?, assembly.options));
     }
     let store = Store::create(path, &|| false)?;
     let assembly = assemble::assemble(&store, &assembly.options, interrupt, &|_| {})?;
-    Ok((assemble::removed(&store, &assembly)?, Some(serde_json::json!(assembly.options))))
+    Ok((assemble::removed(&store, &assembly)?, assembly.options))
 }

@@ -205,6 +205,9 @@ impl Error {
             Error::Assemble(pipeline::assemble::Error::OptOut(_) | pipeline::assemble::Error::Filter(_)) => None,
             Error::Purge(pipeline::purge::Error::Store(error)) => error.hint(),
             Error::Purge(_) => None,
+            Error::Assemble(pipeline::assemble::Error::Redact(_)) => {
+                Some("filters/README.md in the source tree says what rules for secrets are".into())
+            }
             Error::Assemble(_) => Some("a benchmark is JSON lines; its strings are looked for, at any depth".into()),
             Error::Export(crate::export::Error::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::StorageFull =>

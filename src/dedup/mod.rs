@@ -1,4 +1,4 @@
-//! Which rows say the same, and which are a benchmark's. No I/O, no clock, no dice: the outcome is a function of the set
+//! Which rows say the same, which are a benchmark's, and what in them is nobody else's to read. No I/O, no clock, no dice: the outcome is a function of the set
 //! of rows, never of their order.
 
 use crate::classify::license::Class;
@@ -6,6 +6,7 @@ use crate::classify::license::Class;
 pub mod contamination;
 pub mod near;
 pub mod opt_out;
+pub mod redact;
 pub mod words;
 
 /// What decides which of several rows that say the same stays: the smallest does.

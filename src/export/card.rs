@@ -16,7 +16,7 @@ use super::{
     manifest::Input,
     trainer::{self, Kind, Training},
 };
-use crate::verdict::{Counts, Funnel};
+use crate::verdict::{Counts, Funnel, Masked};
 
 /// What the data set is called where nobody gave it a name.
 pub const TITLE: &str = "Commits mined by gitlode";
@@ -100,6 +100,8 @@ pub struct About<'a> {
     pub filter: (&'a str, &'a str),
     /// Options of the assembly; none without one.
     pub assembly: Option<&'a Value>,
+    /// What was masked; none without redaction.
+    pub masked: Option<&'a Masked>,
     /// The account of the export.
     pub changes: &'a Counts,
     /// What a licence asks, in a word.
@@ -296,6 +298,7 @@ fn body(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     }
     making(card, about)?;
     funnel(card, about)?;
+    redaction(card, about)?;
     splits(card, about)?;
     tables(card, about)?;
     columns(card, fields(about.options), about.options.columns)?;
@@ -418,6 +421,27 @@ fn funnel(card: &mut String, about: &About<'_>) -> std::fmt::Result {
         writeln!(card, "| dropped: {} | {} |", cell(rule), grouped(*rows))?;
     }
     writeln!(card, "| kept | {} |\n", grouped(about.changes.kept))
+}
+
+fn redaction(card: &mut String, about: &About<'_>) -> std::fmt::Result {
+    let Some(Masked { rows, kinds, secrets }) = about.masked else { return Ok(()) };
+    writeln!(
+        card,
+        "## Redaction\n\nSecrets, private keys, e-mail addresses and IP addresses were looked for in contents, messages and diffs, as far as \
+         the options of the assembly say. In {} rows placeholders such as `<SECRET_1>` and `<EMAIL_1>` stand for them, numbered within a \
+         row: the same value has the same placeholder in all of its texts, and the diff still applies. `old_blob` and `new_blob` name the \
+         files as they were.\n",
+        grouped(*rows)
+    )?;
+    if *rows > 0 {
+        card.push_str("| masked | rows | different values |\n|---|---:|---:|\n");
+    }
+    let secrets = secrets.iter().map(|(rule, masked)| (format!("secrets: {rule}"), masked));
+    for (name, masked) in kinds.iter().map(|(kind, masked)| (kind.clone(), masked)).chain(secrets) {
+        writeln!(card, "| {} | {} | {} |", cell(&name), grouped(masked.rows), grouped(masked.values))?;
+    }
+    card.push('\n');
+    Ok(())
 }
 
 fn splits(card: &mut String, about: &About<'_>) -> std::fmt::Result {
@@ -588,8 +612,7 @@ pub(super) fn meaning(column: &str) -> &'static str {
 pub const MISSING: &str = "Merges are left out, and what can't be given without loss as text: binaries, text in no known encoding, missing objects.";
 
 /// What is in the rows and may concern somebody.
-pub const PERSONAL: &str =
-    "Messages and files are as people published them: they may hold names, addresses, secrets, errors and offence.";
+pub const PERSONAL: &str = "Messages and files are as people published them, where nothing was masked: they may hold names, addresses, secrets, errors and offence.";
 
 /// What to know before relying on the rows.
 pub const LIMITS: [&str; 4] = [

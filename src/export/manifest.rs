@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Compression, Format, Shard, card::Split, documents::Document, trainer::Training};
+use crate::verdict::Masked;
 
 /// A repository as it was when its rows were mined; one for each batch.
 #[derive(Clone, Debug, Serialize)]
@@ -61,6 +62,9 @@ pub struct Manifest<'a> {
     pub assembly: Option<&'a Value>,
     /// Rows that were left out, by rule.
     pub dropped: &'a BTreeMap<String, u64>,
+    /// What was masked; none without redaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked: Option<&'a Masked>,
     /// The files of rows.
     pub shards: &'a [Shard],
     /// The files about the rows: the card, its figures and other metadata.

@@ -36,10 +36,27 @@ pub fn unified(
         return unified;
     }
     write_names(&mut unified.text, change);
-    let hunks = write_hunks(&mut unified.text, comparer, before, after).hunks;
-    unified.additions = hunks.iter().map(|hunk| hunk.after.len() as u32).sum();
-    unified.deletions = hunks.iter().map(|hunk| hunk.before.len() as u32).sum();
+    unified.write(comparer, before, after);
     unified
+}
+
+/// The diff between other contents of the same files: the headers are those of `diff`, and its hunks are made anew. `diff` has
+/// hunks.
+pub fn with_contents(comparer: &mut Comparer, diff: &str, old: Option<&str>, new: Option<&str>) -> Unified {
+    // No header begins so, and a newline in a path is quoted.
+    let headers = diff.find("\n@@ -").map_or(diff.len(), |at| at + 1);
+    let mut unified = Unified { text: diff[..headers].to_owned(), ..Unified::default() };
+    let [old, new] = [old, new].map(|text| Rc::new(text.unwrap_or_default().to_owned()));
+    unified.write(comparer, &old, &new);
+    unified
+}
+
+impl Unified {
+    fn write(&mut self, comparer: &mut Comparer, old: &Rc<String>, new: &Rc<String>) {
+        let hunks = write_hunks(&mut self.text, comparer, old, new).hunks;
+        self.additions = hunks.iter().map(|hunk| hunk.after.len() as u32).sum();
+        self.deletions = hunks.iter().map(|hunk| hunk.before.len() as u32).sum();
+    }
 }
 
 /// The hunks of the diff that turns `old` into `new`, without any line before the first.

@@ -1,4 +1,4 @@
-//! Decides which rows of a store go: rules, texts of benchmarks, duplicates. The outcome is a function of the set of rows
+//! Decides which rows of a store go: rules, texts of benchmarks, secrets, duplicates. The outcome is a function of the set of rows
 //! and of the options; a row that goes for one reason takes no other row with it.
 
 use std::{
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     export::for_each,
-    purge, recipe,
+    purge, recipe, redact,
     reversal::{self, LinkKind},
     trial,
 };
@@ -22,7 +22,9 @@ use crate::{
         Clusters, Keeper,
         contamination::{self, Benchmarks},
         near::{self, MinHash},
-        opt_out, words,
+        opt_out,
+        redact::{Action, Kind, Policy, SECRET_ONLY},
+        words,
     },
     sample::Sample,
     store::{
@@ -30,7 +32,7 @@ use crate::{
         ledger::{self, ASSEMBLY, Dropped, LedgerWriter},
         segment,
     },
-    verdict::Counts,
+    verdict::{Counts, Masked},
 };
 
 /// Rows that share a band with so many others are compared with that many of them, those of the most similar size.
@@ -40,8 +42,20 @@ const COMPARISONS_MAX: usize = 256;
 const KEPT_COMPARED_MAX: usize = 1024;
 
 /// The rules that rows go by here, as ledgers and accounts name them, in the order in which they are asked.
-pub const RULES: [&str; 7] =
-    [opt_out::RULE, "contamination", "exact_duplicate", "near_duplicate", CAPS[0], CAPS[1], CAPS[2]];
+pub const RULES: [&str; 12] = [
+    opt_out::RULE,
+    "contamination",
+    "exact_duplicate",
+    "near_duplicate",
+    CAPS[0],
+    CAPS[1],
+    CAPS[2],
+    Kind::PrivateKeys.rule(),
+    Kind::Secrets.rule(),
+    Kind::Emails.rule(),
+    Kind::IpAddresses.rule(),
+    SECRET_ONLY,
+];
 
 /// The rules of caps: rows of one path in one repository, of one repository, of one language.
 const CAPS: [&str; 3] = ["cap_per_file", "cap_per_repository", "cap_per_language"];
@@ -77,6 +91,12 @@ pub struct Options {
     pub benchmarks: Vec<PathBuf>,
     /// Words in a run that a row must not share with a benchmark.
     pub ngram_words: usize,
+    /// What becomes of secrets and addresses. Records of before there was redaction say nothing, and redacted nothing.
+    #[serde(default = "Policy::off", skip_serializing_if = "Policy::is_off")]
+    pub redact: Policy,
+    /// Rules for secrets in place of those that are compiled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<PathBuf>,
     /// Most rows of one path in one repository, of one repository, and of one language (`lang`).
     pub caps: [Option<u64>; 3],
 }
@@ -91,6 +111,8 @@ impl Default for Options {
             similarity_min: near::SIMILARITY_MIN,
             benchmarks: Vec::new(),
             ngram_words: contamination::NGRAM_WORDS,
+            redact: Policy::all(Action::Mask),
+            secrets: None,
             caps: [None; 3],
         }
     }
@@ -106,6 +128,8 @@ pub enum Error {
     Filter(#[from] crate::filter::Error),
     #[error(transparent)]
     OptOut(#[from] purge::Error),
+    #[error(transparent)]
+    Redact(#[from] redact::Error),
     #[error("the benchmark {path}: {reason}")]
     Benchmark { path: PathBuf, reason: String },
 }
@@ -129,6 +153,9 @@ pub struct Assembly {
     pub rows_cut_short: u64,
     /// Hits in benchmarks by the benchmark's file name.
     pub contamination: BTreeMap<String, u64>,
+    /// What was masked in the rows that came as far as that, before duplicates and caps.
+    #[serde(default)]
+    pub masked: Masked,
     /// Commits that were taken back or brought back, in `links.jsonl`: lines commit, time, kind and by, sorted.
     #[serde(default)]
     pub links: Links,
@@ -257,6 +284,8 @@ enum Fate {
     OptedOut(String),
     Rule(Box<Dropped>),
     Contaminated(contamination::Hit),
+    /// By this rule of redaction, and what was seen.
+    Redacted(&'static str, String),
     /// Another row (by position) has the same contents and subject.
     Exact(u32),
     /// A row that stays (by position) stands for it.
@@ -348,6 +377,8 @@ pub fn assemble(
         }
     }
     let digest = digest(store, options)?;
+    let redaction = redact::Redaction::new(options.redact, options.secrets.as_deref())?;
+    let mut scratch = redact::Scratch::default();
     say("reading rows");
     let (licenses, minhash) = (Licenses::in_use(), MinHash::default());
     let mut entries: Vec<Entry> = Vec::new();
@@ -361,12 +392,20 @@ pub fn assemble(
         };
         let given = || kept_shared.as_ref().and_then(|opt_outs| opt_outs.find(sample.into()));
         let opted_out = opt_outs.find(sample.into()).or_else(given);
-        let fate = match trial::judge_row(&rules, &row) {
+        let mut fate = match trial::judge_row(&rules, &row) {
             _ if opted_out.is_some() => opted_out.map(Fate::OptedOut),
             Err(dropped) => Some(Fate::Rule(dropped)),
             Ok(_) if benchmarks.is_empty() => None,
             Ok(_) => benchmarks.find(sample).map(Fate::Contaminated),
         };
+        let masked = match &fate {
+            None => redaction.redact(sample, &mut scratch),
+            Some(_) => redact::Fate::Clean,
+        };
+        if let redact::Fate::Drop(rule, value) = &masked {
+            fate = Some(Fate::Redacted(rule, value.clone()));
+        }
+        let sample = &*masked.sample(sample);
         if fate.is_none() && options.near != Near::Off {
             let set = change_set(sample);
             if !set.is_empty() {
@@ -387,11 +426,13 @@ pub fn assemble(
     let mut sets = Sets::new();
     if !wanted.is_empty() {
         say("comparing rows that may be alike");
-        let mut number = 0;
+        let (mut number, mut scratch) = (0, redact::Scratch::default());
         for_each(store, interrupt, |row| {
             if wanted.contains(&number) {
-                let contents = if options.near == Near::Both { contents_set(row.sample) } else { Vec::new() };
-                sets.insert(number, (change_set(row.sample), contents));
+                let masked = redaction.redact(row.sample, &mut scratch);
+                let sample = masked.sample(row.sample);
+                let contents = if options.near == Near::Both { contents_set(&sample) } else { Vec::new() };
+                sets.insert(number, (change_set(&sample), contents));
             }
             number += 1;
             Ok(())
@@ -431,6 +472,7 @@ pub fn assemble(
         pairs,
         rows_cut_short,
         contamination,
+        masked: scratch.masked,
         links,
         ledger: ledger.seal()?,
     };
@@ -469,6 +511,9 @@ fn digest(store: &Store, options: &Options) -> Result<String, Error> {
     add(recipe::rules(&options.filter)?.digest().as_bytes());
     for path in &options.benchmarks {
         add(&fs::read(path).map_err(|e| Error::Benchmark { path: path.clone(), reason: e.to_string() })?);
+    }
+    if let Some(digest) = redact::Redaction::new(options.redact, options.secrets.as_deref())?.digest() {
+        add(digest.as_bytes());
     }
     if let Some(path) = &options.opt_out {
         add(&fs::read(path).map_err(io_error(path))?);
@@ -592,6 +637,7 @@ fn record(
             let bound = format!("no {} words in a row of a benchmark", options.ngram_words);
             (RULES[1], format!("{} in {}", hit.benchmark, hit.column), bound)
         }
+        Fate::Redacted(rule, value) => (*rule, value.clone(), String::new()),
         Fate::Capped(cap, most) => (CAPS[*cap], String::new(), format!("at most {most} rows")),
         Fate::Exact(at) => (RULES[2], String::new(), keeper(*at)),
         Fate::Near(at) => {

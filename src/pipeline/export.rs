@@ -13,7 +13,7 @@ use std::{
 use super::{
     join::Join,
     pairs::{Fates, Pairs, Why},
-    purge, reversal,
+    purge, redact, reversal,
     shuffle::Shuffle,
     trial,
 };
@@ -37,7 +37,7 @@ use crate::{
         rows::{self, Rows},
         segment,
     },
-    verdict::{Counts, Funnel},
+    verdict::{Counts, Funnel, Masked},
 };
 
 /// Rows of one segment, in order, with the position that the next one has.
@@ -246,6 +246,8 @@ pub struct Options<'a> {
     pub removed: &'a HashMap<String, String>,
     /// Options of the assembly that decided so.
     pub assembly: Option<&'a serde_json::Value>,
+    /// What masks secrets and addresses, as the assembly did.
+    pub redaction: Option<&'a redact::Redaction>,
     /// Rules that rows have to pass.
     pub rules: &'a Ruleset,
     /// Columns that rules can look at.
@@ -263,6 +265,9 @@ pub struct Exported {
     pub splits: BTreeMap<String, u64>,
     /// Rows that repositories of different splits have.
     pub rows_of_several_splits: u64,
+    /// What was masked; none without redaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked: Option<Masked>,
     /// Shard files, relative to the export.
     pub shards: Vec<String>,
     /// How records for trainers were made.
@@ -344,6 +349,9 @@ impl Judge<'_> {
     }
 }
 
+/// Masks contents, if there is something to mask; or the rule by which they go.
+type Mask<'m> = &'m mut dyn FnMut(&str) -> Result<Option<String>, &'static str>;
+
 /// What is known of the answers that rows are.
 enum Known {
     Nothing,
@@ -373,12 +381,14 @@ impl Known {
         Ok(Known::Pairs(Box::new((pairs, Comparer::default())), BTreeMap::new()))
     }
 
-    /// Writes the record of a row to `record`; within the result, the rule by which there is none.
+    /// Writes the record of a row to `record`; within the result, the rule by which there is none. `mask` is for contents
+    /// that are not the row's own.
     fn write(
         &mut self,
         trainer: &Trainer<'_>,
         record: &mut Vec<u8>,
         sample: &Sample<'_>,
+        mask: Mask<'_>,
     ) -> Result<Result<(), &'static str>, store::Error> {
         match self {
             Known::Nothing => Ok(trainer.write(record, sample, Feedback::None)),
@@ -391,6 +401,10 @@ impl Known {
                 let (pairs, comparer) = &mut **parts;
                 let (why, contents): (Why, String) = match pairs.find(sample)? {
                     Ok(found) => found,
+                    Err(rule) => return Ok(Err(rule)),
+                };
+                let contents = match mask(&contents) {
+                    Ok(masked) => masked.unwrap_or(contents),
                     Err(rule) => return Ok(Err(rule)),
                 };
                 let diff = diff::hunks(comparer, sample.old_contents.unwrap_or_default(), &contents);
@@ -422,7 +436,7 @@ impl Known {
 }
 
 fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, export::Error> {
-    let Options { written, splits, training, .. } = options;
+    let Options { written, splits, training, redaction, .. } = options;
     let mut writer = Writer::new(directory, *written)?;
     let (mut exported, mut facts) = (Exported::default(), Facts::default());
     let mut by_split: Vec<u64> = vec![0; written.splits.len()];
@@ -431,6 +445,7 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
     let spilled = directory.join("shuffle");
     let mut shuffle = written.shuffle.map(|seed| Shuffle::new(&spilled, seed)).transpose()?;
     let mut record = Vec::new();
+    let (mut scratch, mut answers) = (redact::Scratch::default(), redact::Scratch::default());
     let checkpoints = for_each_or(store, written.interrupt, |mut row| -> Result<(), export::Error> {
         let changes = &mut exported.changes;
         let texts = match judge.judge(&mut row) {
@@ -442,10 +457,24 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
         };
         let (subject, message) = (texts.last_subject(), texts.last_message());
         let sample = Sample { subject, message, ..row.sample.clone() };
+        let masked = redaction.map_or(redact::Fate::Clean, |redaction| redaction.redact(&sample, &mut scratch));
+        if let redact::Fate::Drop(rule, _) = masked {
+            changes.drop_by(rule);
+            return Ok(());
+        }
+        let whole = sample;
+        let sample = masked.sample(&whole);
         record.clear();
         match training {
             Some((trainer, _)) => {
-                if let Err(rule) = known.write(trainer, &mut record, &sample)? {
+                if let Err(rule) = known.write(trainer, &mut record, &sample, &mut |contents| {
+                    // What the prompt has is numbered first, so placeholders are the same in every answer to it.
+                    let answer = Sample { new_contents: Some(contents), message: "", subject: "", ..whole.clone() };
+                    match redaction.map(|redaction| redaction.redact(&answer, &mut answers)) {
+                        Some(redact::Fate::Drop(rule, _)) => Err(rule),
+                        fate => Ok(fate.and_then(|fate| fate.sample(&answer).new_contents.map(str::to_owned))),
+                    }
+                })? {
                     changes.drop_by(rule);
                     return Ok(());
                 }
@@ -474,6 +503,7 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
         })?;
     }
     let shards = writer.finish()?;
+    exported.masked = redaction.filter(|redaction| redaction.digest().is_some()).map(|_| scratch.masked);
     if let Some((_, training)) = training {
         let mut training: Training = (*training).clone();
         known.finish(directory, &mut training)?;
@@ -526,6 +556,7 @@ fn describe(
         mined: &mined,
         filter: (&rules.id, rules.digest()),
         assembly: options.assembly,
+        masked: exported.masked.as_ref(),
         changes: &exported.changes,
         class: &|license| licenses.class(license).name(),
         training: exported.training.as_ref(),
@@ -547,6 +578,7 @@ fn describe(
         filter_digest: rules.digest(),
         assembly: options.assembly,
         dropped: &exported.changes.dropped,
+        masked: exported.masked.as_ref(),
         shards,
         documents: &documents,
         inputs: &inputs,

@@ -12,6 +12,7 @@ mod ordered;
 mod pairs;
 pub mod purge;
 pub mod recipe;
+pub mod redact;
 pub mod report;
 pub mod reversal;
 pub mod run;
