@@ -182,7 +182,7 @@ fn a_file_of_rules_takes_the_place_of_ours() {
     let rule = |word: &str| {
         let regex = format!("'name = ({word})'");
         let rule = format!(
-            "placeholders = ['example']\nweak = ['test']\n[[secret]]\nid = 'names'\nkeywords = ['name']\n\
+            "placeholders = ['example']\nharmless = ['next']\nweak = ['test']\n[[secret]]\nid = 'names'\nkeywords = ['name']\n\
              regex = {regex}\nwhy = 'A test.'\nfind = ['name = 1']\n"
         );
         fs::write(lab.path("mine.toml"), rule).expect("it can be written");

@@ -68,10 +68,27 @@ const NOBODYS_DOMAINS: [&str; 25] = [
 ];
 
 /// Who takes no mail.
-const NOBODYS_LOCALS: [&str; 6] = ["do-not-reply", "donotreply", "no-reply", "no_reply", "noreply", "not-reply"];
+const NOBODYS_LOCALS: [&str; 10] = [
+    "do-not-reply",
+    "donotreply",
+    "no-reply",
+    "no_reply",
+    "noreply",
+    "not-reply",
+    "username",
+    "youremail",
+    "yourname",
+    "your.name",
+];
 
 /// Users of version control by ssh; what stands behind such an address is a path.
-const REMOTE_LOCALS: [&str; 4] = ["git", "gitlab", "hg", "svn"];
+const REMOTE_LOCALS: [&str; 7] = ["anoncvs", "anonymous", "cvs", "git", "gitlab", "hg", "svn"];
+
+/// What stands before the `@` of a message id has so many characters,
+const MESSAGE_ID_BYTES_MIN: usize = 16;
+
+/// and so many digits among them.
+const MESSAGE_ID_DIGITS_MIN: usize = 10;
 
 /// Hosts whose `git@` is a remote, also where no path follows.
 const FORGES: [&str; 5] = ["bitbucket.org", "codeberg.org", "github.com", "gitlab.com", "ssh.dev.azure.com"];
@@ -103,8 +120,7 @@ pub fn find_emails(text: &str, range: Range<usize>, found: &mut Vec<Value>) {
         }
         let (start, end) = (at - local.len(), at + 1 + domain.len());
         let before = &text[range.start..start];
-        let after = bytes[end..range.end].first();
-        if is_somebodys(local, domain, after) && !is_in_url(before) {
+        if is_somebodys(local, domain, &text[end..range.end]) && !is_in_url(before) {
             found.push(Value { range: start..end, kind: Kind::Emails, rule: None });
         }
     }
@@ -119,7 +135,7 @@ fn is_mail_domain(domain: &str) -> bool {
         && domain.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'))
 }
 
-fn is_somebodys(local: &str, domain: &str, after: Option<&u8>) -> bool {
+fn is_somebodys(local: &str, domain: &str, after: &str) -> bool {
     let (local, domain) = (local.to_ascii_lowercase(), domain.to_ascii_lowercase());
     let is_under = |name: &str| domain.strip_suffix(name).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'));
     if NOBODYS_DOMAINS.into_iter().any(is_under) || domain.contains("noreply") {
@@ -128,8 +144,23 @@ fn is_somebodys(local: &str, domain: &str, after: Option<&u8>) -> bool {
     if NOBODYS_LOCALS.iter().any(|name| local == *name) {
         return false;
     }
-    let is_remote = matches!(after, Some(b':' | b'/')) || FORGES.contains(&domain.as_str());
-    !(REMOTE_LOCALS.contains(&local.as_str()) && is_remote)
+    let is_remote = after.starts_with([':', '/']) || FORGES.contains(&domain.as_str());
+    let is_copy_target = after.starts_with(":/") || after.starts_with(":~");
+    !(is_copy_target || REMOTE_LOCALS.contains(&local.as_str()) && is_remote || is_message_id(&local, &domain))
+}
+
+/// Whether this is the id of a message and nobody's address. The ids that `git send-email` makes end in the address of
+/// whoever sends, behind a time, the program's number and the patch's: those are addresses as well.
+fn is_message_id(local: &str, domain: &str) -> bool {
+    let digits = local.bytes().filter(u8::is_ascii_digit).count();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let names_sender = local.rsplit_once('-').is_some_and(|(before, name)| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic()) && before.split('-').any(is_number)
+    });
+    // Gmail and Emacs' Gnus.
+    domain == "mail.gmail.com"
+        || local.ends_with(".fsf")
+        || local.len() >= MESSAGE_ID_BYTES_MIN && digits >= MESSAGE_ID_DIGITS_MIN && !names_sender
 }
 
 /// Whether `before` ends in the user information of a URL, or in a handle such as `@user@host`.
@@ -166,6 +197,8 @@ pub fn find_ip_addresses(text: &str, range: Range<usize>, found: &mut Vec<Value>
         let word = &text[start..end];
         let is_address = match is_v4 {
             true => word.parse().is_ok_and(is_public_v4),
+            // Of no host, and rather the end of a sentence: 2822::
+            false if word.ends_with("::") => false,
             false => word.len() <= IPV6_BYTES_MAX && word.parse().is_ok_and(is_public_v6),
         };
         if is_address && stands_alone(&text[range.start..start], &text[end..range.end]) {
@@ -174,10 +207,11 @@ pub fn find_ip_addresses(text: &str, range: Range<usize>, found: &mut Vec<Value>
     }
 }
 
-/// Whether somebody may have this address: it is of none of the special ranges (IANA's registry, RFC 6890), and no version,
-/// of which at least three parts have one digit. So `1.2.3.4` stays, as the resolvers 8.8.8.8 and 1.1.1.1 do.
+/// Whether somebody may have this address: it is of none of the special ranges (IANA's registry, RFC 6890), no version, of
+/// which at least three parts have one digit (so the resolvers 8.8.8.8 and 1.1.1.1 stay, too), no object identifier of X.500
+/// or of an organization, and nobody's example, such as 12.34.56.78, whose parts have all the same distance.
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
+    let [a, b, c, d] = address.octets();
     let is_special = matches!(
         (a, b, c),
         (0 | 10 | 127 | 224..=255, ..)
@@ -191,14 +225,18 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
             | (198, 51, 100)
             | (203, 0, 113)
     );
-    !is_special && address.octets().iter().filter(|part| **part < 10).count() < 3
+    let is_identifier = matches!((a, b, c), (1, 2 | 3, _) | (2, 5, 4 | 29) | (2, 23, _));
+    let step = |from: u8, to: u8| i16::from(to) - i16::from(from);
+    let is_made_up = (step(a, b) == step(b, c) && step(b, c) == step(c, d)) || [a, b, c, d] == [123, 45, 67, 89];
+    !(is_special || is_identifier || is_made_up) && address.octets().iter().filter(|part| **part < 10).count() < 3
 }
 
-/// Whether the address is global unicast (2000::/3) and neither for documentation (RFC 3849 and 9637) nor a public resolver.
+/// Whether the address is global unicast (2000::/3) and neither Teredo's, for documentation (RFC 3849 and 9637) nor a public
+/// resolver.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
     (0x2000..0x4000).contains(&a)
-        && !matches!((a, b), (0x2001, 0x0db8) | (0x2001, 0x4860) | (0x2606, 0x4700))
+        && !matches!((a, b), (0x2001, 0 | 0x0db8) | (0x2001, 0x4860) | (0x2606, 0x4700))
         && !(a == 0x3fff && b < 0x1000)
 }
 
@@ -219,7 +257,7 @@ fn stands_alone(before: &str, after: &str) -> bool {
     };
     let mut next = after.bytes();
     let is_continued = match (next.next(), next.next()) {
-        (Some(b'-' | b'+' | b'~'), Some(second)) => second.is_ascii_alphabetic(),
+        (Some(b'-' | b'+' | b'~' | b'.'), Some(second)) => second.is_ascii_alphabetic(),
         (Some(byte), _) => byte.is_ascii_alphanumeric() || byte == b'_',
         (None, _) => false,
     };
@@ -266,6 +304,9 @@ mod tests {
             ("a@example.com b@sub.example.org c@foo.test d@x.invalid e@localhost", &[]),
             ("noreply@corp.io 1+octocat@users.noreply.github.com", &[]),
             ("https://user@bitbucket.org/x postgres://u:word@db.corp.io/x", &[]),
+            ("lists.corp.io/20170908.4op3w4f2ma5s@corp.io <7vbptlsuyv.fsf@corp.io> CAHdoW6X4c@mail.gmail.com", &[]),
+            ("20170426221346.25337-1-ann@corp.io", &["20170426221346.25337-1-ann@corp.io"]),
+            ("845767657@qq.com scp x ann@host.corp.io:/srv cvs@corp.io:m yourname@gmail.com", &["845767657@qq.com"]),
             ("icon@2x.png react@18.2.0 @scope/pkg@1.0.0 unit@1.service @me@social.org", &[]),
         ] {
             assert_eq!(texts(text, find_emails), expected, "{text}");
@@ -285,9 +326,11 @@ mod tests {
             ("host=54.23.12.9", &["54.23.12.9"]),
             ("10.0.0.1 127.0.0.1 192.168.1.1 172.20.0.1 169.254.1.1 0.0.0.0 255.255.255.0 224.0.0.251", &[]),
             ("192.0.2.17 198.51.100.23 203.0.113.99 100.64.12.12 240.12.12.12", &[]),
+            ("2.5.29.15 1.3.101.112 2.23.42.7 12.34.56.78 77.77.77.77 123.45.67.89", &[]),
             ("1.2.3.4 8.8.8.8 8.8.4.4 1.1.1.1 2.0.0.11", &[]),
             ("v54.23.12.9 version 54.23.12.9 \"version\": \"54.23.12.9\" AssemblyVersion(\"54.23.12.9\")", &[]),
             ("pkg-54.23.12.9 54.23.12.9-rc1 Chrome/54.23.12.9 ==54.23.12.9 >=54.23.12.9 ^54.23.12.9 x54.23.12.9", &[]),
+            ("54.23.12.9.gabcdef0 RFC 2822:: 2a00::", &[]),
             ("1.3.6.1.4.1 54.23.12.9.1 54.23.12 054.23.12.9 54.23.12.900", &[]),
             ("2001:db8::1 fe80::1 ::1 dead::beef std::io 12:30:45 2001:4860:4860::8888", &[]),
             (&long, &[]),

@@ -274,10 +274,9 @@ impl Redactor {
     fn find(&self, texts: Texts<'_>, memory: &mut Memory) -> [Vec<Value>; COLUMNS.len()] {
         let [old, new, others @ ..] = texts;
         let mut found: [Vec<Value>; COLUMNS.len()] = Default::default();
-        found[0] = match old {
-            Some(old) if old == memory.text => memory.values.clone(),
-            old => self.in_lines(old.unwrap_or_default(), 0..old.map_or(0, str::len)),
-        };
+        if let Some(old) = old {
+            found[0] = self.in_changed_lines(&memory.text, &memory.values, old);
+        }
         if let Some(new) = new {
             found[1] = self.in_changed_lines(old.unwrap_or_default(), &found[0], new);
             memory.text.clear();

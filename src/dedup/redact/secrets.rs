@@ -43,7 +43,8 @@ pub enum Error {
 enum Check {
     /// The last six digits are the CRC-32 of what stands between them and the prefix, in base 62.
     Crc32,
-    /// Letters and digits, and none of the weak words: what a generator draws and a person does not write.
+    /// Letters and digits, and none of the weak words: what a generator draws and a person does not write. What the match has
+    /// before it is no harmless name.
     Mixed,
 }
 
@@ -51,6 +52,7 @@ enum Check {
 #[serde(deny_unknown_fields)]
 struct Table {
     placeholders: Vec<String>,
+    harmless: Vec<String>,
     weak: Vec<String>,
     secret: Vec<toml::Table>,
 }
@@ -87,6 +89,8 @@ pub struct Rules {
     rules_of: Vec<Vec<u16>>,
     /// Words of examples, which no secret has.
     placeholders: AhoCorasick,
+    /// Parts of names of what is no secret, although its name has a word such as token in it.
+    harmless: AhoCorasick,
     /// Words that a person would write, which a secret that only its name gives away does not have.
     weak: AhoCorasick,
 }
@@ -131,6 +135,7 @@ impl Rules {
             keywords: automaton(&keywords)?,
             rules_of,
             placeholders: automaton(&table.placeholders)?,
+            harmless: automaton(&table.harmless)?,
             weak: automaton(&table.weak)?,
             rules,
         };
@@ -196,14 +201,16 @@ impl Rules {
             let Some(span) = captures.get_group(1) else { return };
             // An expression of bytes may cut a letter; what is masked is whole letters.
             let (start, end) = (text.floor_char_boundary(span.start), text.ceil_char_boundary(span.end));
-            if self.is_secret(rule, &text[start..end]) {
+            let name_start = captures.get_match().map_or(start, |whole| text.ceil_char_boundary(whole.start()));
+            if self.is_secret(rule, &text[name_start.min(start)..start], &text[start..end]) {
                 found.push(Value { range: start..end, kind: Kind::Secrets, rule: Some(number) });
             }
             at = end.max(at + 1);
         }
     }
 
-    fn is_secret(&self, rule: &Rule, value: &str) -> bool {
+    /// Whether `value`, before which the match has `name`, is a secret.
+    fn is_secret(&self, rule: &Rule, name: &str, value: &str) -> bool {
         if entropy(value) < rule.entropy_min || self.placeholders.is_match(value) {
             return false;
         }
@@ -212,7 +219,10 @@ impl Rules {
             Some(Check::Crc32) => has_checksum(value),
             Some(Check::Mixed) => {
                 let has = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
-                has(u8::is_ascii_alphabetic) && has(u8::is_ascii_digit) && !self.weak.is_match(value)
+                has(u8::is_ascii_alphabetic)
+                    && has(u8::is_ascii_digit)
+                    && !self.weak.is_match(value)
+                    && !self.harmless.is_match(name)
             }
         }
     }
@@ -278,7 +288,7 @@ fn has_checksum(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    const RULE: &str = "placeholders = ['example']\nweak = ['test']\n[[secret]]\nid = 'a-token'\nkeywords = ['tok_']\n\
+    const RULE: &str = "placeholders = ['example']\nharmless = ['next']\nweak = ['test']\n[[secret]]\nid = 'a-token'\nkeywords = ['tok_']\n\
                         regex = '\\b(tok_[a-z]{8})\\b'\nwhy = 'A form.'\nfind = ['tok|_abcdefgh']\n";
 
     #[test]
