@@ -41,7 +41,8 @@ const COMPARISONS_MAX: usize = 256;
 /// Rows of one cluster that stay and that further ones are compared with.
 const KEPT_COMPARED_MAX: usize = 1024;
 
-/// The rules that rows go by here, as ledgers and accounts name them, in the order in which they are asked.
+/// The rules that rows go by here, as ledgers and accounts name them, in the order in which they are asked; those of redaction,
+/// which come before duplicates, stand last.
 pub const RULES: [&str; 12] = [
     opt_out::RULE,
     "contamination",

@@ -243,6 +243,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// Whether what stands before and after lets it be an address: no part of a name or a longer number, no version.
 fn stands_alone(before: &str, after: &str) -> bool {
     let near = &before[before.ceil_char_boundary(before.len().saturating_sub(CONTEXT_BYTES_MAX))..];
+    // Lines are looked at one by one, so the last one says nothing.
+    let near = near.rsplit('\n').next().unwrap_or_default();
     let mut last = near.bytes().rev();
     let (first, second) = (last.next(), last.next());
     let is_name = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_)]}".contains(&byte));

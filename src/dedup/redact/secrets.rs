@@ -228,12 +228,17 @@ impl Rules {
     }
 }
 
+/// What a rule finds, and what it lets pass.
+type Examples = (Vec<String>, Vec<String>);
+
 /// A rule with its examples.
-fn compile(entry: Entry) -> Result<(Rule, (Vec<String>, Vec<String>)), Error> {
+fn compile(entry: Entry) -> Result<(Rule, Examples), Error> {
     let Entry { id, keywords, regex, entropy_min, check, why, find, pass } = entry;
-    let is_keyword = |word: &String| word.len() >= KEYWORD_BYTES_MIN && word.is_ascii();
+    let is_keyword = |word: &String| {
+        word.len() >= KEYWORD_BYTES_MIN && word.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    };
     if keywords.is_empty() || !keywords.iter().all(is_keyword) {
-        return Err(wrong(&id, "it needs keywords, each of three ASCII letters or more"));
+        return Err(wrong(&id, "it needs keywords, each of three characters of ASCII or more"));
     }
     if why.trim().is_empty() || find.is_empty() {
         return Err(wrong(&id, "it says why it is there, and has an example in `find`"));
@@ -309,7 +314,7 @@ mod tests {
             ("find = ['tok|_abcdefgh']", "find = []", "has an example"),
             ("tok|_abcdefgh", "tok|_abcdefg", "is not found"),
             ("why = 'A form.'", "why = ' '", "says why"),
-            ("'tok_'", "'to'", "three ASCII letters"),
+            ("'tok_'", "'to'", "three characters"),
             ("id = 'a-token'\n", "", "the rule no. 1 of secrets: missing field `id`"),
             ("why = 'A form.'", "check = 'sha1'\nwhy = 'A form.'", "unknown variant `sha1`"),
             ("tok|_abcdefgh']", "tok|_abcdefgh']\npass = ['tok_hgfedcba']", "should pass"),
