@@ -157,9 +157,13 @@ fn is_message_id(local: &str, domain: &str) -> bool {
     let names_sender = local.rsplit_once('-').is_some_and(|(before, name)| {
         name.starts_with(|c: char| c.is_ascii_alphabetic()) && before.split('-').any(is_number)
     });
-    // Gmail and Emacs' Gnus.
+    let is_uuid = local.len() == 36 && local.split('-').count() == 5;
+    // Gmail, Emacs' Gnus and Pine.
     domain == "mail.gmail.com"
+        || is_uuid
         || local.ends_with(".fsf")
+        || local.starts_with("pine.")
+        || local.starts_with("alpine.")
         || local.len() >= MESSAGE_ID_BYTES_MIN && digits >= MESSAGE_ID_DIGITS_MIN && !names_sender
 }
 
@@ -306,7 +310,11 @@ mod tests {
             ("a@example.com b@sub.example.org c@foo.test d@x.invalid e@localhost", &[]),
             ("noreply@corp.io 1+octocat@users.noreply.github.com", &[]),
             ("https://user@bitbucket.org/x postgres://u:word@db.corp.io/x", &[]),
-            ("lists.corp.io/20170908.4op3w4f2ma5s@corp.io <7vbptlsuyv.fsf@corp.io> CAHdoW6X4c@mail.gmail.com", &[]),
+            (
+                "lists.corp.io/20170908.4op3w4f2ma5s@corp.io <7vbptlsuyv.fsf@corp.io> CAHdoW6X4c@mail.gmail.com \
+                 Pine.LNX.4.640.0007@corp.io 458ad3c1-96df-4575-ee42-e6eb754f25f6@corp.io",
+                &[],
+            ),
             ("20170426221346.25337-1-ann@corp.io", &["20170426221346.25337-1-ann@corp.io"]),
             ("845767657@qq.com scp x ann@host.corp.io:/srv cvs@corp.io:m yourname@gmail.com", &["845767657@qq.com"]),
             ("icon@2x.png react@18.2.0 @scope/pkg@1.0.0 unit@1.service @me@social.org", &[]),
