@@ -8,6 +8,7 @@ use gitlode::store::ledger;
 use serde_json::{Value, json};
 use support::{Lab, edit, git};
 
+/// The secret key of the first test in RFC 8032, section 7.1.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----";
 
 /// The first example of each rule of `filters/secrets.toml`, by id.

@@ -70,6 +70,7 @@ mod tests {
 
     #[test]
     fn keys_are_found_whole_and_talk_of_them_is_not() {
+        // The secret key of the first test in RFC 8032, section 7.1.
         let line = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
         let key = |label: &str, body: &str| format!("-----BEGIN {label}-----{body}-----END {label}-----");
         let pem = key("PRIVATE KEY", &format!("\n{line}\n"));
