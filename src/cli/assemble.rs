@@ -1,11 +1,11 @@
 //! `gitlode assemble`: decides which rows of a store go, by a look at all of them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, thread};
 
-use super::{Error, grouped, interrupt_flag, print};
+use super::{Error, grouped, interrupt_flag, memory, print};
 use crate::{
     dedup::redact::Policy,
-    pipeline::assemble::{self, Assembly, Near, Options},
+    pipeline::assemble::{self, Assembly, Means, Near, Options, weight::Weight},
     store::{self, Store},
     verdict::Masked,
 };
@@ -47,6 +47,12 @@ pub struct Args {
     /// Rules for secrets in place of those that are compiled in (filters/secrets.toml).
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
+    /// Keep only a share of the rows with a value in a column: lang, language, license_spdx or license_class
+    /// (permissive, share-alike, restricted).
+    ///
+    /// Which ones stay is drawn by a hash of their ids. Weights come before caps.
+    #[arg(long, value_name = "COLUMN:VALUE=FRACTION")]
+    weight: Vec<Weight>,
     /// Most rows of one path in one repository; which ones stay is drawn by the hash that is their id.
     #[arg(long, value_name = "N")]
     cap_per_file: Option<u64>,
@@ -56,6 +62,13 @@ pub struct Args {
     /// Most rows of one language, as in the `lang` column.
     #[arg(long, value_name = "N")]
     cap_per_language: Option<u64>,
+    /// Threads; as many as there are cores by default. They show in no byte.
+    #[arg(long, short = 'j', value_name = "N")]
+    threads: Option<usize>,
+    /// Memory for what is kept of rows, such as 512M or 2G; a quarter of the machine's by default. What needs more goes to
+    /// files in the store while it runs. It shows in no byte.
+    #[arg(long, value_name = "SIZE", value_parser = memory::size)]
+    memory: Option<u64>,
     /// Print the record as JSON.
     #[arg(long)]
     json: bool,
@@ -89,6 +102,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         ngram_words: usize::from(args.ngram_words),
         redact,
         secrets: args.secrets.clone(),
+        weights: args.weight.clone(),
         caps: [args.cap_per_file, args.cap_per_repository, args.cap_per_language],
     };
     let interrupt = interrupt_flag();
@@ -97,7 +111,13 @@ pub fn run(args: &Args) -> Result<(), Error> {
             anstream::eprintln!("{what}");
         }
     };
-    let assembly = match assemble::assemble(&store, &options, &interrupt, &say) {
+    let means = Means {
+        threads: args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1),
+        memory: args.memory.unwrap_or_else(memory::default),
+        interrupt: &interrupt,
+        say: &say,
+    };
+    let assembly = match assemble::assemble(&store, &options, means) {
         Err(assemble::Error::Store(store::Error::Interrupted)) => {
             anstream::eprintln!("interrupted: nothing was decided");
             return Err(Error::Reported(130));

@@ -10,7 +10,7 @@ use std::{
 use clap::ValueEnum as _;
 use serde_json::json;
 
-use super::{Error, counted, grouped, interrupt_flag, print};
+use super::{Error, counted, grouped, interrupt_flag, memory, print};
 use crate::{
     export::{
         self, COMMITPACK_COLUMNS, Compression, Format, Shape,
@@ -335,6 +335,8 @@ fn removed(store: &Store, path: &Path, interrupt: &AtomicBool) -> Result<Removed
         return Ok((assemble::removed(store, &assembly)?, assembly.options));
     }
     let store = Store::create(path, &|| false)?;
-    let assembly = assemble::assemble(&store, &assembly.options, interrupt, &|_| {})?;
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let means = assemble::Means { threads, memory: memory::default(), interrupt, say: &|_| {} };
+    let assembly = assemble::assemble(&store, &assembly.options, means)?;
     Ok((assemble::removed(&store, &assembly)?, assembly.options))
 }

@@ -10,6 +10,7 @@ mod forget;
 mod inspect;
 mod languages;
 mod licenses;
+mod memory;
 mod mine;
 mod purge;
 mod report;

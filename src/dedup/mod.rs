@@ -1,24 +1,11 @@
 //! Which rows say the same, which are a benchmark's, and what in them is nobody else's to read. No I/O, no clock, no dice: the outcome is a function of the set
 //! of rows, never of their order.
 
-use crate::classify::license::Class;
-
 pub mod contamination;
 pub mod near;
 pub mod opt_out;
 pub mod redact;
 pub mod words;
-
-/// What decides which of several rows that say the same stays: the smallest does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Keeper {
-    /// What the licence asks, the least restrictive first.
-    pub license: Class,
-    /// Author time in seconds since 1970; a row without one comes last.
-    pub time: i64,
-    /// The sample id.
-    pub id: u128,
-}
 
 /// Sets of positions that belong together.
 pub struct Clusters {

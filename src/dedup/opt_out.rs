@@ -144,33 +144,59 @@ impl OptOuts {
         hasher.finalize().to_hex().to_string()
     }
 
+    /// The lines, in order.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|(line, _)| line.as_str())
+    }
+
     /// The first line that names `work`, or the commit where that was purged. Work of several repositories is named by
     /// any of them, and what several people wrote by any of those.
     pub fn find(&self, work: Work<'_>) -> Option<String> {
-        if self.is_empty() {
+        let line = [self.find_repository(work.repositories), self.find_work(work)].into_iter().flatten().min()?;
+        Some(self.line(line, work.commit))
+    }
+
+    /// The line at the position `at`; behind the last one, what names the purged commit `commit`.
+    pub fn line(&self, at: usize, commit: &str) -> String {
+        self.list.get(at).map_or_else(|| format!("commit:{commit}"), |(line, _)| line.clone())
+    }
+
+    /// The position of the first line that names one of `repositories`, names with commas between them.
+    pub fn find_repository(&self, repositories: &str) -> Option<usize> {
+        if self.list.is_empty() {
             return None;
         }
-        let repositories = work.repositories.to_lowercase();
+        let repositories = repositories.to_lowercase();
         let names = || repositories.split(',').filter(|name| !name.is_empty());
-        let authors = if self.has_authors { authors(&work) } else { Vec::new() };
-        let names_repository = |named: &Named, name: &str| match named {
+        let is_named = |named: &Named, name: &str| match named {
             Named::Owner(owner) => {
                 name.rsplit_once('/').is_some_and(|(above, _)| above.split('/').any(|part| part == owner))
             }
             Named::Repository(repository) => name == repository,
             Named::Commit(_) | Named::Path(_) | Named::Author(_) => false,
         };
-        let is_left = |name: &str| !self.list.iter().any(|(_, named)| names_repository(named, name));
-        let stays = self.keep_shared && names().any(is_left);
-        let is_named = |named: &Named| match named {
-            Named::Owner(_) | Named::Repository(_) => !stays && names().any(|name| names_repository(named, name)),
+        let is_left = |name: &str| !self.list.iter().any(|(_, named)| is_named(named, name));
+        if self.keep_shared && names().any(is_left) {
+            return None;
+        }
+        self.list.iter().position(|(_, named)| names().any(|name| is_named(named, name)))
+    }
+
+    /// The position of the first line that names `work` by commit, path or author; behind the last one where the commit
+    /// was purged.
+    pub fn find_work(&self, work: Work<'_>) -> Option<usize> {
+        if self.is_empty() {
+            return None;
+        }
+        let authors = if self.has_authors { authors(&work) } else { Vec::new() };
+        let line = self.list.iter().position(|(_, named)| match named {
+            Named::Owner(_) | Named::Repository(_) => false,
             Named::Commit(start) => work.commit.starts_with(start),
             Named::Path(glob) => work.paths.into_iter().flatten().any(|path| glob.is_match(path)),
             Named::Author(hash) => authors.contains(hash),
-        };
-        let line = self.list.iter().find(|(_, named)| is_named(named)).map(|(line, _)| line.clone());
+        });
         let is_purged = || number(work.commit).is_some_and(|commit| self.commits.contains(&commit));
-        line.or_else(|| is_purged().then(|| format!("commit:{}", work.commit)))
+        line.or_else(|| is_purged().then_some(self.list.len()))
     }
 }
 

@@ -8,10 +8,45 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
 
 /// FNV-1a of `word` in lower case where it is ASCII, mixed as in SplitMix64 so that all bits depend on all bytes.
 pub fn hash(word: &str) -> u64 {
-    let hash = word.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = word.bytes().fold(START, |hash, byte| add(hash, byte.to_ascii_lowercase()));
     mix(hash)
+}
+
+/// Bytes of words in lower case; 0 for all others. What is not ASCII is of words, so characters need not be told apart.
+const OF_WORDS: [u8; 256] = {
+    let (mut table, mut byte) = ([0; 256], 0);
+    while byte < 256 {
+        let this = byte as u8;
+        if this.is_ascii_alphanumeric() || this == b'_' || !this.is_ascii() {
+            table[byte] = this.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// Appends the hashes of the words of `text`.
+pub fn hashes(text: &str, to: &mut Vec<u64>) {
+    let mut state = None;
+    for byte in text.bytes() {
+        match (OF_WORDS[usize::from(byte)], state) {
+            (0, None) => {}
+            (0, Some(word)) => {
+                to.push(mix(word));
+                state = None;
+            }
+            (byte, word) => state = Some(add(word.unwrap_or(START), byte)),
+        }
+    }
+    to.extend(state.map(mix));
+}
+
+/// Where FNV-1a begins.
+const START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// A step of FNV-1a.
+fn add(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
 /// SplitMix64's last steps (Steele et al., 2014).
@@ -67,6 +102,15 @@ mod tests {
         assert_eq!(hash("Word"), hash("word"));
         assert_eq!((set("a b c", 2).len(), set("a b", 5).len(), set("", 5).len()), (2, 1, 0));
         assert_ne!(set("a b", 2), set("b a", 2));
+    }
+
+    #[test]
+    fn words_at_once_have_the_same_hashes() {
+        for text in ["", " ", "a", "Fn a_1(é: Ü) -> x;\n", "no end", "  two  ", "日本 語\u{a0}x\0y", "ÄB..cD"] {
+            let mut all = Vec::new();
+            hashes(text, &mut all);
+            assert_eq!(all, words(text).map(hash).collect::<Vec<_>>(), "{text:?}");
+        }
     }
 
     #[test]

@@ -58,6 +58,12 @@ impl Class {
         }
     }
 
+    /// Its position among all classes, in their order.
+    pub fn rank(self) -> u8 {
+        let Class { restricted, users, share_alike, attribution } = self;
+        u8::from(restricted) << 4 | (users as u8) << 2 | u8::from(share_alike) << 1 | u8::from(attribution)
+    }
+
     fn and(self, other: Class) -> Class {
         Class {
             restricted: self.restricted || other.restricted,

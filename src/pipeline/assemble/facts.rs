@@ -1,0 +1,378 @@
+//! What depends on one row alone, worked out once for each segment and kept beside the ledger.
+//!
+//! ```text
+//! STORE/assembly/facts/<key>.facts       for each row its name, hashes, sizes and bands
+//! STORE/assembly/facts/<key>.verdicts    for the rows that opt-outs, rules or benchmarks name, what they say
+//! ```
+//!
+//! The key of the first is a digest over the segment's checksum and all that the facts are made by; that of the second
+//! has opt-outs, rules and benchmarks in it as well, so that others of those leave the facts as they are.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use super::{
+    judge::{Judge, Verdict},
+    kept::{KeptReader, KeptWriter, is_whole},
+    spill::Fields,
+};
+use crate::{
+    classify::{
+        catalog,
+        license::{Class, Licenses},
+    },
+    dedup::{
+        near::{self, BANDS, MinHash},
+        words,
+    },
+    pipeline::{export::SegmentRows, ordered::ordered},
+    sample::Sample,
+    store::{Error, Store},
+};
+
+/// Counts up when facts are made in another way.
+const VERSION: u32 = 1;
+
+/// Changed lines as a sorted set of n-grams of words, which have the line's sign in them.
+pub fn change_set(sample: &Sample<'_>) -> Vec<u64> {
+    let lines = sample.diff.lines().skip_while(|line| !line.starts_with("@@"));
+    let changed = lines.filter(|line| line.starts_with(['+', '-']));
+    let mut hashes = Vec::new();
+    for line in changed {
+        let (sign, text) = line.split_at(1);
+        let (from, sign) = (hashes.len(), words::hash(sign));
+        words::hashes(text, &mut hashes);
+        hashes[from..].iter_mut().for_each(|word| *word ^= sign);
+    }
+    words::ngram_set(&hashes, near::NGRAM_WORDS)
+}
+
+/// The new contents (of a deletion the old ones).
+fn contents<'a>(sample: &Sample<'a>) -> &'a str {
+    sample.new_contents.or(sample.old_contents).unwrap_or_default()
+}
+
+/// The new contents (of a deletion the old ones) as a sorted set of n-grams of words.
+pub fn contents_set(sample: &Sample<'_>) -> Vec<u64> {
+    let mut hashes = Vec::new();
+    words::hashes(contents(sample), &mut hashes);
+    words::ngram_set(&hashes, near::NGRAM_WORDS)
+}
+
+fn half(hasher: &blake3::Hasher) -> u128 {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    u128::from_le_bytes(half)
+}
+
+fn digest(text: &str) -> u128 {
+    half(blake3::Hasher::new().update(text.as_bytes()))
+}
+
+/// The hash of a text that rows are counted by.
+pub fn hash(text: &str) -> u64 {
+    let mut start = [0; 8];
+    start.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
+    u64::from_le_bytes(start)
+}
+
+/// What is remembered of a row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// The sample id.
+    pub id: u128,
+    /// Of old contents, new contents and subject.
+    pub exact: u128,
+    /// Of the set of the change, and of the contents that a set is made of: equal ones have equal sets.
+    pub digests: [u128; 2],
+    /// Rank of the licence class.
+    pub license: u8,
+    /// Author time in seconds since 1970, the latest where there is none.
+    pub time: i64,
+    /// Commit time, 0 where there is none: what rows are ordered by.
+    pub commit_time: i64,
+    /// Members of the set of the change.
+    pub change_size: u32,
+    /// Hashes of `lang`, `language` and `license_spdx`.
+    pub values: [u64; 3],
+    /// The commit id, in binary.
+    pub commit: Vec<u8>,
+    /// Path before.
+    pub old_file: Option<Arc<str>>,
+    /// Path after.
+    pub new_file: Option<Arc<str>>,
+    /// Hashes of the bands of the change; only where that has words.
+    pub bands: Option<[u64; BANDS]>,
+}
+
+/// Works out the facts of rows.
+struct Maker {
+    minhash: MinHash,
+    licenses: &'static Licenses,
+    /// The expression of the row before and the rank of its class: rows come sorted by path.
+    license: (Option<String>, u8),
+}
+
+impl Maker {
+    fn new() -> Self {
+        Maker { minhash: MinHash::default(), licenses: Licenses::in_use(), license: (None, Class::UNKNOWN.rank()) }
+    }
+
+    fn facts(&mut self, sample: &Sample<'_>) -> Option<Facts> {
+        if self.license.0.as_deref() != sample.license_spdx {
+            let class = sample.license_spdx.map_or(Class::UNKNOWN, |expression| self.licenses.class(expression));
+            self.license = (sample.license_spdx.map(str::to_owned), class.rank());
+        }
+        let change = change_set(sample);
+        let mut of_change = blake3::Hasher::new();
+        change.iter().for_each(|member| {
+            of_change.update(&member.to_le_bytes());
+        });
+        // Each text is hashed once: digests of old contents, new contents and subject, and which of them there are.
+        let (old, new) = (sample.old_contents.map(digest), sample.new_contents.map(digest));
+        let mut exact = blake3::Hasher::new();
+        for part in [old, new, Some(digest(sample.subject))] {
+            exact.update(&[u8::from(part.is_some())]).update(&part.unwrap_or_default().to_le_bytes());
+        }
+        Some(Facts {
+            id: u128::from_str_radix(sample.id, 16).ok()?,
+            exact: half(&exact),
+            digests: [half(&of_change), new.or(old).unwrap_or_else(|| digest(""))],
+            license: self.license.1,
+            time: sample.author_time.unwrap_or(i64::MAX),
+            commit_time: sample.commit_time.unwrap_or(0),
+            change_size: u32::try_from(change.len()).unwrap_or(u32::MAX),
+            values: [sample.lang, sample.language.unwrap_or_default(), sample.license_spdx.unwrap_or_default()]
+                .map(hash),
+            commit: binary(sample.commit)?,
+            old_file: sample.old_file.map(Arc::from),
+            new_file: sample.new_file.map(Arc::from),
+            bands: (!change.is_empty()).then(|| self.minhash.bands(&change)),
+        })
+    }
+}
+
+fn binary(hex: &str) -> Option<Vec<u8>> {
+    let digit = |at: usize| hex.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    if hex.len().is_multiple_of(2) { (0..hex.len()).step_by(2).map(digit).collect() } else { None }
+}
+
+/// How a path is written down.
+mod path_is {
+    pub const NONE: u8 = 0;
+    pub const TEXT: u8 = 1;
+    /// As in the row before.
+    pub const AS_BEFORE: u8 = 2;
+    /// As before the change.
+    pub const AS_OLD: u8 = 3;
+}
+
+/// Bytes of what every row has: four digests, three numbers of eight bytes for what it is counted by, two times, a
+/// size, the rank, the length of the commit id, and for each path how it is written down and its length.
+const FIXED: usize = 4 * 16 + 3 * 8 + 2 * 8 + 4 + 2 + 2 * 5;
+
+/// Paths of the row before.
+type Paths = [Option<Arc<str>>; 2];
+
+fn put(facts: &Facts, before: &Paths, bytes: &mut Vec<u8>) {
+    bytes.clear();
+    for digest in [facts.id, facts.exact, facts.digests[0], facts.digests[1]] {
+        bytes.extend_from_slice(&digest.to_le_bytes());
+    }
+    facts.values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    [facts.time, facts.commit_time].iter().for_each(|time| bytes.extend_from_slice(&time.to_le_bytes()));
+    bytes.extend_from_slice(&facts.change_size.to_le_bytes());
+    bytes.push(facts.license);
+    bytes.push(u8::try_from(facts.commit.len()).unwrap_or_default());
+    let paths = [&facts.old_file, &facts.new_file];
+    let written = [0, 1].map(|at| match paths[at] {
+        None => (path_is::NONE, ""),
+        path if *path == before[at] => (path_is::AS_BEFORE, ""),
+        path if at == 1 && path == paths[0] => (path_is::AS_OLD, ""),
+        Some(path) => (path_is::TEXT, &**path),
+    });
+    for (how, text) in written {
+        bytes.push(how);
+        bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or_default().to_le_bytes());
+    }
+    bytes.extend_from_slice(&facts.commit);
+    written.iter().for_each(|(_, text)| bytes.extend_from_slice(text.as_bytes()));
+    facts.bands.iter().flatten().for_each(|band| bytes.extend_from_slice(&band.to_le_bytes()));
+}
+
+/// Reads the facts of one segment, row by row.
+pub struct FactsReader {
+    file: KeptReader,
+    reads_bands: bool,
+    /// The row that [`FactsReader::advance`] moved to.
+    pub row: Facts,
+}
+
+impl FactsReader {
+    /// Opens the facts at `path`; without bands, where those are not wanted.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub fn open(path: &Path, reads_bands: bool) -> Result<Self, Error> {
+        Ok(FactsReader { file: KeptReader::open(path)?, reads_bands, row: Facts::default() })
+    }
+
+    /// Moves to the next row; whether there is one.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub fn advance(&mut self) -> Result<bool, Error> {
+        if self.file.left() == 0 {
+            return Ok(false);
+        }
+        let mut fixed = [0; FIXED];
+        self.file.read(&mut fixed)?;
+        let mut fields = Fields(&fixed);
+        let row = &mut self.row;
+        [row.id, row.exact] = [fields.u128(), fields.u128()];
+        row.digests = [fields.u128(), fields.u128()];
+        row.values = [fields.u64(), fields.u64(), fields.u64()];
+        [row.time, row.commit_time] = [0; 2].map(|_| i64::from_le_bytes(fields.take()));
+        row.change_size = fields.u32();
+        let [license, commit_len] = fields.take();
+        row.license = license;
+        let written = [0; 2].map(|_| {
+            let [how] = fields.take();
+            (how, fields.u32() as usize)
+        });
+        row.commit.resize(usize::from(commit_len), 0);
+        self.file.read(&mut row.commit)?;
+        for (at, (how, len)) in written.into_iter().enumerate() {
+            let path = match how {
+                path_is::AS_BEFORE => continue,
+                path_is::TEXT => Some(Arc::from(self.file.text(len)?)),
+                path_is::AS_OLD => row.old_file.clone(),
+                _ => None,
+            };
+            *if at == 0 { &mut row.old_file } else { &mut row.new_file } = path;
+        }
+        row.bands = None;
+        if row.change_size > 0 && self.reads_bands {
+            let mut bytes = [0; 8 * BANDS];
+            self.file.read(&mut bytes)?;
+            let mut fields = Fields(&bytes);
+            row.bands = Some([0; BANDS].map(|_| fields.u64()));
+        } else if row.change_size > 0 {
+            self.file.skip(8 * BANDS)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Calls `each` with the position and the sample of every row of the segment at `path`, as everything that looks at texts
+/// is to see it: whatever changes or drops rows before hashes are made belongs here, and its digest into [`facts_key`].
+pub fn for_each_row(
+    path: &Path,
+    interrupt: &AtomicBool,
+    mut each: impl FnMut(u32, &Sample<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut rows = SegmentRows::open(path.to_owned())?;
+    let mut position = 0;
+    while rows.advance()? {
+        if interrupt.load(Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        each(position, &rows.sample())?;
+        position += 1;
+    }
+    Ok(())
+}
+
+/// A segment of a visible batch, and what is kept of it.
+pub struct Segment {
+    /// The file of rows.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Position of its repository.
+    pub repository: usize,
+    /// The file of its facts.
+    pub facts: PathBuf,
+    /// The file of what opt-outs, rules and benchmarks say; none where there are none of those.
+    pub verdicts: Option<PathBuf>,
+}
+
+/// The directory of what is kept of segments.
+pub fn directory(store: &Store) -> PathBuf {
+    super::directory(store).join("facts")
+}
+
+/// A digest over `parts`.
+pub fn key(parts: &[&[u8]]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// Tells apart facts of a segment with the checksum `blake3` that may differ.
+pub fn facts_key(blake3: &str, catalog: &str) -> String {
+    key(&[&VERSION.to_le_bytes(), blake3.as_bytes(), catalog.as_bytes()])
+}
+
+/// The digest of all tables that facts are made by.
+pub fn catalog() -> String {
+    catalog::digest()
+}
+
+/// Makes what is not kept yet of `segments`, on `threads` threads; the number of those that were read.
+///
+/// # Errors
+/// A segment is damaged, or something can't be written.
+pub fn make(segments: &[Segment], judge: &Judge, threads: usize, interrupt: &AtomicBool) -> Result<u64, Error> {
+    // The largest first, so that no thread is left with one at the end.
+    let mut order: Vec<&Segment> = segments.iter().collect();
+    order.sort_by_key(|segment| std::cmp::Reverse(segment.bytes));
+    let mut read = 0;
+    let work = |maker: &mut Maker, number: u64| {
+        let segment = order[usize::try_from(number).unwrap_or_default()];
+        if interrupt.load(Relaxed) { Err(Error::Interrupted) } else { make_one(segment, maker, judge, interrupt) }
+    };
+    ordered(threads, 0..order.len() as u64, Maker::new, work, |_, is_read| {
+        read += u64::from(is_read);
+        Ok(())
+    })?;
+    Ok(read)
+}
+
+fn make_one(segment: &Segment, maker: &mut Maker, judge: &Judge, interrupt: &AtomicBool) -> Result<bool, Error> {
+    let mut facts = (!is_whole(&segment.facts)).then(|| KeptWriter::new(&segment.facts)).transpose()?;
+    let verdicts = segment.verdicts.as_deref().filter(|path| !is_whole(path));
+    let mut verdicts = verdicts.map(KeptWriter::new).transpose()?;
+    if facts.is_none() && verdicts.is_none() {
+        return Ok(false);
+    }
+    let (mut before, mut bytes) = (Paths::default(), Vec::new());
+    for_each_row(&segment.path, interrupt, |position, sample| {
+        if let Some(file) = &mut facts {
+            let made = maker.facts(sample).ok_or_else(|| Error::Damaged {
+                path: segment.path.clone(),
+                reason: format!("row {position} has no id"),
+            })?;
+            put(&made, &before, &mut bytes);
+            file.write(&bytes)?;
+            before = [made.old_file, made.new_file];
+        }
+        if let Some(file) = &mut verdicts
+            && let Some(verdict) = judge.look(sample, segment.repository)
+        {
+            Verdict::put(&verdict, position, &mut bytes);
+            file.write(&bytes)?;
+        }
+        Ok(())
+    })?;
+    facts.into_iter().chain(verdicts).try_for_each(KeptWriter::seal)?;
+    Ok(true)
+}
