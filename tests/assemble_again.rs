@@ -56,7 +56,7 @@ const OPTIONS: [&[&str]; 8] = [
     &["--near-duplicates", "change", "--decontaminate", "bench.jsonl"],
     &["--similarity-min", "0.5", "--filter", "commitpack"],
     &["--opt-out", "out.txt", "--keep-shared", "--cap-per-language", "9"],
-    &["--near-duplicates", "off"],
+    &["--near-duplicates", "off", "--cap-per-file", "1"],
 ];
 
 fn mine(lab: &Lab, name: &str, store: &str) {

@@ -113,7 +113,7 @@ pub struct Options {
 pub struct Means<'a> {
     /// Threads.
     pub threads: usize,
-    /// Bytes of memory for what is kept of rows, beside six bytes for each row.
+    /// Bytes of memory for what is kept of rows, beside five bytes for each row.
     pub memory: u64,
     /// Set when it is to end.
     pub interrupt: &'a AtomicBool,

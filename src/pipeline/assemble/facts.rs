@@ -116,11 +116,20 @@ struct Maker {
     licenses: &'static Licenses,
     /// The expression of the row before and the rank of its class: rows come sorted by path.
     license: (Option<String>, u8),
+    /// What the row before is counted by, and the hashes of that.
+    values: ([String; 3], [u64; 3]),
+    bytes: Vec<u8>,
 }
 
 impl Maker {
     fn new() -> Self {
-        Maker { minhash: MinHash::default(), licenses: Licenses::in_use(), license: (None, Class::UNKNOWN.rank()) }
+        Maker {
+            minhash: MinHash::default(),
+            licenses: Licenses::in_use(),
+            license: (None, Class::UNKNOWN.rank()),
+            values: (Default::default(), [hash(""); 3]),
+            bytes: Vec::new(),
+        }
     }
 
     fn facts(&mut self, sample: &Sample<'_>) -> Option<Facts> {
@@ -129,10 +138,12 @@ impl Maker {
             self.license = (sample.license_spdx.map(str::to_owned), class.rank());
         }
         let change = change_set(sample);
-        let mut of_change = blake3::Hasher::new();
-        change.iter().for_each(|member| {
-            of_change.update(&member.to_le_bytes());
-        });
+        let values = [sample.lang, sample.language.unwrap_or_default(), sample.license_spdx.unwrap_or_default()];
+        if self.values.0 != values {
+            self.values = (values.map(str::to_owned), values.map(hash));
+        }
+        self.bytes.clear();
+        change.iter().for_each(|member| self.bytes.extend_from_slice(&member.to_le_bytes()));
         // Each text is hashed once: digests of old contents, new contents and subject, and which of them there are.
         let (old, new) = (sample.old_contents.map(digest), sample.new_contents.map(digest));
         let mut exact = blake3::Hasher::new();
@@ -142,13 +153,12 @@ impl Maker {
         Some(Facts {
             id: u128::from_str_radix(sample.id, 16).ok()?,
             exact: half(&exact),
-            digests: [half(&of_change), new.or(old).unwrap_or_else(|| digest(""))],
+            digests: [half(blake3::Hasher::new().update(&self.bytes)), new.or(old).unwrap_or_else(|| digest(""))],
             license: self.license.1,
             time: sample.author_time.unwrap_or(i64::MAX),
             commit_time: sample.commit_time.unwrap_or(0),
             change_size: u32::try_from(change.len()).unwrap_or(u32::MAX),
-            values: [sample.lang, sample.language.unwrap_or_default(), sample.license_spdx.unwrap_or_default()]
-                .map(hash),
+            values: self.values.1,
             commit: binary(sample.commit)?,
             old_file: sample.old_file.map(Arc::from),
             new_file: sample.new_file.map(Arc::from),

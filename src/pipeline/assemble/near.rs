@@ -20,8 +20,11 @@ const KEPT_COMPARED_MAX: usize = 1024;
 /// Pairs that are compared at a time. Those that turn out to be in one cluster already were compared for nothing.
 const PAIRS_AT_ONCE: usize = 4096;
 
-/// Bytes that a pair takes in the list of those that were compared.
+/// Bytes that a pair takes in the list of those that were compared, and a group in that of those that were gone through.
 const COMPARED_BYTES: u64 = 20;
+
+/// Groups of so many rows are remembered: rows with one change share all bands, and come as a group for each.
+const GROUP_REMEMBERED_MIN: usize = 8;
 
 record!(
     /// A band of a row.
@@ -118,6 +121,8 @@ struct Joining<'a, 'b> {
     /// Pairs that were found not to be alike; as many as memory allows, since it only saves work.
     compared: HashSet<(u32, u32)>,
     compared_max: usize,
+    /// Digests of large groups that were gone through: the same rows once more have no pair that is not done.
+    groups: HashSet<u128>,
     unlike: Sorter<Unlike>,
     cut: Bits,
     alike: u64,
@@ -128,6 +133,9 @@ struct Joining<'a, 'b> {
 impl Joining<'_, '_> {
     /// Compares the rows of a group: sets of which one is much larger can't be alike, so only neighbours by size.
     fn group(&mut self, numbers: &[u32], candidates: &Table<Candidate>, sizes: &Table<Size>) -> Result<(), Error> {
+        if numbers.len() >= GROUP_REMEMBERED_MIN && !self.is_new(numbers) {
+            return Ok(());
+        }
         let mut members = Vec::with_capacity(numbers.len());
         for number in numbers {
             let Candidate { id, digest, .. } = candidates.get(u64::from(*number))?;
@@ -152,6 +160,20 @@ impl Joining<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the same rows have not been a group before, as far as that is remembered.
+    fn is_new(&mut self, numbers: &[u32]) -> bool {
+        let mut hasher = blake3::Hasher::new();
+        numbers.iter().for_each(|number| {
+            hasher.update(&number.to_le_bytes());
+        });
+        let mut half = [0; 16];
+        half.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        if self.groups.len() >= self.compared_max {
+            self.groups.clear();
+        }
+        self.groups.insert(u128::from_le_bytes(half))
     }
 
     fn is_done(&mut self, pair: (u32, u32)) -> bool {
@@ -271,7 +293,8 @@ impl Search<'_> {
             clusters: Clusters::new(usize::try_from(rows).unwrap_or(usize::MAX)),
             joined: Bits::default(),
             compared: HashSet::new(),
-            compared_max: usize::try_from(memory / 2 / COMPARED_BYTES).unwrap_or(usize::MAX).max(1),
+            groups: HashSet::new(),
+            compared_max: usize::try_from(memory / 4 / COMPARED_BYTES).unwrap_or(usize::MAX).max(1),
             unlike: Sorter::new(directory, memory / 4, rows),
             cut: Bits::default(),
             alike: 0,
