@@ -196,6 +196,19 @@ pub struct Masked {
     pub secrets: BTreeMap<String, Tally>,
 }
 
+impl Masked {
+    /// Adds the account of other rows.
+    pub fn add(&mut self, other: &Masked) {
+        self.rows += other.rows;
+        for (to, from) in [(&mut self.kinds, &other.kinds), (&mut self.secrets, &other.secrets)] {
+            for (name, tally) in from {
+                let sum = to.entry(name.clone()).or_default();
+                (sum.rows, sum.values) = (sum.rows + tally.rows, sum.values + tally.values);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -227,7 +227,8 @@ fn an_assembly_reads_what_is_new_and_forgets_what_is_gone() {
     repositories(&lab);
     mine(&lab, "a", "store");
     mine(&lab, "b", "store");
-    assemble(&lab, "store", &[]);
+    let assemble = |options: &[&str]| assemble(&lab, "store", &[&["--redact", "off"], options].concat());
+    assemble(&[]);
     let facts = lab.path("store/assembly/facts");
     let times = || -> Vec<_> {
         let time = |path: &PathBuf| fs::metadata(path).and_then(|file| file.modified()).expect("a time");
@@ -236,20 +237,24 @@ fn an_assembly_reads_what_is_new_and_forgets_what_is_gone() {
     let first = times();
     assert!(!first.is_empty());
     // Other rules leave the facts as they are, and their own verdicts go when nothing refers to them.
-    assemble(&lab, "store", &["--filter", "commitpack"]);
+    assemble(&["--filter", "commitpack"]);
     let with_rules = times();
     assert!(first.iter().all(|kept| with_rules.contains(kept)), "{first:?} {with_rules:?}");
     assert_eq!(with_rules.len(), 2 * first.len());
-    assemble(&lab, "store", &["--near-duplicates", "change"]);
+    assemble(&["--near-duplicates", "change"]);
     assert_eq!(times(), first);
     // A repository more, and one less.
     mine(&lab, "c", "store");
-    assemble(&lab, "store", &[]);
+    assemble(&[]);
     let with_c = times();
     assert!(first.iter().all(|kept| with_c.contains(kept)) && with_c.len() > first.len());
     fs::remove_dir_all(directory(&lab, "store", "c")).expect("it can be removed");
-    assemble(&lab, "store", &[]);
+    assemble(&[]);
     assert_eq!(times(), first);
+    // What is masked changes what is known of a row, and what is said of it.
+    assemble(&["--redact", "mask"]);
+    let masked = times();
+    assert!(masked.iter().all(|kept| !first.contains(kept)) && masked.len() == 2 * first.len());
     // What is purged is in no file that is kept.
     lab.ok(&["purge", "store", "--path", "f1.txt"]);
     assert!(!lab.path("store/assembly").exists());

@@ -225,3 +225,31 @@ fn an_older_record_redacts_nothing() {
     assert!(rows.iter().any(|row| text(row, "old_contents").contains("x7BWr2drgd1QsO7j")));
     assert!(!fs::read_to_string(lab.path("out/README.md")).expect("a card").contains("## Redaction"));
 }
+
+#[test]
+fn answers_for_trainers_are_masked_as_their_prompts() {
+    let lab = Lab::new();
+    let contents = |owner: &str, limit: u32| {
+        format!("owner = {owner}\nbackup = second.person@mail-of-ours.de\nlimit = {limit}\nname = service\nport = 80\n")
+    };
+    let repository = lab.repository("made", "sha1", "true");
+    let write = |owner: &str, limit: u32, message: &str| {
+        fs::write(repository.join("a.conf"), contents(owner, limit)).expect("it can be written");
+        commit(&repository, message);
+    };
+    write("first.person@mail-of-ours.de", 1, "Add the settings");
+    write("first.person@mail-of-ours.de", 2, "Raise the limit");
+    let first = String::from_utf8(git(&repository, &["rev-parse", "HEAD"])).expect("an id");
+    write("third.person@mail-of-ours.de", 3, &format!("Raise it once more\n\nFixes: {first}"));
+    lab.mine("made", "store", &["--filter", "none"]);
+    assemble(&lab, "store", &["--near-duplicates", "off"]);
+    lab.ok(&["export", "store", "pairs", "--format", "dpo", "--assembled"]);
+    let text = fs::read_to_string(lab.path("pairs/data/train-00000-of-00001.jsonl")).expect("a file");
+    assert!(!text.contains("person@"), "{text}");
+    let pair: Value = serde_json::from_str(text.trim_end()).expect("one record");
+    let [prompt, chosen, rejected] = ["prompt", "chosen", "rejected"].map(|field| self::text(&pair, field));
+    // The same person has the same name in the question and in both answers.
+    assert!(prompt.contains("owner = <EMAIL_1>\nbackup = <EMAIL_2>"), "{prompt}");
+    assert!(rejected.contains("owner = <EMAIL_1>\nbackup = <EMAIL_2>\nlimit = 2"), "{rejected}");
+    assert!(chosen.contains("owner = <EMAIL_3>\nbackup = <EMAIL_2>\nlimit = 3"), "{chosen}");
+}

@@ -333,7 +333,8 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
     let batches = store.batches()?;
     let repositories = order::repositories(&batches);
     let newest = repositories.iter().map(|repository| repository.newest).collect();
-    let judge = Judge { opt_outs, rules, benchmarks, repositories: newest };
+    let redaction = redact::Redaction::new(options.redact, options.secrets.as_deref())?;
+    let judge = Judge { opt_outs, rules, benchmarks, redaction, repositories: newest };
     let path = directory(store);
     fs::create_dir_all(&path).map_err(io_error(&path))?;
 
@@ -354,7 +355,7 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
         pairs,
         rows_cut_short,
         contamination,
-        masked: scratch.masked,
+        masked: std::mem::take(&mut decisions.masked),
         links,
         ledger: ledger.seal()?,
     };

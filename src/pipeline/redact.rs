@@ -100,11 +100,12 @@ impl Redaction {
         };
         let redactor = Redactor::new(&table, policy);
         let redactor = redactor.map_err(|source| Error::Rules { path: path.to_owned(), source })?;
-        let digest = blake3::hash(format!("{} {table}", redact::VERSION).as_bytes()).to_hex().to_string();
+        let what = serde_json::json!([redact::VERSION, policy, table]);
+        let digest = blake3::hash(what.to_string().as_bytes()).to_hex().to_string();
         Ok(Redaction { redactor: Some(redactor), digest })
     }
 
-    /// Digest of the rules and of how they are applied; none where nothing is looked for.
+    /// Digest of policy and rules, and of how they are applied; none where nothing is looked for.
     pub fn digest(&self) -> Option<&str> {
         self.redactor.as_ref().map(|_| self.digest.as_str())
     }

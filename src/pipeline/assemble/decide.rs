@@ -20,7 +20,7 @@ use crate::{
         self, Store,
         ledger::{ASSEMBLY, Dropped, LedgerWriter},
     },
-    verdict::Counts,
+    verdict::{Counts, Masked},
 };
 
 record!(
@@ -57,6 +57,8 @@ pub struct Decisions<'a> {
     decisions: Table<Decision>,
     /// The account of near-duplicates.
     pub account: Account,
+    /// What is masked in the rows that came as far as redaction.
+    pub masked: Masked,
 }
 
 /// What decides, while it does.
@@ -112,6 +114,7 @@ impl<'a> Decisions<'a> {
             opted_out: [of_repositories, of_sets],
             decisions: Table::new(&directory, 0),
             account: Account::default(),
+            masked: Masked::default(),
         };
         let rows = repositories.iter().map(|repository| repository.rows).sum();
         let mut deciding = Deciding {
@@ -157,7 +160,7 @@ impl<'a> Decisions<'a> {
             bands: Sorter::new(&deciding.directory, memory / 2, u64::MAX),
             candidates: Table::new(&deciding.directory, memory / 8),
         };
-        let mut forks = std::mem::take(&mut self.forks);
+        let (mut forks, mut masked) = (std::mem::take(&mut self.forks), Masked::default());
         forks.rewind();
         order::for_each(&self.segments, Read::Bands, self.means.interrupt, |row| {
             let Numbered { number, facts, .. } = &row;
@@ -174,11 +177,14 @@ impl<'a> Decisions<'a> {
                 deciding.gone.set(number);
                 return Ok(());
             }
+            if let Some(of_row) = row.verdict.as_ref().and_then(|verdict| verdict.masked.as_ref()) {
+                masked.add(of_row);
+            }
             seen.exact.push(Exact { exact: facts.exact, license, time, id, number })?;
             let bands = facts.bands.iter().flatten().filter(|_| near != Near::Off);
             bands.map(|hash| Band { hash: *hash, number }).try_for_each(|band| seen.bands.push(band))
         })?;
-        self.forks = forks;
+        (self.forks, self.masked) = (forks, masked);
         Ok(seen)
     }
 
@@ -209,8 +215,14 @@ impl<'a> Decisions<'a> {
         }
         let directory = deciding.directory.clone();
         let groups = Groups::new(bands, &deciding.gone, (&directory, memory / 8), threads)?;
-        let mut similarities =
-            Similarities::open(deciding.store, self.options.near, &self.segments, memory / 2, threads, interrupt)?;
+        let mut similarities = Similarities::open(
+            deciding.store,
+            self.options.near,
+            (&self.segments, &self.judge.redaction),
+            memory / 2,
+            threads,
+            interrupt,
+        )?;
         let search = Search {
             near: self.options.near,
             candidates,
@@ -326,6 +338,7 @@ impl<'a> Decisions<'a> {
                     let bound = format!("no {} words in a row of a benchmark", self.options.ngram_words);
                     text(RULES[1], format!("{} in {}", hit.benchmark, hit.column), bound)
                 }
+                Some(Reason::Redacted(rule, value)) => text(rule, value.clone(), String::new()),
                 None => {
                     let (rule, value, bound) = self.reason(decision?)?;
                     (ASSEMBLY, rule, value, bound)
@@ -375,10 +388,11 @@ impl<'a> Decisions<'a> {
 /// All segments in the order of their repositories, and where what is kept of them is.
 fn segments(store: &Store, repositories: &[Repository<'_>], judge: &Judge<'_>) -> Vec<Segment> {
     let (directory, catalog) = (facts::directory(store), facts::catalog());
+    let masked = judge.redaction.digest().unwrap_or_default().to_owned();
     let mut segments = Vec::new();
     for (at, repository) in repositories.iter().enumerate() {
         for (path, blake3, bytes) in &repository.segments {
-            let key = facts::facts_key(blake3, &catalog);
+            let key = facts::facts_key(blake3, &catalog, &masked);
             segments.push(Segment {
                 path: path.clone(),
                 bytes: *bytes,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! STORE/assembly/facts/<key>.facts       for each row its name, hashes, sizes and bands
-//! STORE/assembly/facts/<key>.verdicts    for the rows that opt-outs, rules or benchmarks name, what they say
+//! STORE/assembly/facts/<key>.verdicts    for the rows that opt-outs, rules, benchmarks or redaction name, what they say
 //! ```
 //!
 //! The key of the first is a digest over the segment's checksum and all that the facts are made by; that of the second
@@ -30,7 +30,7 @@ use crate::{
         near::{self, BANDS, MinHash},
         words,
     },
-    pipeline::{export::SegmentRows, ordered::ordered},
+    pipeline::{export::SegmentRows, ordered::ordered, redact},
     sample::Sample,
     store::{Error, Store},
 };
@@ -114,6 +114,7 @@ pub struct Facts {
 struct Maker {
     minhash: MinHash,
     licenses: &'static Licenses,
+    scratch: redact::Scratch,
     /// The expression of the row before and the rank of its class: rows come sorted by path.
     license: (Option<String>, u8),
     /// What the row before is counted by, and the hashes of that.
@@ -126,6 +127,7 @@ impl Maker {
         Maker {
             minhash: MinHash::default(),
             licenses: Licenses::in_use(),
+            scratch: redact::Scratch::default(),
             license: (None, Class::UNKNOWN.rank()),
             values: (Default::default(), [hash(""); 3]),
             bytes: Vec::new(),
@@ -279,8 +281,7 @@ impl FactsReader {
     }
 }
 
-/// Calls `each` with the position and the sample of every row of the segment at `path`, as everything that looks at texts
-/// is to see it: whatever changes or drops rows before hashes are made belongs here, and its digest into [`facts_key`].
+/// Calls `each` with the position and the sample of every row of the segment at `path`, before anything is masked.
 pub fn for_each_row(
     path: &Path,
     interrupt: &AtomicBool,
@@ -327,9 +328,9 @@ pub fn key(parts: &[&[u8]]) -> String {
     hasher.finalize().to_hex()[..32].to_owned()
 }
 
-/// Tells apart facts of a segment with the checksum `blake3` that may differ.
-pub fn facts_key(blake3: &str, catalog: &str) -> String {
-    key(&[&VERSION.to_le_bytes(), blake3.as_bytes(), catalog.as_bytes()])
+/// Tells apart facts of a segment with the checksum `blake3` that may differ; `masked` is a digest of what is masked.
+pub fn facts_key(blake3: &str, catalog: &str, masked: &str) -> String {
+    key(&[&VERSION.to_le_bytes(), blake3.as_bytes(), catalog.as_bytes(), masked.as_bytes()])
 }
 
 /// The digest of all tables that facts are made by.
@@ -366,8 +367,10 @@ fn make_one(segment: &Segment, maker: &mut Maker, judge: &Judge, interrupt: &Ato
     }
     let (mut before, mut bytes) = (Paths::default(), Vec::new());
     for_each_row(&segment.path, interrupt, |position, sample| {
+        let fate = judge.redaction.redact(sample, &mut maker.scratch);
+        let masked = std::mem::take(&mut maker.scratch.masked);
         if let Some(file) = &mut facts {
-            let made = maker.facts(sample).ok_or_else(|| Error::Damaged {
+            let made = maker.facts(&fate.sample(sample)).ok_or_else(|| Error::Damaged {
                 path: segment.path.clone(),
                 reason: format!("row {position} has no id"),
             })?;
@@ -376,7 +379,7 @@ fn make_one(segment: &Segment, maker: &mut Maker, judge: &Judge, interrupt: &Ato
             before = [made.old_file, made.new_file];
         }
         if let Some(file) = &mut verdicts
-            && let Some(verdict) = judge.look(sample, segment.repository)
+            && let Some(verdict) = judge.look(sample, segment.repository, &fate, masked)
         {
             Verdict::put(&verdict, position, &mut bytes);
             file.write(&bytes)?;

@@ -1,4 +1,4 @@
-//! What opt-outs, rules and benchmarks say of a row, without a look at any other one.
+//! What opt-outs, rules, benchmarks and redaction say of a row, without a look at any other one.
 
 use super::{facts::key, kept::KeptReader, spill::Fields};
 use crate::{
@@ -7,9 +7,14 @@ use crate::{
         opt_out::{OptOuts, Work},
     },
     filter::{Layer, Ruleset},
-    pipeline::{export::Row, trial},
+    pipeline::{
+        export::Row,
+        redact::{Fate, Redaction},
+        trial,
+    },
     sample::Sample,
     store::{Checkpoint, Error},
+    verdict::Masked,
 };
 
 /// Columns that a text of a benchmark can be in.
@@ -22,6 +27,8 @@ pub struct Verdict {
     pub opt_outs: [Option<u32>; 2],
     /// What else.
     pub reason: Option<Reason>,
+    /// What is masked in it; none where nothing is.
+    pub masked: Option<Masked>,
 }
 
 /// Why a row goes that nobody opted out of.
@@ -40,9 +47,11 @@ pub enum Reason {
     },
     /// It has a text of a benchmark.
     Contaminated(Hit),
+    /// It has something in it that is not to be kept, by this rule of redaction, and what was seen.
+    Redacted(String, String),
 }
 
-/// Opt-outs, rules and benchmarks, ready to be asked.
+/// Opt-outs, rules, benchmarks and redaction, ready to be asked.
 pub struct Judge<'a> {
     /// Two lists of those who opted out: those who opted out of all, and those who did as long as nobody shares it.
     pub opt_outs: [OptOuts; 2],
@@ -50,6 +59,8 @@ pub struct Judge<'a> {
     pub rules: Ruleset,
     /// Benchmarks, and a digest over their files and how they are looked for.
     pub benchmarks: (Benchmarks, String),
+    /// What masks secrets and addresses.
+    pub redaction: Redaction,
     /// The newest checkpoint of each repository.
     pub repositories: Vec<&'a Checkpoint>,
 }
@@ -58,7 +69,8 @@ impl Judge<'_> {
     /// Whether any row can have a verdict.
     fn is_needed(&self) -> bool {
         let opt_outs = self.opt_outs.iter().any(|list| !list.is_empty());
-        opt_outs || !self.rules.rules().is_empty() || !self.benchmarks.0.is_empty()
+        let redaction = self.redaction.digest().is_some();
+        opt_outs || redaction || !self.rules.rules().is_empty() || !self.benchmarks.0.is_empty()
     }
 
     /// Tells apart verdicts on one segment of `repository` that may differ; none where there are no verdicts.
@@ -77,8 +89,9 @@ impl Judge<'_> {
         self.is_needed().then(|| key(&parts.map(str::as_bytes)))
     }
 
-    /// What is said of a row of the repository at the position `repository`.
-    pub fn look(&self, sample: &Sample<'_>, repository: usize) -> Option<Verdict> {
+    /// What is said of a row of the repository at the position `repository`, which redaction gives this `fate`; `masked` is
+    /// the account of that.
+    pub fn look(&self, sample: &Sample<'_>, repository: usize, fate: &Fate, masked: Masked) -> Option<Verdict> {
         let checkpoint = self.repositories[repository];
         let columns = std::borrow::Cow::Borrowed(&checkpoint.repository.columns);
         let opt_outs = self.opt_outs.each_ref().map(|list| {
@@ -93,7 +106,13 @@ impl Judge<'_> {
             Ok(_) if self.benchmarks.0.is_empty() => None,
             Ok(_) => self.benchmarks.0.find(sample).map(Reason::Contaminated),
         };
-        (opt_outs != [None; 2] || reason.is_some()).then_some(Verdict { opt_outs, reason })
+        let reason = reason.or_else(|| match fate {
+            Fate::Drop(rule, value) => Some(Reason::Redacted((*rule).to_owned(), value.clone())),
+            Fate::Clean | Fate::Masked(_) => None,
+        });
+        let masked = Some(masked).filter(|masked| masked.rows > 0 && reason.is_none());
+        let says_something = opt_outs != [None; 2] || reason.is_some() || masked.is_some();
+        says_something.then_some(Verdict { opt_outs, reason, masked })
     }
 
     /// The line of opt-outs that names a row of `repositories` (names with commas between them), of which `verdict` is
@@ -125,6 +144,7 @@ impl Verdict {
         for line in self.opt_outs {
             bytes.extend_from_slice(&line.map_or(0, |line| line.saturating_add(1)).to_le_bytes());
         }
+        let masked = self.masked.as_ref().map(|masked| serde_json::json!(masked).to_string()).unwrap_or_default();
         let (kind, number, texts): (u8, usize, [&str; 3]) = match &self.reason {
             None => (0, 0, [""; 3]),
             Some(Reason::Rule { layer, rule, value, bound }) => (
@@ -137,7 +157,10 @@ impl Verdict {
                 HIT_COLUMNS.iter().position(|known| *known == hit.column).unwrap_or_default(),
                 [&hit.benchmark, "", ""],
             ),
+            Some(Reason::Redacted(rule, value)) => (3, 0, [rule, value, ""]),
         };
+        let [first, value, bound] = texts;
+        let texts = [first, value, bound, &masked];
         bytes.extend_from_slice(&[kind, u8::try_from(number).unwrap_or_default()]);
         for text in texts {
             bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or_default().to_le_bytes());
@@ -146,14 +169,14 @@ impl Verdict {
     }
 
     fn read(file: &mut KeptReader) -> Result<(u32, Self), Error> {
-        let mut fixed = [0; 4 + 2 * 4 + 2 + 3 * 4];
+        let mut fixed = [0; 4 + 2 * 4 + 2 + 4 * 4];
         file.read(&mut fixed)?;
         let mut fields = Fields(&fixed);
         let position = fields.u32();
         let opt_outs = [0; 2].map(|_| fields.u32().checked_sub(1));
         let [kind, number] = fields.take();
         let mut text = || file.text(fields.u32() as usize);
-        let [first, value, bound] = [text()?, text()?, text()?];
+        let [first, value, bound, masked] = [text()?, text()?, text()?, text()?];
         let number = usize::from(number);
         let reason = match kind {
             0 => None,
@@ -161,12 +184,15 @@ impl Verdict {
                 let layer = Layer::ALL.get(number).map_or("", |layer| layer.as_str());
                 Some(Reason::Rule { layer, rule: first, value, bound })
             }
+            3 => Some(Reason::Redacted(first, value)),
             _ => {
                 let column = HIT_COLUMNS.get(number).copied().unwrap_or_default();
                 Some(Reason::Contaminated(Hit { benchmark: first, column }))
             }
         };
-        Ok((position, Verdict { opt_outs, reason }))
+        // What is kept is whole, so this can be read; without it, only a number would be missing.
+        let masked = serde_json::from_str(&masked).ok();
+        Ok((position, Verdict { opt_outs, reason, masked }))
     }
 }
 

@@ -22,7 +22,10 @@ use super::{
 };
 use crate::{
     dedup::words,
-    pipeline::ordered::ordered,
+    pipeline::{
+        ordered::ordered,
+        redact::{Redaction, Scratch},
+    },
     store::{Error, Store},
 };
 
@@ -203,6 +206,7 @@ impl Sets {
 pub struct Similarities<'a> {
     near: Near,
     segments: &'a [Segment],
+    redaction: &'a Redaction,
     /// Where spilled files are made.
     directory: PathBuf,
     memory: u64,
@@ -224,7 +228,7 @@ impl<'a> Similarities<'a> {
     pub fn open(
         store: &Store,
         near: Near,
-        segments: &'a [Segment],
+        (segments, redaction): (&'a [Segment], &'a Redaction),
         memory: u64,
         threads: usize,
         interrupt: &'a AtomicBool,
@@ -233,6 +237,7 @@ impl<'a> Similarities<'a> {
         Ok(Similarities {
             near,
             segments,
+            redaction,
             pairs: Known::open(&directory, "pairs", memory / 4, threads)?,
             sizes: Known::open(&directory, "sizes", memory / 8, threads)?,
             sets: Sets { places: HashMap::new(), bytes: Bytes::new(&directory, memory / 4) },
@@ -348,15 +353,16 @@ impl<'a> Similarities<'a> {
             self.sizes.remember()?;
         }
         let (wanted, near, segments) = (std::mem::take(&mut self.wanted), self.near, self.segments);
+        let redaction = self.redaction;
         let sets = Mutex::new(Sets {
             places: HashMap::with_capacity(wanted.len()),
             bytes: Bytes::new(&self.directory, self.memory / 4),
         });
-        let one = |_: &mut (), number: u64| {
+        let one = |scratch: &mut Scratch, number: u64| {
             let segment = &segments[usize::try_from(number).unwrap_or_default()];
-            gather_one(segment, near, &wanted, &sets, self.interrupt)
+            gather_one(segment, near, &wanted, &sets, (redaction, scratch), self.interrupt)
         };
-        ordered(self.threads, 0..segments.len() as u64, || (), one, |_, ()| Ok(()))?;
+        ordered(self.threads, 0..segments.len() as u64, Scratch::default, one, |_, ()| Ok(()))?;
         self.sets = sets.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.lacks = false;
         match self.sets.places.len() == wanted.len() {
@@ -383,6 +389,7 @@ fn gather_one(
     near: Near,
     wanted: &HashSet<u128>,
     sets: &Mutex<Sets>,
+    (redaction, scratch): (&Redaction, &mut Scratch),
     interrupt: &AtomicBool,
 ) -> Result<(), Error> {
     let locked = || sets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -404,7 +411,9 @@ fn gather_one(
         if locked().places.contains_key(&digest) {
             return Ok(());
         }
-        let contents = if near == Near::Both { contents_set(sample) } else { Vec::new() };
-        locked().add(digest, [&change_set(sample), &contents])
+        let fate = redaction.redact(sample, scratch);
+        let sample = fate.sample(sample);
+        let contents = if near == Near::Both { contents_set(&sample) } else { Vec::new() };
+        locked().add(digest, [&change_set(&sample), &contents])
     })
 }
