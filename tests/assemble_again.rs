@@ -52,7 +52,7 @@ const OPTIONS: [&[&str]; 8] = [
     &[],
     &["--cap-per-repository", "2", "--cap-per-language", "3"],
     &["--opt-out", "out.txt"],
-    &["--weight", "lang:text=0.5", "--weight", "license_class:restricted=0.8", "--cap-per-file", "1"],
+    &["--weight", "lang:text=0.5", "--weight", "license_class:unknown or own terms=0.8", "--cap-per-file", "1"],
     &["--near-duplicates", "change", "--decontaminate", "bench.jsonl"],
     &["--similarity-min", "0.5", "--filter", "commitpack"],
     &["--opt-out", "out.txt", "--keep-shared", "--cap-per-language", "9"],

@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     /// Keep only a share of the rows with a value in a column: lang, language, license_spdx or license_class
-    /// (permissive, share-alike, restricted).
+    /// (permissive, copyleft, restricted, non-commercial, "unknown or own terms").
     ///
     /// Which ones stay is drawn by a hash of their ids. Weights come before caps.
     #[arg(long, value_name = "COLUMN:VALUE=FRACTION")]

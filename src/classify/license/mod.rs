@@ -58,10 +58,24 @@ impl Class {
         }
     }
 
+    /// What [`Class::name`] says.
+    pub const NAMES: [&str; 5] = ["permissive", "copyleft", "restricted", "non-commercial", "unknown or own terms"];
+
     /// Its position among all classes, in their order.
     pub fn rank(self) -> u8 {
         let Class { restricted, users, share_alike, attribution } = self;
         u8::from(restricted) << 4 | (users as u8) << 2 | u8::from(share_alike) << 1 | u8::from(attribution)
+    }
+
+    /// The class of this [`Class::rank`].
+    pub fn of_rank(rank: u8) -> Class {
+        let users = match rank >> 2 & 3 {
+            0 => Use::All,
+            1 => Use::Academic,
+            2 => Use::NonCommercial,
+            _ => Use::Unspecified,
+        };
+        Class { restricted: rank >> 4 & 1 == 1, users, share_alike: rank >> 1 & 1 == 1, attribution: rank & 1 == 1 }
     }
 
     fn and(self, other: Class) -> Class {

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts;
-use crate::{classify::license::Use, dedup::words::mix};
+use crate::{classify::license::Class, dedup::words::mix};
 
 /// What rows can be weighted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub enum Column {
     Language,
     /// `license_spdx`, as it stands there.
     LicenseSpdx,
-    /// What the licence asks: `permissive`, `share-alike`, or `restricted`, which is everything else and what is not known.
+    /// What the licence asks, by [`Class::name`].
     LicenseClass,
 }
 
@@ -32,9 +32,6 @@ impl Column {
         }
     }
 }
-
-/// Values of [`Column::LicenseClass`].
-const CLASSES: [&str; 3] = ["permissive", "share-alike", "restricted"];
 
 /// How many of the rows with a value stay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,8 +56,8 @@ impl std::str::FromStr for Weight {
         };
         let column = Column::ALL.into_iter().find(|known| known.as_str() == column);
         let column = column.ok_or_else(|| format!("rows can be weighted by {names}"))?;
-        if column == Column::LicenseClass && !CLASSES.contains(&value) {
-            return Err(format!("a licence class is one of {}", CLASSES.join(", ")));
+        if column == Column::LicenseClass && !Class::NAMES.contains(&value) {
+            return Err(format!("a licence class is one of {}", Class::NAMES.join(", ")));
         }
         match share.parse() {
             Ok(share) if (0.0..=1.0).contains(&share) => Ok(Weight { column, value: value.to_owned(), share }),
@@ -97,7 +94,7 @@ impl<'a> Weights<'a> {
                 Column::Lang => row.values[0] == *value,
                 Column::Language => row.values[1] == *value,
                 Column::LicenseSpdx => row.values[2] == *value,
-                Column::LicenseClass => weight.value == class_name(row.license),
+                Column::LicenseClass => weight.value == Class::of_rank(row.license).name(),
             };
             has && draw(row.id, weight.column) >= weight.share
         })
@@ -109,16 +106,6 @@ fn draw(id: u128, column: Column) -> f64 {
     let bits = mix((id as u64) ^ mix((id >> 64) as u64 ^ facts::hash(column.as_str())));
     // As many bits as a number of this kind has.
     (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// The name of a class by its `Class::rank`, which has four fields in its bits.
-fn class_name(rank: u8) -> &'static str {
-    let (is_restricted, users, is_share_alike) = (rank >> 4 == 1, rank >> 2 & 3, rank >> 1 & 1 == 1);
-    match (is_restricted, is_share_alike) {
-        (false, _) => CLASSES[0],
-        (true, true) if users == Use::All as u8 => CLASSES[1],
-        (true, _) => CLASSES[2],
-    }
 }
 
 #[cfg(test)]
@@ -161,12 +148,14 @@ mod tests {
         for (expression, expected) in [
             ("MIT", "permissive"),
             ("Apache-2.0 OR GPL-2.0-only", "permissive"),
-            ("GPL-3.0-only", "share-alike"),
-            ("MPL-2.0", "share-alike"),
-            ("CC-BY-NC-4.0", "restricted"),
-            ("LicenseRef-nobody-knows", "restricted"),
+            ("GPL-3.0-only", "copyleft"),
+            ("MPL-2.0", "copyleft"),
+            ("CC-BY-NC-4.0", "non-commercial"),
+            ("LicenseRef-nobody-knows", "unknown or own terms"),
         ] {
-            assert_eq!(class_name(licenses.class(expression).rank()), expected, "{expression}");
+            let class = Class::of_rank(licenses.class(expression).rank());
+            assert_eq!(class, licenses.class(expression));
+            assert!(class.name() == expected && Class::NAMES.contains(&expected), "{expression}");
         }
     }
 }
