@@ -228,6 +228,8 @@ fn example(value: toml::Value, fields: &[Field]) -> Result<Vec<(Field, toml::Val
     }
 }
 
+const STEPS: &str = "{ delete = \"…\" }, { replace = \"…\", with = \"…\" } and { drop_trailers = \"…\" } (lines that match, in the last paragraphs)";
+
 fn step(value: toml::Value) -> Result<Step, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -235,6 +237,7 @@ fn step(value: toml::Value) -> Result<Step, String> {
         delete: Option<String>,
         replace: Option<String>,
         with: Option<String>,
+        drop_trailers: Option<String>,
     }
     if let Some(word) = value.as_str() {
         return Ok(match word {
@@ -247,17 +250,20 @@ fn step(value: toml::Value) -> Result<Step, String> {
             other => {
                 return Err(format!(
                     "there is no step {other}; there are trim, drop-first-bracketed, drop-first-with-colon, \
-                     drop-last-bracketed, join-words, capitalize, {{ delete = \"…\" }} and {{ replace = \"…\", with = \"…\" }}"
+                     drop-last-bracketed, join-words, capitalize, {STEPS}"
                 ));
             }
         });
     }
     match Raw::deserialize(value).map_err(|e| e.message().to_owned())? {
-        Raw { delete: Some(part), replace: None, with: None } => Ok(Step::Delete(part)),
-        Raw { delete: None, replace: Some(pattern), with } => {
+        Raw { delete: Some(part), replace: None, with: None, drop_trailers: None } => Ok(Step::Delete(part)),
+        Raw { delete: None, replace: Some(pattern), with, drop_trailers: None } => {
             Ok(Step::Replace(regex(&pattern)?, with.unwrap_or_default()))
         }
-        _ => Err("a step is { delete = \"…\" } or { replace = \"…\", with = \"…\" }".into()),
+        Raw { delete: None, replace: None, with: None, drop_trailers: Some(pattern) } => {
+            Ok(Step::DropTrailers(regex(&pattern)?))
+        }
+        _ => Err(format!("a step is one of {STEPS}")),
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Step {
     JoinWords,
     /// The first letter becomes a capital.
     Capitalize,
+    /// Trailers that an expression matches go, see [`without_trailers`].
+    DropTrailers(Regex),
 }
 
 impl Step {
@@ -67,8 +69,54 @@ impl Step {
                     _ => text.into(),
                 }
             }
+            Step::DropTrailers(expression) => without_trailers(text, expression),
         }
     }
+}
+
+/// `text` without the trailers that `expression` matches, with the indented lines behind each. Trailers stand in the last
+/// paragraphs, as far up as these are made of trailers; the first line is none, whatever it looks like. A paragraph is
+/// made of trailers by git's own rule (`find_trailer_block_start` in its `trailer.c`): all of its lines are, or one that git
+/// wrote is among them and at least a quarter are.
+fn without_trailers<'t>(text: &'t str, expression: &Regex) -> Cow<'t, str> {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let blank = |line: &str| line.trim().is_empty();
+    let Some(first) = lines.iter().position(|line| !blank(line)) else { return text.into() };
+    let mut end = lines.len();
+    let mut dropped = vec![false; lines.len()];
+    while let Some(last) = lines[..end].iter().rposition(|line| !blank(line)).filter(|last| *last > first) {
+        let start = lines[first + 1..last].iter().rposition(|line| blank(line)).map_or(first + 1, |at| first + 2 + at);
+        let (mut trailers, mut others, mut by_git, mut matched, mut in_trailer) = (0, 0, false, false, false);
+        for at in start..=last {
+            let line = lines[at].trim_end();
+            if line.starts_with([' ', '\t']) && in_trailer {
+                dropped[at] = matched;
+                continue;
+            }
+            matched = expression.is_match(line);
+            in_trailer = matched || has_trailer_token(line);
+            dropped[at] = matched;
+            by_git |= line.starts_with("Signed-off-by: ") || line.starts_with("(cherry picked from commit ");
+            *(if in_trailer { &mut trailers } else { &mut others }) += 1;
+        }
+        if others > 0 && !(by_git && trailers * 3 >= others) {
+            dropped[start..=last].fill(false);
+            break;
+        }
+        end = start;
+    }
+    if !dropped.contains(&true) {
+        return text.into();
+    }
+    lines.iter().zip(dropped).filter(|(_, dropped)| !dropped).map(|(line, _)| *line).collect::<String>().into()
+}
+
+/// Whether a line begins like `Change-Id: `.
+fn has_trailer_token(line: &str) -> bool {
+    line.split_once(": ").is_some_and(|(token, _)| {
+        token.starts_with(|c: char| c.is_ascii_alphabetic())
+            && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    })
 }
 
 fn without_first(text: &str, is_it: impl Fn(&str) -> bool) -> Cow<'_, str> {
