@@ -274,10 +274,13 @@ impl Prose {
         let end = message.char_indices().nth(CHARS_MAX).map_or(message.len(), |(at, _)| at);
         let mut words = Vec::new();
         let mut quoted = false;
+        let mut is_subject = true;
         for line in message[..end].lines() {
-            if is_trailer(line) {
+            // `redis-cli: remove …` is no trailer where it is the subject.
+            if !is_subject && is_trailer(line) {
                 continue;
             }
+            is_subject &= line.trim().is_empty();
             for (at, token) in line.split_whitespace().enumerate() {
                 // `fix: …`, `parser: …`: a kind or a place, in English whatever follows.
                 if at == 0 && token.ends_with(':') {
@@ -490,6 +493,7 @@ mod tests {
             ("문서 수정", Some(("ko", "Kore"))),
             ("הוספת תיעוד", Some(("he", "Hebr"))),
             ("Mention Müller in the list of authors", Some(("en", "Latn"))),
+            ("redis-cli: remove debugging message.", Some(("en", "Latn"))),
             ("Fix build\n\nSigned-off-by: Jürgen Größe <j@g>", Some(("en", "Latn"))),
         ] {
             assert_eq!(label(message), expected, "{message}");
