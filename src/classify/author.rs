@@ -34,7 +34,40 @@ pub struct AuthorLabel<'a> {
     pub kind: AuthorKind,
     /// Which program, where the table has it.
     pub name: Option<&'a str>,
+    /// Where that was seen, and the fact of the table that fits there; none for a person.
+    pub evidence: Option<(Evidence, &'a str)>,
 }
+
+/// What of a commit gives its author away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Evidence {
+    AuthorName,
+    AuthorEmail,
+    CommitterName,
+    CommitterEmail,
+    /// A trailer of the message.
+    Trailer,
+    /// A line of the message that a program leaves.
+    Line,
+}
+
+impl Evidence {
+    /// In words, for `inspect`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Evidence::AuthorName => "author name",
+            Evidence::AuthorEmail => "author email",
+            Evidence::CommitterName => "committer name",
+            Evidence::CommitterEmail => "committer email",
+            Evidence::Trailer => "trailer",
+            Evidence::Line => "line of the message",
+        }
+    }
+}
+
+/// The mark of GitHub's accounts for apps.
+const APP_MARK: &str = "[bot]";
 
 /// A table of bots and agents.
 #[derive(Deserialize)]
@@ -57,17 +90,24 @@ struct Entry {
     #[serde(default)]
     email_suffixes: Vec<String>,
     #[serde(default)]
-    mentions: Vec<String>,
+    trailers: Vec<String>,
+    #[serde(default)]
+    lines: Vec<String>,
     #[cfg_attr(not(test), expect(dead_code, reason = "for readers of the table; a test demands it"))]
     source: String,
 }
 
 impl Entry {
-    fn is(&self, name: &str, email: &str) -> bool {
-        self.names.iter().any(|known| known.eq_ignore_ascii_case(name))
-            || self.emails.iter().any(|known| known.eq_ignore_ascii_case(email))
-            || self.name_suffixes.iter().any(|end| name.ends_with(end.as_str()))
-            || self.email_suffixes.iter().any(|end| email.ends_with(end.as_str()))
+    /// The fact that fits a name or an address, and whether it is one of names.
+    fn find(&self, name: &str, email: &str) -> Option<(bool, &str)> {
+        let is = |known: &&String, text: &str| known.eq_ignore_ascii_case(text);
+        let by_name = self.names.iter().find(|known| is(known, name));
+        let by_name = by_name.or_else(|| self.name_suffixes.iter().find(|end| ends_with_ignore_case(name, end)));
+        let by_email = || {
+            let whole = self.emails.iter().find(|known| is(known, email));
+            whole.or_else(|| self.email_suffixes.iter().find(|end| ends_with_ignore_case(email, end)))
+        };
+        by_name.map(|fact| (true, fact.as_str())).or_else(|| Some((false, by_email()?.as_str())))
     }
 }
 
@@ -85,7 +125,8 @@ impl Authors {
         toml::from_str(table).map_err(|e| e.to_string())
     }
 
-    /// Judges names, addresses and trailers of a commit. The author counts before the committer, both before trailers.
+    /// Judges names, addresses and message of a commit. The author counts before the committer, both before the message.
+    /// A bot that commits what a person wrote (merge queues, mirrors) does not make it a bot's; an agent that commits wrote.
     pub fn classify(
         &self,
         author: &str,
@@ -94,29 +135,71 @@ impl Authors {
         committer_email: &str,
         message: &str,
     ) -> AuthorLabel<'_> {
-        for (name, email) in [(author, author_email), (committer, committer_email)] {
-            if let Some(entry) = self.author.iter().find(|entry| entry.is(name, email)) {
-                return AuthorLabel { kind: entry.kind, name: Some(&entry.id) };
+        let by_author = self.author.iter().find_map(|entry| {
+            let (is_name, fact) = entry.find(author, author_email)?;
+            Some((entry, (if is_name { Evidence::AuthorName } else { Evidence::AuthorEmail }, fact)))
+        });
+        if let Some((entry, evidence)) = by_author {
+            return AuthorLabel { kind: entry.kind, name: Some(&entry.id), evidence: Some(evidence) };
+        }
+        let app = match (author.ends_with(APP_MARK), author_email.contains("[bot]@")) {
+            (true, _) => Some(Evidence::AuthorName),
+            (false, true) => Some(Evidence::AuthorEmail),
+            (false, false) => None,
+        };
+        if let Some(evidence) = app {
+            return AuthorLabel { kind: AuthorKind::Bot, name: None, evidence: Some((evidence, APP_MARK)) };
+        }
+        let by_committer = self.agents().find_map(|entry| {
+            let (is_name, fact) = entry.find(committer, committer_email)?;
+            Some((entry, (if is_name { Evidence::CommitterName } else { Evidence::CommitterEmail }, fact)))
+        });
+        match by_committer.or_else(|| self.in_message(message)) {
+            Some((entry, evidence)) => {
+                AuthorLabel { kind: entry.kind, name: Some(&entry.id), evidence: Some(evidence) }
             }
+            None => AuthorLabel { kind: AuthorKind::Human, name: None, evidence: None },
         }
-        let app = |name: &str, email: &str| name.ends_with("[bot]") || email.contains("[bot]@");
-        let mentions = |entry: &&Entry| entry.mentions.iter().any(|mention| contains_ignore_case(message, mention));
-        if app(author, author_email) {
-            return AuthorLabel { kind: AuthorKind::Bot, name: None };
-        }
-        if let Some(entry) = self.author.iter().find(mentions) {
-            return AuthorLabel { kind: entry.kind, name: Some(&entry.id) };
-        }
-        AuthorLabel { kind: AuthorKind::Human, name: None }
+    }
+
+    fn agents(&self) -> impl Iterator<Item = &Entry> {
+        self.author.iter().filter(|entry| entry.kind == AuthorKind::Agent)
+    }
+
+    /// The first line behind the subject in which an agent says that it took part. Prose that mentions one is none.
+    fn in_message(&self, message: &str) -> Option<(&Entry, (Evidence, &str))> {
+        let body = message.lines().skip_while(|line| line.trim().is_empty()).skip(1);
+        body.filter(|line| !line.is_empty()).find_map(|line| {
+            let words = line.trim_start_matches(|c: char| !c.is_alphabetic());
+            let by_line = self.agents().find_map(|entry| {
+                let fact = entry.lines.iter().find(|start| starts_with_ignore_case(words, start))?;
+                Some((entry, (Evidence::Line, fact.as_str())))
+            });
+            by_line.or_else(|| {
+                let value = trailer_value(line).filter(|value| value.contains('@'))?.to_ascii_lowercase();
+                self.agents().find_map(|entry| {
+                    let fact = entry.trailers.iter().find(|part| value.contains(&part.to_ascii_lowercase()))?;
+                    Some((entry, (Evidence::Trailer, fact.as_str())))
+                })
+            })
+        })
     }
 }
 
-fn contains_ignore_case(message: &str, mention: &str) -> bool {
-    // Only addresses are looked for, so lines without one need no look.
-    message
-        .lines()
-        .filter(|line| line.contains('@'))
-        .any(|line| line.to_ascii_lowercase().contains(&mention.to_ascii_lowercase()))
+/// What stands behind the token of `Co-authored-by: …`.
+fn trailer_value(line: &str) -> Option<&str> {
+    let (token, value) = line.trim_start().split_once(": ")?;
+    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    is_token.then_some(value)
+}
+
+fn starts_with_ignore_case(text: &str, start: &str) -> bool {
+    text.as_bytes().get(..start.len()).is_some_and(|bytes| bytes.eq_ignore_ascii_case(start.as_bytes()))
+}
+
+fn ends_with_ignore_case(text: &str, end: &str) -> bool {
+    let from = text.len().checked_sub(end.len());
+    from.is_some_and(|from| text.as_bytes()[from..].eq_ignore_ascii_case(end.as_bytes()))
 }
 
 #[cfg(test)]
@@ -129,27 +212,97 @@ mod tests {
         assert!(authors.author.is_sorted_by(|a, b| a.id < b.id));
         for entry in &authors.author {
             assert!(!entry.source.is_empty(), "{}", entry.id);
+            let in_message = !entry.trailers.is_empty() || !entry.lines.is_empty();
+            assert!(entry.kind == AuthorKind::Agent || !in_message, "{}: only agents take part by a message", entry.id);
         }
     }
 
     #[test]
     fn authors() {
+        use AuthorKind::{Agent, Bot, Human};
         let table = Authors::in_use();
-        let trailer = "Fix x\n\nCo-Authored-By: Claude <noreply@anthropic.com>\n";
+        let trailer = |who: &str| format!("Fix x\n\nCo-Authored-By: {who}\n");
+        let plain = "Fix x\n".to_owned();
         let cases = [
-            (("Jane", "j@d", "Fix x\n"), (AuthorKind::Human, None)),
+            ("Jane", "j@d", plain.clone(), Human, None),
             (
-                ("dependabot[bot]", "49699333+dependabot[bot]@users.noreply.github.com", "Bump x\n"),
-                (AuthorKind::Bot, Some("dependabot")),
+                "dependabot[bot]",
+                "49699333+dependabot[bot]@users.noreply.github.com",
+                plain.clone(),
+                Bot,
+                Some("dependabot"),
             ),
-            (("unheard-of[bot]", "x@y", "x\n"), (AuthorKind::Bot, None)),
-            (("Jane", "j@d", trailer), (AuthorKind::Agent, Some("claude"))),
-            (("Jane (aider)", "j@d", "x\n"), (AuthorKind::Agent, Some("aider"))),
-            (("Jane", "j@d", "Mention noreply@anthropic.com in the docs\n"), (AuthorKind::Human, None)),
+            ("unheard-of[bot]", "x@y", plain.clone(), Bot, None),
+            ("Jane", "1+unheard-of[bot]@users.noreply.github.com", plain.clone(), Bot, None),
+            ("Copilot", "198982749+Copilot@users.noreply.github.com", plain.clone(), Agent, Some("copilot")),
+            ("chatgpt-codex-connector[bot]", "x@y", plain.clone(), Agent, Some("codex")),
+            ("sweep-ai[bot]", "x@y", plain.clone(), Agent, Some("sweep")),
+            ("Jane (aider)", "j@d", plain.clone(), Agent, Some("aider")),
+            ("semantic-release-bot", "semantic-release-bot@martynus.net", plain.clone(), Bot, Some("semantic-release")),
+            ("Hosted Weblate", "hosted@weblate.org", plain.clone(), Bot, Some("weblate")),
+            ("BrewTestBot", "1589480+BrewTestBot@users.noreply.github.com", plain.clone(), Bot, Some("brew-test-bot")),
+            ("Scala Steward", "me@scala-steward.org", plain.clone(), Bot, Some("scala-steward")),
+            ("pyup-bot", "github-bot@pyup.io", plain.clone(), Bot, Some("pyup")),
+            (
+                "Kubernetes Prow Robot",
+                "k8s-ci-robot@users.noreply.github.com",
+                plain.clone(),
+                Bot,
+                Some("k8s-ci-robot"),
+            ),
+            ("Travis CI", "travis@travis-ci.org", plain.clone(), Bot, Some("travis-ci")),
+            ("ImgBotApp", "ImgBotHelp@gmail.com", plain.clone(), Bot, Some("imgbot")),
+            ("renovate-bot", "x@y", plain.clone(), Bot, Some("renovate")),
+            ("Jane", "j@d", trailer("Claude <noreply@anthropic.com>"), Agent, Some("claude")),
+            ("Jane", "j@d", trailer("Codex <noreply@openai.com>"), Agent, Some("codex")),
+            (
+                "Jane",
+                "j@d",
+                trailer("gemini-code-assist[bot] <176961590+gemini-code-assist[bot]@users.noreply.github.com>"),
+                Agent,
+                Some("gemini-code-assist"),
+            ),
+            ("Jane", "j@d", trailer("opencode <noreply@opencode.ai>"), Agent, Some("opencode")),
+            ("Jane", "j@d", trailer("Windsurf <windsurf@codeium.com>"), Agent, Some("windsurf")),
+            ("Jane", "j@d", trailer("Claude Monet <claude@example.org>"), Human, None),
+            (
+                "Jane",
+                "j@d",
+                "Fix x\n\n\u{1f916} Generated with [Claude Code](https://claude.com/claude-code)\n".into(),
+                Agent,
+                Some("claude"),
+            ),
+            (
+                "Jane",
+                "j@d",
+                "Fix x\n\nGenerated with [Opencode](https://opencode.ai)\n".into(),
+                Agent,
+                Some("opencode"),
+            ),
+            // To mention one is not to be one.
+            ("Jane", "j@d", "Mention noreply@anthropic.com in the docs\n".into(), Human, None),
+            ("Jane", "j@d", "Mention <noreply@anthropic.com> in the docs\n\nIt is missing.\n".into(), Human, None),
+            ("Jane", "j@d", "Fix x\n\nThe address <noreply@anthropic.com> was wrong\n".into(), Human, None),
+            ("Jane", "j@d", "Generated with [Claude Code] goes\n".into(), Human, None),
         ];
-        for ((name, email, message), (kind, label)) in cases {
-            let found = table.classify(name, email, "GitHub", "noreply@github.com", message);
-            assert_eq!(found, AuthorLabel { kind, name: label }, "{name} {message}");
+        for (name, email, message, kind, label) in cases {
+            let found = table.classify(name, email, "GitHub", "noreply@github.com", &message);
+            assert_eq!((found.kind, found.name), (kind, label), "{name} {message}");
+            assert_eq!(found.evidence.is_some(), kind != Human, "{name} {message}");
+        }
+    }
+
+    #[test]
+    fn who_commits_is_not_who_wrote() {
+        let table = Authors::in_use();
+        for (committer, email, expected) in [
+            ("tmux update bot", "actions@github.com", (AuthorKind::Human, None)),
+            ("bors", "bors@rust-lang.org", (AuthorKind::Human, None)),
+            ("dependabot[bot]", "x@y", (AuthorKind::Human, None)),
+            ("Jane (aider)", "j@d", (AuthorKind::Agent, Some((Evidence::CommitterName, "(aider)")))),
+        ] {
+            let found = table.classify("Jane", "j@d", committer, email, "Fix x\n");
+            assert_eq!((found.kind, found.evidence), expected, "{committer}");
         }
     }
 }
