@@ -58,6 +58,10 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
+    /// All of them.
+    pub const ALL: [ChangeKind; 4] =
+        [ChangeKind::Modified, ChangeKind::Added, ChangeKind::Deleted, ChangeKind::Renamed];
+
     /// The name in the `kind` column.
     pub fn as_str(self) -> &'static str {
         match self {

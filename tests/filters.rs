@@ -268,6 +268,42 @@ fn filters_can_be_listed_checked_planned_and_tried() {
 }
 
 #[test]
+fn values_that_no_row_has_and_expressions_that_fail_are_named() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", MESSAGES);
+    let write = |rule: &str| {
+        let text = format!("id = \"f\"\nwhy = \"w\"\n[[rule]]\nid = \"r\"\nwhy = \"w\"\n{rule}\n");
+        fs::write(lab.path("f.toml"), text).expect("it is written");
+    };
+    for (rule, reason) in [
+        ("field = \"kind\"\nequals = \"modifed\"", "there is no kind \"modifed\"; there are modified, added, deleted"),
+        ("not = { field = \"author_kind\", equals = [\"bot\", \"robot\"] }", "there is no author_kind \"robot\""),
+        ("field = \"lang\"\nequals = \"Rust\"", "there is no lang \"Rust\""),
+        ("field = \"lang\"\nequals = \"rusty\"", "rust"),
+        ("field = \"language\"\nequals = \"rust\"", "there is no language \"rust\""),
+        ("field = \"message_language\"\nequals = \"english\"", "there is no message_language \"english\""),
+        ("field = \"generated\"\nequals = \"lock\"", "there is no generated \"lock\""),
+        ("any = [{ license = \"permisive\" }]", "there is no licence policy \"permisive\"; there are"),
+    ] {
+        write(rule);
+        let refused = lab.gitlode(&["mine", "r", "--dry-run", "--filter", "./f.toml"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(4), "{rule}: {said}");
+        assert!(said.contains("f.toml:3: rule r: ") && said.contains(reason), "{rule}: {said}");
+    }
+    // `generated` has a value in a few rows only: on the others the expression fails, negated or not.
+    for rule in ["expr = \"generated | matches('x')\"", "not = { expr = \"generated | matches('x')\" }"] {
+        write(rule);
+        let mined = lab.gitlode(&["mine", "r", "--store", rule, "--json", "--filter", "./f.toml"]);
+        let said = String::from_utf8_lossy(&mined.stderr).into_owned();
+        assert!(mined.status.success() && said.contains("f.toml:3: rule r: the expression failed 40 times"), "{said}");
+        assert!(lab.rows(rule).is_empty());
+        let explained = lab.ok(&["explain", "r", "HEAD", "--filter", "./f.toml", "--json"]);
+        assert!(explained.contains("the expression fails: "), "{explained}");
+    }
+}
+
+#[test]
 fn tokens_are_counted_by_the_tokenizer_that_is_given() {
     let lab = Lab::new();
     let script = "for i in 1 2 3 4; do echo one two >> f; git add f; git commit -qm \"Say more words, $i\"; done";

@@ -159,6 +159,11 @@ impl NaturalLanguages {
         Ok(NaturalLanguages { entries, words, letters, english })
     }
 
+    /// The languages that it knows, by ISO 639-1 code.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.id.as_str())
+    }
+
     /// The language of `message`; none where it has no prose, or too little of it to tell.
     pub fn label(&'static self, message: &str, judge: Judge) -> Option<Label> {
         // The subject is what a row asks for; a body in another language (squashed commits) is not heard beside it.

@@ -151,6 +151,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         Err(export::Error::Store(error)) => return Err(error.into()),
         result => result?,
     };
+    super::filters::warn_of_failures(&rules);
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(exported)));
     }

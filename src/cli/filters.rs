@@ -74,6 +74,20 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
+/// Says of which rules an expression failed; what they dropped for that is in the ledger, with the error as value.
+pub(super) fn warn_of_failures(rules: &Ruleset) {
+    for (rule, count) in rules.failures() {
+        anstream::eprintln!(
+            "{}: {}: rule {}: the expression failed {} times, and what it failed on was dropped; \
+             `gitlode explain` says why of a commit",
+            super::style("warning"),
+            printable(&rule.place),
+            printable(&rule.id),
+            grouped(count)
+        );
+    }
+}
+
 fn list(as_json: bool) -> Result<(), Error> {
     let mut table = new_table(&["ruleset", "rules", "what for"]);
     let mut all = Vec::new();
@@ -167,6 +181,7 @@ fn attempt(rules: &Ruleset, on: &Path, recipe: Recipe, sample: usize, as_json: b
     } else {
         trial::on_repository(on, rules, &recipe, sample)?
     };
+    warn_of_failures(rules);
     let Trial { funnel, kept, dropped } = trial;
     if as_json {
         return print(&format!("{:#}\n", json!({"funnel": funnel, "kept": kept, "dropped": dropped})));

@@ -87,7 +87,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let repository = Repository::open(&args.repository)?;
     let tips = repository.tips(&Revision::Named(args.commit.clone()))?;
     let recipe = Recipe {
-        kinds: vec![ChangeKind::Modified, ChangeKind::Added, ChangeKind::Deleted, ChangeKind::Renamed],
+        kinds: ChangeKind::ALL.into(),
         renames: args.detect_renames,
         blob_bytes_max: args.blob_bytes_max,
         authors: true,

@@ -467,6 +467,7 @@ fn mine_all(
     let observe = |number: usize, event: run::Event<'_>| display.event(number, &event);
     let results = run::run(target, &specs, &settings, &options, interrupt, &observe);
     display.clear();
+    super::filters::warn_of_failures(&rules);
     let unfinished = results.iter().filter(|result| result.is_none()).count();
     let finished = specs.into_iter().zip(results);
     outcomes.extend(

@@ -205,9 +205,12 @@ impl fmt::Debug for Expression {
 }
 
 impl Expression {
-    /// An expression that fails, or takes too long, is not true.
-    fn holds(&self, at: &At<'_>) -> bool {
-        let value = |field| match at.value(field) {
+    /// Whether it is true where fields have the values that `value` gives.
+    ///
+    /// # Errors
+    /// It fails there: a type that does not fit, a field without a value, too many steps.
+    pub fn holds<'v>(&self, value: impl Fn(&Field) -> Value<'v>) -> Result<bool, Failure> {
+        let value = |field| match value(field) {
             Value::Missing => minijinja::Value::from(()),
             Value::Text(text) => minijinja::Value::from(text.as_ref()),
             Value::Number(number) if number.fract() == 0.0 => minijinja::Value::from(number as i64),
@@ -223,9 +226,12 @@ impl Expression {
             };
         }
         context.insert("column", minijinja::Value::from_iter(columns));
-        self.compiled.eval(context).is_ok_and(|value| value.is_true())
+        Ok(self.compiled.eval(context)?.is_true())
     }
 }
+
+/// Why an expression has no answer for a candidate.
+pub type Failure = minijinja::Error;
 
 /// A candidate with the versions of its texts that hold for one rule.
 pub struct At<'a> {
@@ -260,8 +266,11 @@ impl<'a> At<'a> {
 
 impl Check {
     /// Whether the candidate is as demanded.
-    pub fn holds(&self, at: &At<'_>) -> bool {
-        match self {
+    ///
+    /// # Errors
+    /// An expression fails. Neither that it holds nor that it does not can be said then, so `not` does not turn it.
+    pub fn holds(&self, at: &At<'_>) -> Result<bool, Failure> {
+        Ok(match self {
             Check::Field { field: Field::Tokens, test: Test::Number(range), .. } => at.view.has_tokens_in(range),
             Check::Field { field, lower, test, missing } => match at.value(field) {
                 Value::Missing => match test {
@@ -271,9 +280,23 @@ impl Check {
                 Value::Text(text) if *lower => test.holds(&Value::Text(Cow::Owned(text.to_lowercase()))),
                 value => test.holds(&value),
             },
-            Check::All(checks) => checks.iter().all(|check| check.holds(at)),
-            Check::Any(checks) => checks.iter().any(|check| check.holds(at)),
-            Check::Not(check) => !check.holds(at),
+            Check::All(checks) => {
+                for check in checks {
+                    if !check.holds(at)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            Check::Any(checks) => {
+                for check in checks {
+                    if check.holds(at)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Check::Not(check) => !check.holds(at)?,
             Check::Policy(policy) => at.view.policy_takes(policy),
             Check::Thin { per_mille, of } => {
                 let commit = at.text(&Field::Commit);
@@ -285,11 +308,7 @@ impl Check {
                 };
                 draw(&drawn) < *per_mille
             }
-            Check::WhitespaceOnly(wanted) => {
-                let (old, new) = (at.text(&Field::OldContents), at.text(&Field::NewContents));
-                let (old, new) = without_common_ends(&old, &new);
-                *wanted == (old != new && letters(old).eq(letters(new)))
-            }
+            Check::WhitespaceOnly(wanted) => *wanted == is_whitespace_only(at),
             Check::EditDistance(range) => {
                 let (old, new) = (at.text(&Field::OldContents), at.text(&Field::NewContents));
                 range.has_count(edit_distance(&old, &new, bound(range)))
@@ -298,8 +317,8 @@ impl Check {
                 let lower = at.text(&Field::Subject).to_lowercase();
                 lists.iter().any(|verbs| verbs.match_subject(&lower))
             }
-            Check::Expr(expression) => expression.holds(at),
-        }
+            Check::Expr(expression) => expression.holds(|field| at.value(field))?,
+        })
     }
 
     /// The value that decides, and the bound, for a ledger.
@@ -311,7 +330,7 @@ impl Check {
             }
             Check::All(checks) => checks
                 .iter()
-                .find(|check| !check.holds(at))
+                .find(|check| !check.holds(at).unwrap_or(false))
                 .or(checks.first())
                 .map_or_else(Default::default, |check| check.observe(at)),
             Check::Any(checks) => {
@@ -329,11 +348,8 @@ impl Check {
             Check::Policy(policy) => (shown(&at.text(&Field::LicenseSpdx)), format!("licence policy {policy}")),
             Check::Thin { per_mille, .. } => (String::new(), format!("{per_mille} of 1000 by hash")),
             Check::WhitespaceOnly(wanted) => {
-                let word = if self.holds(at) == *wanted {
-                    "only white space differs"
-                } else {
-                    "more than white space differs"
-                };
+                let word =
+                    if is_whitespace_only(at) { "only white space differs" } else { "more than white space differs" };
                 (word.into(), format!("whitespace_only {wanted}"))
             }
             Check::EditDistance(range) => {
@@ -352,7 +368,11 @@ impl Check {
                     .iter()
                     .map(|(name, field)| format!("{name} = {}", shown(&plain(&at.value(field)))))
                     .collect();
-                (values.join(", "), expression.text.clone())
+                let values = values.join(", ");
+                match expression.holds(|field| at.value(field)) {
+                    Ok(_) => (values, expression.text.clone()),
+                    Err(failure) => (format!("the expression fails: {failure}; {values}"), expression.text.clone()),
+                }
             }
         }
     }
@@ -397,14 +417,15 @@ impl Check {
         own + self.fields().iter().map(Field::cost).max().unwrap_or(0)
     }
 
-    /// The licence policies that it names.
-    pub fn policies(&self) -> Vec<&str> {
+    /// Its parts, itself the first.
+    pub fn parts(&self) -> Vec<&Check> {
+        let mut parts = vec![self];
         match self {
-            Check::Policy(policy) => vec![policy],
-            Check::All(checks) | Check::Any(checks) => checks.iter().flat_map(Check::policies).collect(),
-            Check::Not(check) => check.policies(),
-            _ => Vec::new(),
+            Check::All(checks) | Check::Any(checks) => parts.extend(checks.iter().flat_map(Check::parts)),
+            Check::Not(check) => parts.extend(check.parts()),
+            _ => {}
         }
+        parts
     }
 }
 
@@ -508,6 +529,13 @@ fn without_common_ends<'t>(old: &'t str, new: &'t str) -> (&'t str, &'t str) {
     let of = |text: &str| text.ceil_char_boundary(text.len() - blocks - more);
     // The ends are equal, so a boundary in one is a boundary in the other.
     (&old[..of(old)], &new[..of(new)])
+}
+
+/// Whether old and new contents differ, and in white space alone.
+fn is_whitespace_only(at: &At<'_>) -> bool {
+    let (old, new) = (at.text(&Field::OldContents), at.text(&Field::NewContents));
+    let (old, new) = without_common_ends(&old, &new);
+    old != new && letters(old).eq(letters(new))
 }
 
 fn letters(text: &str) -> impl Iterator<Item = char> {

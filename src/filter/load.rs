@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::{Spanned, Table};
 
 use super::{
-    FIELDS, Field, LicenseScope, Rule, Ruleset, Value, View,
+    FIELDS, Field, LicenseScope, Rule, Ruleset, Type, Value, View,
     check::{Characters, Check, DrawOf, Expression, Range, Test, Verbs},
     ruleset::{Action, Example, Step},
     tokens,
@@ -60,9 +60,9 @@ pub enum Error {
 struct File {
     id: String,
     why: String,
-    extends: Option<String>,
+    extends: Option<Spanned<String>>,
     #[serde(default)]
-    without: Vec<String>,
+    without: Vec<Spanned<String>>,
     license_scope: Option<LicenseScope>,
     #[serde(default)]
     rule: Vec<Spanned<Table>>,
@@ -103,14 +103,24 @@ impl Loaded {
             Error::Invalid { place: format!("{place}:{line}"), reason: e.message().to_owned() }
         })?;
         if let Some(parent) = &file.extends {
-            self.add(parent, directory.as_deref(), depth + 1)?;
+            self.add(parent.get_ref(), directory.as_deref(), depth + 1).map_err(|error| match error {
+                Error::Unknown { .. } | Error::Read { .. } => Error::Invalid {
+                    place: format!("{place}:{}", line_of(&text, parent.span().start)),
+                    reason: format!("extends: {error}"),
+                },
+                other => other,
+            })?;
         }
         for id in &file.without {
             let before = self.rules.len();
-            self.rules.retain(|rule| rule.id != *id);
+            let known = self.rules.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>().join(", ");
+            self.rules.retain(|rule| rule.id != *id.get_ref());
             if self.rules.len() == before {
-                let reason = format!("`without` names a rule {id} that is not there to be left out");
-                return Err(Error::Invalid { place: place.clone(), reason });
+                let place = format!("{place}:{}", line_of(&text, id.span().start));
+                let there = if known.is_empty() { "are none".to_owned() } else { format!("are {known}") };
+                let reason =
+                    format!("`without` names a rule {} that is not there to be left out; there {there}", id.get_ref());
+                return Err(Error::Invalid { place, reason });
             }
         }
         for raw in file.rule {
@@ -167,6 +177,7 @@ fn rule(mut table: Table, place: &str) -> Result<Rule, Error> {
         Some(_) => Err(bad(format!("{key} has to be a list"))),
     };
     let (keep, drop) = (list(table.remove("keep"), "keep")?, list(table.remove("drop"), "drop")?);
+    let has_examples = !keep.is_empty() || !drop.is_empty();
     let mut rewrites = Vec::new();
     let action = match table.remove("rewrite") {
         Some(field) => {
@@ -180,6 +191,12 @@ fn rule(mut table: Table, place: &str) -> Result<Rule, Error> {
                     }
                     _ => return Err(bad("examples of a rewrite are pairs of texts: before and after".into())),
                 }
+            }
+            if has_examples {
+                return Err(bad("a rewrite keeps and drops nothing; its examples = […] are pairs of texts".into()));
+            }
+            if steps.is_empty() {
+                return Err(bad("a rewrite without steps = […] changes nothing".into()));
             }
             if let Some((key, _)) = table.iter().next() {
                 return Err(bad(format!("a rewrite has no key {key}; there are steps and examples")));
@@ -199,7 +216,16 @@ fn rule(mut table: Table, place: &str) -> Result<Rule, Error> {
             examples.push(Example { values: example(value, &fields).map_err(&bad)?, keep });
         }
     }
-    Ok(Rule { id: id.clone(), why, action, examples, rewrites, epoch: 0, place: place.to_owned() })
+    Ok(Rule {
+        id: id.clone(),
+        why,
+        action,
+        examples,
+        rewrites,
+        epoch: 0,
+        place: place.to_owned(),
+        failures: Arc::default(),
+    })
 }
 
 fn example(value: toml::Value, fields: &[Field]) -> Result<Vec<(Field, toml::Value)>, String> {
@@ -360,24 +386,40 @@ const KINDS: &str = "chars, words, lines, bytes, value, tokens, ratio, regex, co
 fn check(table: Table) -> Result<Check, String> {
     let raw = Raw::deserialize(toml::Value::Table(table)).map_err(|e| e.message().to_owned())?;
     let Raw { field, lower, missing, .. } = &raw;
-    let (field_name, lower, missing) = (field.clone(), *lower, matches!(missing, Some(Missing::Keep)));
+    let (field_name, lower) = (field.clone(), *lower);
+    let (has_missing, missing) = (missing.is_some(), matches!(missing, Some(Missing::Keep)));
+    let count = |range: Option<Range>, key| range.map(|range| bounds(range, key, 0.0, f64::INFINITY)).transpose();
+    let texts = |texts: Option<OneOrMany>, key| texts.map(|texts| not_empty(texts.all(), key)).transpose();
+    let parts = |list: Option<OneOrMany>, key| match texts(list, key)? {
+        Some(texts) if texts.iter().any(String::is_empty) => {
+            Err(format!("{key} names an empty text, which is in every one"))
+        }
+        other => Ok(other),
+    };
     let mut tests = Vec::new();
-    tests.extend(raw.chars.map(Test::Chars));
-    tests.extend(raw.words.map(Test::Words));
-    tests.extend(raw.lines.map(Test::Lines));
-    tests.extend(raw.bytes.map(Test::Bytes));
-    tests.extend(raw.value.map(Test::Number));
-    tests.extend(raw.ratio.map(|ratio| Test::Ratio(ratio.of, Range { min: ratio.min, max: ratio.max })));
-    if let Some(patterns) = raw.regex {
-        tests.push(Test::Regex(patterns.all().iter().map(|pattern| regex(pattern)).collect::<Result<_, _>>()?));
+    tests.extend(count(raw.chars, "chars")?.map(Test::Chars));
+    tests.extend(count(raw.words, "words")?.map(Test::Words));
+    tests.extend(count(raw.lines, "lines")?.map(Test::Lines));
+    tests.extend(count(raw.bytes, "bytes")?.map(Test::Bytes));
+    let value = raw.value.map(|range| bounds(range, "value", f64::NEG_INFINITY, f64::INFINITY)).transpose()?;
+    tests.extend(value.map(Test::Number));
+    if let Some(RawRatio { of, min, max }) = raw.ratio {
+        tests.push(Test::Ratio(of, bounds(Range { min, max }, "ratio", 0.0, 1.0)?));
     }
-    tests.extend(raw.contains.map(|texts| Test::Contains(texts.all())));
-    tests.extend(raw.equals.map(|texts| Test::OneOf(texts.all().into_iter().collect())));
-    tests.extend(raw.one_of.map(|texts| Test::OneOf(texts.all().into_iter().collect())));
-    tests.extend(raw.starts_with.map(|texts| Test::StartsWith(texts.all())));
-    tests.extend(raw.ends_with.map(|texts| Test::EndsWith(texts.all())));
-    if let Some(globs) = raw.glob {
-        let globs = globs.all();
+    if let Some(patterns) = texts(raw.regex, "regex")? {
+        tests.push(Test::Regex(patterns.iter().map(|pattern| regex(pattern)).collect::<Result<_, _>>()?));
+    }
+    tests.extend(parts(raw.contains, "contains")?.map(Test::Contains));
+    tests.extend(texts(raw.equals, "equals")?.map(|texts| Test::OneOf(texts.into_iter().collect())));
+    tests.extend(texts(raw.one_of, "one_of")?.map(|texts| Test::OneOf(texts.into_iter().collect())));
+    tests.extend(parts(raw.starts_with, "starts_with")?.map(Test::StartsWith));
+    tests.extend(parts(raw.ends_with, "ends_with")?.map(Test::EndsWith));
+    if let Some(globs) = texts(raw.glob, "glob")? {
+        if let Some(other) = globs.iter().find(|glob| glob.contains(['[', ']', '{', '}'])) {
+            return Err(format!(
+                "the glob {other:?} has more than *, ** and ?, which is all that globs know; try regex"
+            ));
+        }
         tests.push(Test::Glob(glob(&globs)?, globs));
     }
     tests.extend(raw.is.map(Test::Is));
@@ -387,33 +429,42 @@ fn check(table: Table) -> Result<Check, String> {
     if tested {
         let name = field_name.as_deref().ok_or("it has no field = \"…\" to test")?;
         let field = Field::find(name).ok_or_else(|| no_field(name))?;
+        tests.iter().try_for_each(|test| fits(test, &field, lower))?;
         checks.extend(tests.into_iter().map(|test| Check::Field { field: field.clone(), lower, test, missing }));
     } else if field_name.is_some() {
         return Err(format!("it has a field and no test of it; there are {KINDS}"));
+    } else if lower || has_missing && raw.tokens.is_none() {
+        return Err("lower and missing belong to a test of a field".into());
     }
     if let Some(RawTokens { min, max, exact }) = raw.tokens {
         if exact && tokens::digest().is_none() {
             return Err("it counts tokens exactly: give --tokenizer FILE, the tokenizer.json of a model".into());
         }
         let range = Range { min: min.unwrap_or(f64::NEG_INFINITY), max: max.unwrap_or(f64::INFINITY) };
+        let range = bounds(range, "tokens", 0.0, f64::INFINITY)?;
         checks.push(Check::Field { field: Field::Tokens, lower: false, test: Test::Number(range), missing });
     }
     checks.extend(raw.license.map(Check::Policy));
-    checks.extend(raw.thin.map(|thin| Check::Thin { per_mille: thin.per_mille, of: thin.of }));
+    if let Some(RawThin { per_mille, of }) = raw.thin {
+        if !(1..1000).contains(&per_mille) {
+            return Err(format!("thin keeps {per_mille} in 1000; it has to be 1 to 999"));
+        }
+        checks.push(Check::Thin { per_mille, of });
+    }
     checks.extend(raw.whitespace_only.map(Check::WhitespaceOnly));
-    checks.extend(raw.edit_distance.map(Check::EditDistance));
-    if let Some(names) = raw.verbs {
-        checks.push(Check::Verbs(verbs(&names.all())?));
+    checks.extend(count(raw.edit_distance, "edit_distance")?.map(Check::EditDistance));
+    if let Some(names) = texts(raw.verbs, "verbs")? {
+        checks.push(Check::Verbs(verbs(&names)?));
     }
     if let Some(text) = raw.expr {
         checks.push(Check::Expr(expression(text)?));
     }
-    let inner = |tables: Vec<Table>| tables.into_iter().map(check).collect::<Result<Vec<_>, _>>();
+    let inner = |tables, key| not_empty(tables, key)?.into_iter().map(check).collect::<Result<Vec<_>, _>>();
     if let Some(tables) = raw.all {
-        checks.push(Check::All(inner(tables)?));
+        checks.push(Check::All(inner(tables, "all")?));
     }
     if let Some(tables) = raw.any {
-        checks.push(Check::Any(inner(tables)?));
+        checks.push(Check::Any(inner(tables, "any")?));
     }
     if let Some(table) = raw.not {
         checks.push(Check::Not(Box::new(check(table)?)));
@@ -422,6 +473,53 @@ fn check(table: Table) -> Result<Check, String> {
         0 => Err(format!("it demands nothing; there are {KINDS}")),
         1 => Ok(checks.swap_remove(0)),
         _ => Ok(Check::All(checks)),
+    }
+}
+
+fn not_empty<T>(list: Vec<T>, key: &str) -> Result<Vec<T>, String> {
+    if list.is_empty() { Err(format!("{key} is an empty list, which decides the same for all")) } else { Ok(list) }
+}
+
+/// A range that some values between `lowest` and `highest` are in, and some are not.
+fn bounds(range: Range, key: &str, lowest: f64, highest: f64) -> Result<Range, String> {
+    let Range { min, max } = range;
+    if min.is_nan() || max.is_nan() || min > max {
+        return Err(format!("{key} has min {min} and max {max}: nothing lies between"));
+    }
+    if max < lowest || min > highest {
+        return Err(format!("{key} is {range}, and is never: it lies between {lowest} and {highest}"));
+    }
+    if min <= lowest && max >= highest {
+        return Err(format!("{key} has no bound that anything is beyond: give min, max or both"));
+    }
+    Ok(range)
+}
+
+/// Whether `test` says something of values like those of `field`.
+fn fits(test: &Test, field: &Field, lower: bool) -> Result<(), String> {
+    let (name, kind) = (field.name(), field.value_type());
+    let right = match (kind, test) {
+        (_, Test::Present(_)) | (Type::Number, Test::Number(_)) | (Type::Flag, Test::Is(_)) => None,
+        (Type::Number, _) => Some("is a number: its tests are value = { min, max } and present"),
+        (Type::Flag, _) => Some("is yes or no: its tests are is = true, is = false and present"),
+        (Type::Text | Type::Column, Test::Is(_)) => Some("is no flag: is = true never holds; try equals or present"),
+        (Type::Text, Test::Number(_)) => {
+            Some("is text: its tests are regex, contains, equals, one_of, chars and others, but not value")
+        }
+        (Type::Text | Type::Column, _) => None,
+    };
+    if let Some(right) = right {
+        return Err(format!("{name} {right}"));
+    }
+    let capital = |text: &&String| **text != text.to_lowercase();
+    let never = match test {
+        Test::OneOf(texts) => texts.iter().filter(capital).min(),
+        Test::Contains(texts) | Test::StartsWith(texts) | Test::EndsWith(texts) => texts.iter().find(capital),
+        _ => None,
+    };
+    match never.filter(|_| lower) {
+        Some(text) => Err(format!("with lower = true nothing is {text:?}; write it in lower case")),
+        None => Ok(()),
     }
 }
 
@@ -511,7 +609,47 @@ fn expression(text: String) -> Result<Expression, String> {
         fields.push((name, field));
     }
     fields.sort();
-    Ok(Expression { text, fields, compiled: Arc::new(compiled) })
+    for literal in patterns(&text) {
+        let pattern = environment.compile_expression(literal).and_then(|literal| literal.eval(()));
+        regex(pattern.map_err(|e| format!("the expression {text:?}: {e}"))?.as_str().unwrap_or_default())?;
+    }
+    let expression = Expression { text, fields, compiled: Arc::new(compiled) };
+    let tries = EXAMPLES.map(|values| expression.holds(|field| example_value(field, values)));
+    match tries.into_iter().reduce(|first, next| if first.is_ok() { first } else { next.or(first) }) {
+        Some(Err(failure)) => Err(format!("the expression {:?} can't be told of any row: {failure}", expression.text)),
+        _ => Ok(expression),
+    }
+}
+
+/// On what expressions are tried when they are read: what text, number and flag are there. One that fails on all of
+/// them has a mistake; one that fails on some may be meant for others.
+const EXAMPLES: [(&str, f64, bool); 3] = [("Add a pager", 3.0, true), ("1", 1.0, false), ("2.5", 2.5, true)];
+
+fn example_value(field: &Field, (text, number, flag): (&'static str, f64, bool)) -> Value<'static> {
+    match field.value_type() {
+        Type::Text | Type::Column => Value::from(text),
+        Type::Number => Value::Number(number),
+        Type::Flag => Value::Flag(flag),
+    }
+}
+
+/// The quoted texts in an expression that are given to `matches`, with their quotes.
+fn patterns(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(from) = text[at..].find(['"', '\'']).map(|from| at + from) {
+        let quote = text.as_bytes()[from];
+        let mut to = from + 1;
+        while to < text.len() && text.as_bytes()[to] != quote {
+            to += if text.as_bytes()[to] == b'\\' { 2 } else { 1 };
+        }
+        let before = text[..from].trim_end().strip_suffix('(').map(str::trim_end);
+        if before.is_some_and(|before| before.ends_with("matches")) && to < text.len() {
+            found.push(&text[from..=to]);
+        }
+        at = text.ceil_char_boundary((to + 1).min(text.len()));
+    }
+    found
 }
 
 /// The filter `text | matches("expression")`; each expression is compiled once.
@@ -542,10 +680,13 @@ pub fn verify_examples(ruleset: &Ruleset) -> Vec<String> {
             let message = if message.is_empty() { text(&Field::MessageChomped) } else { message };
             let texts = Ruleset::new(String::new(), String::new(), LicenseScope::Commit, Vec::new(), String::new())
                 .texts(&subject, &message);
-            if rule.objects(&view, &texts) == example.keep {
-                let word = if example.keep { "drops what it must keep" } else { "keeps what it must drop" };
-                failed.push(format!("{}: rule {}: {word}: {:?}", rule.place, rule.id, example.values));
-            }
+            let word = match rule.holds(&view, &texts) {
+                Ok(holds) if holds == example.keep => continue,
+                Ok(true) => "keeps what it must drop".to_owned(),
+                Ok(false) => "drops what it must keep".to_owned(),
+                Err(failure) => format!("the expression fails ({failure})"),
+            };
+            failed.push(format!("{}: rule {}: {word}: {:?}", rule.place, rule.id, example.values));
         }
         if let Action::Rewrite(..) = &rule.action {
             for (from, to) in &rule.rewrites {
@@ -635,6 +776,48 @@ mod tests {
             (&format!("{rule}rewrite = \"subject\"\nsteps = [\"shout\"]"), "there is no step shout"),
             (&format!("{rule}expr = \"subject == kind\"\nkeep = [\"a\"]"), "looks at several fields"),
             (&format!("{rule}expr = \"true\"\n{rule}expr = \"true\""), "has a rule of this id already"),
+            ("extends = \"./none.toml\"", "f.toml:4: extends: "),
+            ("extends = \"nothing\"", "f.toml:4: extends: there is no ruleset nothing"),
+            ("extends = \"commitpack\"\nwithout = [\n\"a\",\n]", "f.toml:6: `without` names a rule a"),
+            (
+                &format!("{rule}expr = \"subject | matches('(')\""),
+                "f.toml:4: rule r: the expression \"(\" is not valid",
+            ),
+            (
+                &format!("{rule}expr = \"kind == 'x' and subject | matches( '[' )\""),
+                "the expression \"[\" is not valid",
+            ),
+            (&format!("{rule}not = {{ expr = \"subject | matches('(')\" }}"), "the expression \"(\" is not valid"),
+            (
+                &format!("{rule}expr = \"subject / 3 > 1\""),
+                "f.toml:4: rule r: the expression \"subject / 3 > 1\" can't",
+            ),
+            (&format!("{rule}expr = \"additions | matches('a')\""), "can't be told of any row"),
+            (&format!("{rule}expr = \"subject | colour\""), "unknown filter"),
+            (&format!("{rule}field = \"files_changed\"\nregex = \"1\""), "f.toml:4: rule r: files_changed is a number"),
+            (&format!("{rule}field = \"subject\"\nis = true"), "subject is no flag"),
+            (&format!("{rule}field = \"column.stars\"\nis = true"), "column.stars is no flag"),
+            (&format!("{rule}field = \"subject\"\nvalue = {{ min = 1 }}"), "subject is text"),
+            (&format!("{rule}field = \"vendored\"\nequals = \"true\""), "vendored is yes or no"),
+            (&format!("{rule}field = \"path\"\nglob = \"[a\""), "the glob \"[a\" has more than"),
+            (&format!("{rule}field = \"subject\"\nchars = {{ min = 9, max = 3 }}"), "chars has min 9 and max 3"),
+            (&format!("{rule}field = \"subject\"\nchars = {{ max = -1 }}"), "chars is at most -1, and is never"),
+            (&format!("{rule}field = \"subject\"\nchars = {{ }}"), "chars has no bound"),
+            (
+                &format!("{rule}field = \"subject\"\nratio = {{ of = \"upper\", min = 50 }}"),
+                "ratio has min 50 and max 1",
+            ),
+            (&format!("{rule}tokens = {{ min = 9, max = 3 }}"), "tokens has min 9 and max 3"),
+            (&format!("{rule}field = \"kind\"\none_of = []"), "one_of is an empty list"),
+            (&format!("{rule}any = []"), "any is an empty list"),
+            (&format!("{rule}field = \"subject\"\ncontains = \"\""), "contains names an empty text"),
+            (
+                &format!("{rule}field = \"subject\"\nlower = true\nequals = \"Fix\""),
+                "with lower = true nothing is \"Fix\"",
+            ),
+            (&format!("{rule}verbs = \"en\"\nlower = true"), "lower and missing belong to a test"),
+            (&format!("{rule}thin = {{ per_mille = 0, of = \"commit\" }}"), "it has to be 1 to 999"),
+            (&format!("{rule}rewrite = \"subject\"\nsteps = []"), "changes nothing"),
         ] {
             fs::write(&path, format!("{head}{text}\n")).expect("it can be written");
             let error = load(path.to_str().expect("UTF-8")).expect_err(text).to_string();
@@ -642,6 +825,27 @@ mod tests {
         }
         fs::write(&path, format!("extends = \"./f.toml\"\n{head}")).expect("it can be written");
         assert!(load(path.to_str().expect("UTF-8")).is_err_and(|e| e.to_string().contains("or itself")));
+    }
+
+    #[test]
+    fn an_expression_that_fails_drops_and_is_counted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("f.toml");
+        for demand in ["expr = \"generated | matches('a')\"", "not = { expr = \"generated | matches('a')\" }"] {
+            let text = format!(
+                "id = \"x\"\nwhy = \"y\"\n[[rule]]\nid = \"r\"\nwhy = \"z\"\n{demand}\nkeep = [{{ subject = \"a\" }}]\n"
+            );
+            fs::write(&path, text).expect("it can be written");
+            let ruleset = load(path.to_str().expect("UTF-8")).expect("it is valid");
+            let (rule, texts) = (&ruleset.rules()[0], ruleset.texts("a", "a"));
+            let (there, missing) = ([(Field::Generated, "b".into())], []);
+            assert_eq!(rule.holds(&ExampleView(&there), &texts).ok(), Some(demand.starts_with("not")));
+            assert!(rule.objects(&ExampleView(&missing), &texts), "{demand}");
+            assert_eq!(ruleset.failures().iter().map(|(rule, n)| (&*rule.id, *n)).collect::<Vec<_>>(), [("r", 1)]);
+            let (value, _) = rule.observe(&ExampleView(&missing), &texts);
+            assert!(value.starts_with("the expression fails: "), "{value}");
+            assert!(verify_examples(&ruleset)[0].contains("the expression fails"));
+        }
     }
 
     #[test]

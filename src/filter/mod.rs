@@ -9,7 +9,7 @@ mod load;
 mod ruleset;
 pub mod tokens;
 
-pub use check::{Check, Range};
+pub use check::{Check, Failure, Range, Test};
 pub use load::{Error, glob, load, presets, verify_examples};
 pub use ruleset::{Action, LicenseScope, Rule, Ruleset, Texts};
 
@@ -133,6 +133,64 @@ fields! {
     Subject "subject" Commit 1 "The first line of the message.",
     Tokens "tokens" Blob 200 "Tokens of old contents, <|endoftext|> and new contents.",
     Vendored "vendored" Tree 10 "Whether the file comes from elsewhere, by its path.",
+}
+
+/// What kind of value a field has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Text.
+    Text,
+    /// A number.
+    Number,
+    /// Yes or no.
+    Flag,
+    /// Text, or a number that is written as text: a column of a list.
+    Column,
+}
+
+impl Field {
+    /// What kind of value it has.
+    pub fn value_type(&self) -> Type {
+        match self {
+            Field::Additions
+            | Field::AuthorTime
+            | Field::CommitTime
+            | Field::Deletions
+            | Field::FilesChanged
+            | Field::FilesModified
+            | Field::LicenseConfidence
+            | Field::MessageLanguageConfidence
+            | Field::NewBytes
+            | Field::OldBytes
+            | Field::Reverts
+            | Field::Tokens => Type::Number,
+            Field::Vendored => Type::Flag,
+            Field::Column(_) => Type::Column,
+            Field::AuthorKind
+            | Field::AuthorLabel
+            | Field::Commit
+            | Field::Diff
+            | Field::Extension
+            | Field::Generated
+            | Field::Kind
+            | Field::Lang
+            | Field::Language
+            | Field::License
+            | Field::LicenseSpdx
+            | Field::Message
+            | Field::MessageChomped
+            | Field::MessageLanguage
+            | Field::Name
+            | Field::NewContents
+            | Field::NewFile
+            | Field::OldContents
+            | Field::OldFile
+            | Field::Path
+            | Field::Repository
+            | Field::Stem
+            | Field::Subject => Type::Text,
+        }
+    }
 }
 
 /// The value of a field.

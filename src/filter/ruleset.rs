@@ -1,12 +1,19 @@
 //! Rulesets: rules in the order in which they were written, planned into the order in which they run.
 
-use std::{borrow::Cow, rc::Rc};
+use std::{
+    borrow::Cow,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use regex::Regex;
 
 use super::{
     Field, Layer, View,
-    check::{At, Check},
+    check::{At, Check, Failure},
 };
 
 /// Whose licence the field `license` is.
@@ -174,6 +181,8 @@ pub struct Rule {
     pub epoch: usize,
     /// File and line where it stands.
     pub place: String,
+    /// Candidates that it dropped because an expression failed.
+    pub failures: Arc<AtomicU64>,
 }
 
 /// Versions of subject and message: the original, and one behind each rewrite.
@@ -305,22 +314,39 @@ impl Ruleset {
         self.rules.iter().find(|rule| rule.objects(view, texts))
     }
 
-    /// The licence policies that rules name.
-    pub fn policies(&self) -> Vec<&str> {
-        let checks = self.rules.iter().filter_map(|rule| match &rule.action {
-            Action::Demand(check) => Some(check),
-            Action::Rewrite(..) => None,
-        });
-        checks.flat_map(Check::policies).collect()
+    /// The rules of which an expression failed since they were read, and for how many candidates.
+    pub fn failures(&self) -> Vec<(&Rule, u64)> {
+        let counts = self.rules.iter().map(|rule| (rule, rule.failures.load(Ordering::Relaxed)));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 }
 
 impl Rule {
-    /// Whether it drops the candidate.
+    /// Whether it drops the candidate. Where an expression fails it does, and that is counted.
     pub fn objects(&self, view: &dyn View, texts: &Texts) -> bool {
+        let holds = self.holds(view, texts);
+        if holds.is_err() {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        !holds.unwrap_or(false)
+    }
+
+    /// Whether the candidate is as it demands.
+    ///
+    /// # Errors
+    /// An expression fails.
+    pub fn holds(&self, view: &dyn View, texts: &Texts) -> Result<bool, Failure> {
         match &self.action {
-            Action::Demand(check) => !check.holds(&At { view, texts, epoch: self.epoch }),
-            Action::Rewrite(..) => false,
+            Action::Demand(check) => check.holds(&At { view, texts, epoch: self.epoch }),
+            Action::Rewrite(..) => Ok(true),
+        }
+    }
+
+    /// What it demands, and every part of that; nothing of a rewrite.
+    pub fn checks(&self) -> Vec<&Check> {
+        match &self.action {
+            Action::Demand(check) => check.parts(),
+            Action::Rewrite(..) => Vec::new(),
         }
     }
 

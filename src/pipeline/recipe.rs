@@ -3,11 +3,21 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    classify::{message::TrailerPolicy, natural::Judge},
+    classify::{
+        author::AuthorKind,
+        language::{commitpack::CommitPackLanguages, generated::Generated, linguist::Linguist},
+        license::policy::Policy,
+        message::TrailerPolicy,
+        natural::{Judge, NaturalLanguages},
+    },
     dedup::opt_out::OptOuts,
+    filter::{Check, Field, Test},
     git::{repository::Revision, walk::Window},
     sample::ChangeKind,
 };
+
+/// An error names all values that there are, up to so many.
+const NAMES_MAX: usize = 60;
 
 /// What to mine and how to write it down. A setting that an older manifest does not know has its default there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,14 +130,48 @@ impl Settings {
 /// Loads the ruleset `name`.
 ///
 /// # Errors
-/// It can't be loaded, or names a licence policy that is not there.
+/// It can't be loaded, or names a licence policy, or a value of a column with fixed values, that is not there.
 pub fn rules(name: &str) -> Result<crate::filter::Ruleset, crate::filter::Error> {
-    use crate::classify::license::policy::Policy;
     let rules = crate::filter::load(name)?;
-    if let Some(unknown) = rules.policies().into_iter().find(|policy| Policy::find(policy).is_none()) {
-        let known: Vec<&str> = Policy::all().iter().map(|policy| policy.id.as_str()).collect();
-        let reason = format!("there is no licence policy {unknown}; there are {}", known.join(", "));
-        return Err(crate::filter::Error::Invalid { place: name.to_owned(), reason });
+    for rule in rules.rules() {
+        if let Some(reason) = rule.checks().into_iter().find_map(unknown_value) {
+            return Err(crate::filter::Error::Rule { place: rule.place.clone(), rule: rule.id.clone(), reason });
+        }
     }
     Ok(rules)
+}
+
+/// Which value that `check` compares with no row can have.
+fn unknown_value(check: &Check) -> Option<String> {
+    let commitpack;
+    let (what, known, asked): (_, Vec<&str>, Vec<&str>) = match check {
+        Check::Policy(policy) => {
+            ("licence policy".into(), Policy::all().iter().map(|policy| policy.id.as_str()).collect(), vec![policy])
+        }
+        Check::Field { field, test: Test::OneOf(texts), lower: false, .. } => {
+            let known = match field {
+                Field::AuthorKind => {
+                    [AuthorKind::Human, AuthorKind::Bot, AuthorKind::Agent].map(AuthorKind::as_str).into()
+                }
+                Field::Kind => ChangeKind::ALL.map(ChangeKind::as_str).into(),
+                Field::Lang => {
+                    commitpack = CommitPackLanguages::in_use();
+                    commitpack.all()
+                }
+                Field::Language => {
+                    Linguist::in_use().languages().iter().map(|language| language.name.as_str()).collect()
+                }
+                Field::Generated => Generated::in_use().ids().collect(),
+                Field::MessageLanguage => NaturalLanguages::in_use().ids().collect(),
+                _ => return None,
+            };
+            (field.name(), known, texts.iter().map(String::as_str).collect())
+        }
+        _ => return None,
+    };
+    let unknown = asked.into_iter().filter(|value| !known.contains(value)).min()?;
+    // Of hundreds, those that begin like it.
+    let near = |name: &&&str| known.len() <= NAMES_MAX || name.chars().next() == unknown.chars().next();
+    let near: Vec<&str> = known.iter().filter(near).copied().collect();
+    Some(format!("there is no {what} {unknown:?}; there are {}", near.join(", ")))
 }

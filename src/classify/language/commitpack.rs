@@ -58,6 +58,15 @@ impl CommitPackLanguages {
         Ok(languages)
     }
 
+    /// Everything that [`CommitPackLanguages::lang`] may answer, sorted.
+    pub fn all(&self) -> Vec<&str> {
+        let names = self.names.iter().map(|(_, lang)| lang);
+        let mut all: Vec<&str> = self.extensions.values().chain(names).map(String::as_str).chain([UNKNOWN]).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// The published directory name of the language with the longest extension that ends `path`, else `unknown`.
     pub fn lang(&self, path: &str) -> &str {
         let name = path.rsplit('/').next().unwrap_or(path);

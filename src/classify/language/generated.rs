@@ -81,6 +81,11 @@ impl Generated {
         Ok(Generated { rules: rules.collect::<Result<_, String>>()? })
     }
 
+    /// The ids of its rules.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.id.as_str())
+    }
+
     /// What the path alone says.
     pub fn for_path(&self, path: &str) -> ForPath<'_> {
         let name = path.rsplit('/').next().unwrap_or(path);
