@@ -268,6 +268,55 @@ fn filters_can_be_listed_checked_planned_and_tried() {
 }
 
 #[test]
+fn subjects_of_all_languages_pass_the_whole_multilingual_preset() {
+    let keep = [
+        "更新文档",
+        "修复登录错误",
+        "添加搜索功能",
+        "ログイン時のエラーを修正",
+        "検索機能を追加する",
+        "로그인 오류 수정",
+        "검색 기능 추가",
+        "문서 수정",
+        "Corrige le calcul de la page",
+        "Добавить поиск по всем страницам",
+        "Füge eine Suche über alle Seiten hinzu",
+        "Add a search over all of the pages",
+    ];
+    let drop = [
+        "更新",
+        "登录错误的原因",
+        "ログイン画面のエラー",
+        "エラーを修正しました",
+        "로그인 화면의 오류",
+        "오류를 수정했습니다",
+        "Nouvelle page de la recherche avancée",
+        "Corrige la page",
+        "Search over all of the pages",
+    ];
+    let lab = Lab::new();
+    let license = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and \
+                   associated documentation files (the \"Software\"). The above copyright notice and this permission \
+                   notice shall be included.";
+    let repository = lab.repository("r", "sha1", &format!("echo '{license}' > LICENSE"));
+    let commit = |subject: &str, line: usize| {
+        let script = format!(
+            "for i in $(seq 20); do echo \"let value_$i = compute($i, {line})\"; done > x.rs; git add -A; git commit -qm '{subject}'"
+        );
+        lab.script(&repository, &script);
+    };
+    commit("Start", 0);
+    keep.iter().chain(&drop).enumerate().for_each(|(at, subject)| commit(subject, at + 1));
+    lab.mine("r", "store", &["--filter", "commitpackft-multilingual"]);
+    let rows = lab.rows("store");
+    let mut kept: Vec<&str> = rows.iter().map(|row| row["subject"].as_str().expect("text")).collect();
+    kept.sort_unstable();
+    let mut expected = keep;
+    expected.sort_unstable();
+    assert_eq!(kept, expected);
+}
+
+#[test]
 fn values_that_no_row_has_and_expressions_that_fail_are_named() {
     let lab = Lab::new();
     lab.repository("r", "sha1", MESSAGES);

@@ -173,6 +173,10 @@ pub struct Verbs {
     pub starts: Vec<String>,
     /// What ends one instead.
     pub ends: Vec<String>,
+    /// Nouns that end one instead, by themselves or before one of `tails`.
+    pub finals: Vec<String>,
+    /// What makes a verb of such a noun.
+    pub tails: Vec<String>,
     /// Whether words are set apart by spaces.
     pub spaces: bool,
 }
@@ -183,7 +187,12 @@ impl Verbs {
             .starts
             .iter()
             .any(|verb| lower.strip_prefix(verb.as_str()).is_some_and(|rest| !self.spaces || rest.starts_with(' ')));
-        starts || self.ends.iter().any(|end| lower.ends_with(end.as_str()))
+        let lower = lower.trim_end_matches(['.', '。']);
+        if starts || self.ends.iter().any(|end| lower.ends_with(end.as_str())) {
+            return true;
+        }
+        let is_final = |text: &str| self.finals.iter().any(|noun| text.ends_with(noun.as_str()));
+        is_final(lower) || self.tails.iter().any(|tail| lower.strip_suffix(tail.as_str()).is_some_and(is_final))
     }
 }
 
@@ -360,7 +369,9 @@ impl Check {
                 let names: Vec<&str> = lists.iter().map(|list| list.id.as_str()).collect();
                 let subject = at.text(&Field::Subject);
                 let first = subject.split_whitespace().next().unwrap_or_default();
-                (shown(first), format!("an instruction verb ({})", names.join(", ")))
+                // Where verbs come last, the subject has to be seen.
+                let seen = if lists.iter().any(|list| !list.finals.is_empty()) { subject.as_ref() } else { first };
+                (shown(seen), format!("an instruction verb ({})", names.join(", ")))
             }
             Check::Expr(expression) => {
                 let values: Vec<String> = expression

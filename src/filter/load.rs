@@ -569,6 +569,10 @@ fn verbs(names: &[String]) -> Result<Vec<Verbs>, String> {
         starts: Vec<String>,
         #[serde(default)]
         ends: Vec<String>,
+        #[serde(default)]
+        finals: Vec<String>,
+        #[serde(default)]
+        tails: Vec<String>,
     }
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -580,7 +584,14 @@ fn verbs(names: &[String]) -> Result<Vec<Verbs>, String> {
         let All { verbs } = toml::from_str(VERBS).expect("a test reads the compiled-in lists");
         verbs
             .into_iter()
-            .map(|raw| Verbs { id: raw.id, starts: raw.starts, ends: raw.ends, spaces: raw.spaces })
+            .map(|RawVerbs { id, spaces, starts, ends, finals, tails }| Verbs {
+                id,
+                starts,
+                ends,
+                finals,
+                tails,
+                spaces,
+            })
             .collect()
     });
     let find = |name: &String| {
