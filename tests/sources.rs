@@ -437,6 +437,10 @@ fn an_interrupted_replacement_goes_on() {
     assert_eq!(replaced(&["a", "b"], &["--kinds", "modified,added"]), [true, true], "other settings");
 }
 
+fn facts_of(lab: &Lab, commit: &str) -> Value {
+    serde_json::from_str(&lab.ok(&["inspect", "r", commit, "--json"])).expect("JSON")
+}
+
 #[test]
 fn a_commit_can_be_inspected() {
     let lab = Lab::new();
@@ -460,6 +464,24 @@ fn a_commit_can_be_inspected() {
     for name in ["HEAD~4", "nope", "HEAD~x", "dead"] {
         assert_eq!(lab.gitlode(&["inspect", "r", name]).status.code(), Some(3), "{name}");
     }
+    assert_eq!(facts_of(&lab, "HEAD")["files"][0]["language_method"], "shebang");
+    for command in ["inspect", "explain"] {
+        let absent = lab.gitlode(&[command, "r", "HEAD", "f.txt"]);
+        let said = String::from_utf8_lossy(&absent.stderr).into_owned();
+        assert_eq!(absent.status.code(), Some(2), "{command}: {said}");
+        assert!(said.contains("f.txt is no regular file that the commit changes; it changes run"), "{command}: {said}");
+    }
+    lab.script(
+        &repository,
+        "echo 'Permission is hereby granted, free of charge, to any person obtaining a copy of this software and \
+         associated documentation files (the \"Software\"). The above copyright notice and this permission notice shall \
+         be included.' > LICENSE; git add -A
+         git commit -q -m 'Add a licence' -m 'Co-authored-by: Claude <noreply@anthropic.com>'",
+    );
+    let commit = &facts_of(&lab, "HEAD")["commit"];
+    assert_eq!(commit["author_evidence"], "trailer: <noreply@anthropic.com>");
+    assert_eq!(commit["repository_license"]["license_spdx"], "MIT");
+    assert_eq!(commit["repository_license"]["license_path"], "LICENSE");
     assert!(lab.ok(&["languages"]).contains("Rust"));
     assert!(lab.ok(&["licenses"]).contains("Apache-2.0"));
     fs::write(lab.path("LICENSE"), "Mozilla Public License Version 2.0: Covered Software").expect("a file");

@@ -46,8 +46,12 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let recipe = Recipe { renames: kinds.contains(&ChangeKind::Renamed), kinds, ..Recipe::default() };
     let Explained { commit, subject, files, skipped } =
         trial::explain(&args.repository, &args.commit, &rules, &recipe)?;
+    let changed: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
     let files: Vec<_> =
         files.into_iter().filter(|file| args.path.as_ref().is_none_or(|path| *path == file.path)).collect();
+    if let Some(path) = args.path.as_deref().filter(|_| files.is_empty()) {
+        return Err(super::inspect::not_changed(path, &changed));
+    }
     let decided = args.store.as_ref().map(|store| decided(args, store, &commit)).transpose()?;
     if args.json {
         let mut value =

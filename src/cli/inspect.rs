@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Error, print, stats::new_table};
 use crate::{
+    classify::{author::Authors, language::Languages},
     git::{
         repository::{Repository, Revision},
         walk,
@@ -13,6 +14,7 @@ use crate::{
     pipeline::{
         candidate::Origin,
         extract::{self, Candidate, Job, Refusal},
+        license,
         recipe::{Recipe, rules},
     },
     sample::{ChangeKind, Sample},
@@ -101,18 +103,31 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let job = Job { recipe: &recipe, rules: &rules, origin: &origin, opt_outs: None };
     let plan =
         extract::plan::<crate::git::Error>(&repository, walked, job, 1, &interrupt, &|_, _| {}, &mut |_| Ok(()))?;
-    let (mut commit, mut files) = (Value::Null, Vec::new());
+    let (mut commit, mut files, mut changed) = (Value::Null, Vec::new(), Vec::new());
     let mut each = |candidate: &Candidate, outcome: Result<&Sample<'_>, Refusal>| {
         let path = String::from_utf8_lossy(&candidate.change.path);
-        if args.path.as_deref().is_some_and(|wanted| wanted != path) {
-            return;
-        }
+        changed.push(path.clone().into_owned());
         if let Ok(sample) = outcome {
             commit = columns(sample, &COMMIT_COLUMNS);
+            commit["author_evidence"] = author_evidence(sample);
         }
-        files.push(facts(&path, outcome));
+        if args.path.as_deref().is_none_or(|wanted| wanted == path) {
+            files.push(facts(&path, outcome));
+        }
     };
     extract::for_each(&repository, &plan, job, &mut each, &|_, _, _| {})?;
+    if let Some(path) = args.path.as_deref().filter(|_| files.is_empty()) {
+        return Err(not_changed(path, &changed));
+    }
+    let at_head = repository
+        .tips(&Revision::Head)
+        .unwrap_or_default()
+        .first()
+        .and_then(|tip| license::of_repository(&repository, *tip));
+    commit["repository_license"] = at_head.map_or(Value::Null, |found| {
+        json!({"license_spdx": found.expression, "license_path": found.path, "license_method": found.method.as_str(),
+            "license_confidence": found.confidence, "of": "HEAD"})
+    });
     let skipped = json!({"commit": plan.commits_skipped.skipped, "changes": plan.early.skipped});
     if args.json {
         return print(&format!("{:#}\n", json!({"commit": commit, "files": files, "skipped": skipped})));
@@ -130,9 +145,42 @@ pub fn run(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
+/// Says that the commit has no file of this path to show, and which it has.
+pub(super) fn not_changed(path: &str, changed: &[String]) -> Error {
+    const NAMED_MAX: usize = 5;
+    let mut named = changed.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    if changed.len() > NAMED_MAX {
+        named = format!("{named} and {} more", changed.len() - NAMED_MAX);
+    }
+    let those = if changed.is_empty() { "it changes none".into() } else { format!("it changes {named}") };
+    Error::Usage(format!("{path} is no regular file that the commit changes; {those}"))
+}
+
+/// What made the author a bot or an agent: where it was seen, and which fact of the table fits there.
+fn author_evidence(sample: &Sample<'_>) -> Value {
+    let of = Option::unwrap_or_default;
+    let authors = Authors::in_use();
+    let [author, email] = [sample.author_name, sample.author_email].map(of);
+    let [committer, committer_email] = [sample.committer_name, sample.committer_email].map(of);
+    let label = authors.classify(author, email, committer, committer_email, sample.message);
+    label.evidence.map_or(Value::Null, |(evidence, fact)| json!(format!("{}: {fact}", evidence.as_str())))
+}
+
+/// How the language was found, as `gitlode languages detect` says it.
+fn language_method(sample: &Sample<'_>) -> Option<&'static str> {
+    let path = sample.new_file.or(sample.old_file)?;
+    let contents = sample.new_contents.or(sample.old_contents).unwrap_or_default();
+    let languages = Languages::in_use();
+    languages.label(&languages.for_path(path), contents).language.map(|(_, method)| method.as_str())
+}
+
 fn facts(path: &str, outcome: Result<&Sample<'_>, Refusal>) -> Value {
     match outcome {
-        Ok(sample) => columns(sample, &FILE_COLUMNS),
+        Ok(sample) => {
+            let mut facts = columns(sample, &FILE_COLUMNS);
+            facts["language_method"] = json!(language_method(sample));
+            facts
+        }
         Err(Refusal::Skip(skip)) => json!({"path": path, "skipped": skip}),
         Err(Refusal::Drop(dropped)) => json!({"path": path, "dropped": dropped.rule}),
     }
