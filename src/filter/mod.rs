@@ -108,7 +108,7 @@ fields! {
     Extension "extension" Tree 2 "The ending of the file's name, in lower case, with its dot.",
     FilesChanged "files_changed" Tree 1 "Paths that the commit changes.",
     FilesModified "files_modified" Tree 1 "Files that the commit changes and that are there before and after.",
-    Generated "generated" Blob 20 "By which rule a program made the file.",
+    Generated "generated" Blob 20 "By which rule a program made the file; where the path tells, known from the tree on.",
     Kind "kind" Tree 1 "modified, added, deleted or renamed.",
     Lang "lang" Tree 3 "CommitPack's language.",
     Language "language" Blob 20 "Linguist's language.",
@@ -222,6 +222,11 @@ impl<'a> From<&'a str> for Value<'a> {
 pub trait View {
     /// The value of `field`; for subject and message the original ones, before any rewrite.
     fn value(&self, field: &Field) -> Value<'_>;
+
+    /// Whether the path alone says that a program made the file, so that [`Field::Generated`] is known without contents.
+    fn is_generated_by_path(&self) -> bool {
+        false
+    }
 
     /// Whether the number of tokens is in `range`; a view that counts them can stop as soon as it knows.
     fn has_tokens_in(&self, range: &Range) -> bool {

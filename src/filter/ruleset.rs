@@ -225,6 +225,9 @@ pub struct Ruleset {
     rules: Vec<Rule>,
     /// For each layer, the rules that run there, cheapest first.
     plan: [Vec<usize>; 4],
+    /// Of the rules at the blob layer those that wait for `generated` alone: they run behind those of the tree layer where
+    /// the path tells it.
+    early: Vec<usize>,
     digest: String,
 }
 
@@ -236,19 +239,24 @@ impl Ruleset {
             rule.epoch = epoch;
             epoch += usize::from(matches!(rule.action, Action::Rewrite(..)));
         }
-        let mut plan: [Vec<usize>; 4] = Default::default();
+        let (mut plan, mut early): ([Vec<usize>; 4], Vec<usize>) = Default::default();
         for (at, rule) in rules.iter().enumerate() {
             if let Action::Demand(check) = &rule.action {
-                plan[check.layer(license_scope) as usize].push(at);
+                let layer = check.layer(license_scope);
+                plan[layer as usize].push(at);
+                let known = |field: &Field| *field == Field::Generated || field.layer(license_scope) <= Layer::Tree;
+                if layer == Layer::Blob && check.fields().iter().all(known) {
+                    early.push(at);
+                }
             }
         }
-        for layer in &mut plan {
+        for layer in plan.iter_mut().chain([&mut early]) {
             layer.sort_by_key(|at| match &rules[*at].action {
                 Action::Demand(check) => (check.cost(), *at),
                 Action::Rewrite(..) => (0, *at),
             });
         }
-        Ruleset { id, why, license_scope, rules, plan, digest }
+        Ruleset { id, why, license_scope, rules, plan, early, digest }
     }
 
     /// The rules as they were written.
@@ -273,7 +281,7 @@ impl Ruleset {
 
     /// Whether rules run at `layer`.
     pub fn has(&self, layer: Layer) -> bool {
-        !self.plan[layer as usize].is_empty()
+        !self.plan[layer as usize].is_empty() || (layer == Layer::Tree && !self.early.is_empty())
     }
 
     /// Whether subjects or messages are rewritten.
@@ -304,9 +312,29 @@ impl Ruleset {
         Texts { versions }
     }
 
+    /// As [`Ruleset::planned`], for what `view` shows: where the path tells that a program made the file, the rules that
+    /// ask for that run earlier.
+    pub fn planned_for(&self, view: &dyn View) -> Vec<(Layer, &Rule)> {
+        let mut planned: Vec<_> = self.planned().collect();
+        if !self.early.is_empty() && view.is_generated_by_path() {
+            for (layer, rule) in &mut planned {
+                if self.early.iter().any(|at| std::ptr::eq(&self.rules[*at], *rule)) {
+                    *layer = Layer::Tree;
+                }
+            }
+            planned.sort_by_key(|(layer, _)| *layer);
+        }
+        planned
+    }
+
     /// The first rule of `layer`, in planned order, that objects.
     pub fn judge(&self, layer: Layer, view: &dyn View, texts: &Texts) -> Option<&Rule> {
-        self.plan[layer as usize].iter().map(|at| &self.rules[*at]).find(|rule| rule.objects(view, texts))
+        let first =
+            |numbers: &[usize]| numbers.iter().map(|at| &self.rules[*at]).find(|rule| rule.objects(view, texts));
+        first(&self.plan[layer as usize]).or_else(|| {
+            let early = layer == Layer::Tree && !self.early.is_empty() && view.is_generated_by_path();
+            if early { first(&self.early) } else { None }
+        })
     }
 
     /// As [`Ruleset::judge`] over all layers, but in the order in which rules were written: for tests of the plan.

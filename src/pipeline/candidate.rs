@@ -117,6 +117,7 @@ impl View for TreeView<'_> {
             Field::Extension => Value::Text(Cow::Owned(extension(path))),
             Field::FilesChanged => Value::Number(f64::from(self.files_changed)),
             Field::FilesModified => Value::Number(f64::from(self.files_modified)),
+            Field::Generated => Value::from(self.languages.generated_by_path(path)),
             Field::Kind => Value::from(self.kind.as_str()),
             Field::Lang => Value::from(self.commitpack.lang(path)),
             Field::Name => Value::from(path.rsplit('/').next()),
@@ -127,6 +128,10 @@ impl View for TreeView<'_> {
             Field::Vendored => Value::Flag(self.languages.linguist().is_vendored(path)),
             _ => self.commit.value(field),
         }
+    }
+
+    fn is_generated_by_path(&self) -> bool {
+        self.languages.generated_by_path(self.path()).is_some()
     }
 
     fn policy_takes(&self, policy: &str) -> bool {
@@ -149,6 +154,10 @@ impl View for HeaderView<'_> {
             Field::NewBytes => size(self.new_bytes),
             _ => self.tree.value(field),
         }
+    }
+
+    fn is_generated_by_path(&self) -> bool {
+        self.tree.is_generated_by_path()
     }
 
     fn policy_takes(&self, policy: &str) -> bool {
@@ -189,6 +198,10 @@ impl View for BlobView<'_> {
             Field::Tokens => Value::Number(tokens::count(self.old.unwrap_or(""), self.new.unwrap_or("")) as f64),
             _ => self.header.value(field),
         }
+    }
+
+    fn is_generated_by_path(&self) -> bool {
+        self.header.is_generated_by_path()
     }
 
     fn has_tokens_in(&self, range: &Range) -> bool {
@@ -275,6 +288,12 @@ impl View for RowView<'_> {
             }
             Field::Vendored => sample.vendored.map_or(Value::Missing, Value::Flag),
         }
+    }
+
+    /// The row has the value in any case; this is where mining would have known it. A row that other tables labelled keeps
+    /// its label.
+    fn is_generated_by_path(&self) -> bool {
+        Languages::in_use().generated_by_path(self.path()).is_some()
     }
 
     fn policy_takes(&self, policy: &str) -> bool {

@@ -121,7 +121,7 @@ fn repository_license(repository: &Repository) -> Option<String> {
 
 fn ask(rules: &Ruleset, view: &dyn View, texts: &Texts) -> Vec<RuleOutcome> {
     let rewrites = rules.rules().iter().filter(|rule| matches!(rule.action, Action::Rewrite(..)));
-    let all = rewrites.map(|rule| (Layer::Commit, rule)).chain(rules.planned());
+    let all = rewrites.map(|rule| (Layer::Commit, rule)).chain(rules.planned_for(view));
     all.map(|(layer, rule)| {
         let (value, bound) = rule.observe(view, texts);
         let drops = matches!(rule.action, Action::Demand(_)).then(|| rule.objects(view, texts));

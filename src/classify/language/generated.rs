@@ -86,11 +86,17 @@ impl Generated {
         self.rules.iter().map(|rule| rule.id.as_str())
     }
 
+    /// The id of the rule by which the path decides, whatever the contents; none where they have a say.
+    pub fn by_path(&self, path: &str) -> Option<&str> {
+        let name = file_name(path);
+        self.rules.iter().find(|rule| rule.needs_no_contents() && rule.may_hold(path, name)).map(|rule| &*rule.id)
+    }
+
     /// What the path alone says.
     pub fn for_path(&self, path: &str) -> ForPath<'_> {
-        let name = path.rsplit('/').next().unwrap_or(path);
+        let name = file_name(path);
         let open: Vec<&Rule> = self.rules.iter().filter(|rule| rule.may_hold(path, name)).collect();
-        match open.iter().find(|rule| rule.pattern.is_none() && !rule.minified) {
+        match open.iter().find(|rule| rule.needs_no_contents()) {
             Some(settled) => ForPath { settled: Some(&settled.id), open: Vec::new() },
             None => ForPath { settled: None, open },
         }
@@ -113,7 +119,15 @@ impl<'t> ForPath<'t> {
     }
 }
 
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 impl Rule {
+    fn needs_no_contents(&self) -> bool {
+        self.pattern.is_none() && !self.minified
+    }
+
     fn may_hold(&self, path: &str, name: &str) -> bool {
         let ends = |extension: &String| {
             name.len() > extension.len()
@@ -162,6 +176,12 @@ mod tests {
             ("package-lock.json", "{}", Some("lockfile")),
             ("yarn.lock", "# yarn\n", Some("lockfile")),
             ("go.sum", "x\n", Some("lockfile")),
+            ("rebar.lock", "x\n", Some("lockfile")),
+            ("r/renv.lock", "{}", Some("lockfile")),
+            ("shard.lock", "x\n", Some("lockfile")),
+            ("symfony.lock", "{}", Some("lockfile")),
+            ("proto/buf.lock", "x\n", Some("lockfile")),
+            ("Brewfile.lock.json", "{}", Some("lockfile")),
             ("a/x.js", long.as_str(), Some("minified")),
             ("a/x.min.js", "a\n", Some("minified")),
             ("a/x.js", "a\nb\n", None),
@@ -186,6 +206,9 @@ mod tests {
                 "{path}: {}",
                 &contents[..contents.len().min(40)]
             );
+            let by_path = Generated::in_use().by_path(path);
+            let settled = ["", "x", long.as_str()].map(|contents| Generated::in_use().for_path(path).rule(contents));
+            assert_eq!(by_path, settled[0].filter(|_| settled == [settled[0]; 3]), "{path}");
         }
     }
 

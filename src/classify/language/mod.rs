@@ -50,6 +50,11 @@ impl Languages {
         self.linguist
     }
 
+    /// By which rule a program made every file with this path; none where contents have a say.
+    pub fn generated_by_path(&self, path: &str) -> Option<&'static str> {
+        self.generated.by_path(path)
+    }
+
     /// What the path alone says. Most of it costs more than it tells, so it should be asked once for all versions of
     /// a file.
     pub fn for_path(&self, path: &str) -> PathFacts {
