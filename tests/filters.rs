@@ -62,7 +62,6 @@ fn compare(store: &Path) -> Compared {
             new_contents: sample.new_contents.unwrap_or("").into(),
             files_modified: sample.files_modified.expect("a count").into(),
             files_changed: sample.files_changed.into(),
-            lang: sample.lang.into(),
             repository_license: taken.or(names.first()).cloned(),
         };
         let judge = |rules| trial::judge_row(rules, &row);

@@ -489,6 +489,32 @@ fn a_commit_can_be_inspected() {
 }
 
 #[test]
+fn every_message_has_its_line_whatever_its_bytes() {
+    use std::{io::Write as _, process::Stdio};
+    let lab = Lab::new();
+    for (input, expected) in [
+        (&b""[..], &[][..]),
+        (b"\0", &[None]),
+        (b"Fix the \xff\xfe list of pages\0", &[Some("en")]),
+        (
+            b"Fix the list of pages\0K\xf6nnte der Fehler beim Laden sein\0\0Corrige le calcul de la page",
+            &[Some("en"), Some("de"), None, Some("fr")],
+        ),
+    ] {
+        let mut program = lab.program();
+        program.args(["languages", "message"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = program.spawn().expect("gitlode runs");
+        child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success());
+        let lines = String::from_utf8(output.stdout).expect("plain text");
+        let values = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let found: Vec<Option<String>> = values.map(|value| value["language"].as_str().map(str::to_owned)).collect();
+        assert_eq!(found.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
 fn declared_licenses_leave_repositories_out_only_when_asked() {
     let lab = Lab::new();
     for name in ["a", "b", "c"] {

@@ -1,6 +1,6 @@
 //! `gitlode languages`: the languages that are known, and what a file is taken for.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io::Read as _, path::PathBuf};
 
 use serde_json::json;
 
@@ -29,7 +29,8 @@ enum LanguagesCommand {
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
-    /// Say which human language messages are in: JSON lines for messages on standard input, each ended by a NUL.
+    /// Say which human language messages are in: JSON lines for messages on standard input, each ended by a NUL;
+    /// bytes that are not UTF-8 count as no letters.
     Message {
         /// Who judges: fast, or lingua in a program that was built with it.
         #[arg(long, default_value = "fast", value_name = "JUDGE", value_parser = super::mine::judge)]
@@ -47,9 +48,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
 
 fn messages(judge: Judge) -> Result<(), Error> {
     let name = || "standard input".into();
-    let text = std::io::read_to_string(std::io::stdin()).map_err(|source| Error::Io { path: name(), source })?;
-    for message in text.split_terminator('\0') {
-        let label = NaturalLanguages::in_use().label(message, judge);
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).map_err(|source| Error::Io { path: name(), source })?;
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    for message in bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|byte| *byte == 0) {
+        // In what encoding it is, a header would say; letters of ASCII count whatever it is.
+        let label = NaturalLanguages::in_use().label(&String::from_utf8_lossy(message), judge);
         let line = label.map_or(
             json!({"language": null}),
             |label| json!({"language": label.language, "script": label.script, "confidence": label.confidence}),

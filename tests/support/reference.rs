@@ -2,6 +2,8 @@
 //! (arXiv 2308.07124 and the pipeline that was published with it.)
 #![allow(dead_code)]
 
+use std::sync::OnceLock;
+
 use regex::Regex;
 
 /// What the rules look at.
@@ -15,8 +17,6 @@ pub struct Candidate {
     /// Files of the commit whose old path equals the new path.
     pub files_modified: u64,
     pub files_changed: u64,
-    /// The published directory name of CommitPack's language.
-    pub lang: String,
     /// In lower case.
     pub repository_license: Option<String>,
 }
@@ -87,7 +87,7 @@ pub fn commitpack(c: &Candidate) -> Result<(), u32> {
     if c.files_modified != 1 || !is_modified {
         return Err(6);
     }
-    if c.lang == "unknown" {
+    if lang(c) == "unknown" {
         return Err(7);
     }
     let old_file = c.old_file.clone().unwrap_or_default();
@@ -103,6 +103,34 @@ pub fn commitpack(c: &Candidate) -> Result<(), u32> {
 pub fn commitpack_strict(c: &Candidate) -> Result<(), u32> {
     commitpack(c)?;
     if c.files_changed == 1 { Ok(()) } else { Err(6) }
+}
+
+/// The published directory name of the language in the table of facts: of all endings of the file's name the longest one,
+/// and of several languages with one ending the last.
+fn lang(c: &Candidate) -> &'static str {
+    static TABLE: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/languages/commitpack.toml");
+        let text = std::fs::read_to_string(path).expect("the table is there");
+        let table: toml::Table = text.parse().expect("it is TOML");
+        let languages = table["language"].as_array().expect("languages");
+        let endings = languages.iter().flat_map(|language| {
+            let of = |value: &toml::Value| value.as_str().expect("text").to_owned();
+            let directory = of(&language["directory"]);
+            let endings = language["extensions"].as_array().expect("endings");
+            endings.iter().map(move |ending| (of(ending), directory.clone()))
+        });
+        endings.collect()
+    });
+    let path = c.new_file.as_deref().or(c.old_file.as_deref()).unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let mut best: Option<&(String, String)> = None;
+    for entry in table {
+        if name.ends_with(&entry.0) && best.is_none_or(|(ending, _)| entry.0.len() >= ending.len()) {
+            best = Some(entry);
+        }
+    }
+    best.map_or("unknown", |(_, directory)| directory)
 }
 
 fn main_extensions(lang: &str) -> &'static [&'static str] {
@@ -143,7 +171,7 @@ pub fn commitpackft(c: &Candidate, tokens: Option<usize>, thin: &dyn Fn(&str) ->
     if subject.contains('#') {
         return Err(4);
     }
-    if !new_file.contains('.') || !main_extensions(&c.lang).iter().any(|end| new_file.ends_with(end)) {
+    if !new_file.contains('.') || !main_extensions(lang(c)).iter().any(|end| new_file.ends_with(end)) {
         return Err(5);
     }
     let name = new_file.rsplit('/').next().unwrap_or("").to_owned();
