@@ -361,6 +361,7 @@ fn values_that_no_row_has_and_expressions_that_fail_are_named() {
     for (rule, reason) in [
         ("field = \"kind\"\nequals = \"modifed\"", "there is no kind \"modifed\"; there are modified, added, deleted"),
         ("not = { field = \"author_kind\", equals = [\"bot\", \"robot\"] }", "there is no author_kind \"robot\""),
+        ("field = \"kind\"\nlower = true\nequals = \"modifed\"", "there is no kind \"modifed\""),
         ("field = \"lang\"\nequals = \"Rust\"", "there is no lang \"Rust\""),
         ("field = \"lang\"\nequals = \"rusty\"", "rust"),
         ("field = \"language\"\nequals = \"rust\"", "there is no language \"rust\""),

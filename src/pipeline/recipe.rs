@@ -144,11 +144,12 @@ pub fn rules(name: &str) -> Result<crate::filter::Ruleset, crate::filter::Error>
 /// Which value that `check` compares with no row can have.
 fn unknown_value(check: &Check) -> Option<String> {
     let commitpack;
+    let is_lower = matches!(check, Check::Field { lower: true, .. });
     let (what, known, asked): (_, Vec<&str>, Vec<&str>) = match check {
         Check::Policy(policy) => {
             ("licence policy".into(), Policy::all().iter().map(|policy| policy.id.as_str()).collect(), vec![policy])
         }
-        Check::Field { field, test: Test::OneOf(texts), lower: false, .. } => {
+        Check::Field { field, test: Test::OneOf(texts), .. } => {
             let known = match field {
                 Field::AuthorKind => {
                     [AuthorKind::Human, AuthorKind::Bot, AuthorKind::Agent].map(AuthorKind::as_str).into()
@@ -169,7 +170,9 @@ fn unknown_value(check: &Check) -> Option<String> {
         }
         _ => return None,
     };
-    let unknown = asked.into_iter().filter(|value| !known.contains(value)).min()?;
+    let is_known =
+        |value: &str| known.iter().any(|known| if is_lower { known.to_lowercase() == value } else { *known == value });
+    let unknown = asked.into_iter().filter(|value| !is_known(value)).min()?;
     // Of hundreds, those that begin like it.
     let near = |name: &&&str| known.len() <= NAMES_MAX || name.chars().next() == unknown.chars().next();
     let near: Vec<&str> = known.iter().filter(near).copied().collect();
