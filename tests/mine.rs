@@ -732,7 +732,7 @@ fn renames_and_their_diffs_equal_those_of_git() {
 fn licenses_are_those_of_the_commit_and_the_path() {
     let lab = Lab::new();
     let mit = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated \
-               documentation files. The above copyright notice and this permission notice shall be included.";
+               documentation files, to deal without restriction. The above copyright notice and this permission notice shall be included.";
     let script = format!(
         r#"
         commit() {{ git add -A; GIT_COMMITTER_DATE="$((1700000000 + $1)) +0000" git commit -q -m "Change everything once more $1"; }}
@@ -792,6 +792,78 @@ fn licenses_are_those_of_the_commit_and_the_path() {
     lab.mine("@list.csv", "declared", &[]);
     let declared = lab.rows("declared").iter().filter(|row| text(row, "license_spdx") == "LicenseRef-gplv9").count();
     assert_eq!(declared, 3, "what the list says comes last");
+}
+
+#[test]
+fn the_nearest_license_decides_even_where_it_is_unknown() {
+    let lab = Lab::new();
+    let mit = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated \
+               documentation files, to deal without restriction. The above copyright notice and this permission notice shall be \
+               included.";
+    // Each directory has what its line says; the root is under MIT.
+    let cases = [
+        ("ee", "echo 'This may only be used in production if you have agreed to the Subscription Terms.' > ee/LICENSE"),
+        ("beside", "cp LICENSE beside/LICENSE-MIT; echo 'You may not sell this.' > beside/LICENSE.md"),
+        ("npm", r#"printf '{"license": "UNLICENSED"}' > npm/package.json"#),
+        ("private", r#"printf '{"private": true}' > private/package.json"#),
+        ("gpl", r#"printf '{"license": "GPL-3.0-or-later"}' > gpl/package.json"#),
+        ("isc", r#"printf '{"license": "ISC"}' > isc/package.json"#),
+        ("tag", "printf '// SPDX-License-Identifier: Proprietary\\n' > tag/a.c"),
+        ("pointer", "echo 'See ../LICENSE' > pointer/LICENSE"),
+        ("empty", ": > empty/COPYING"),
+        ("link", "ln -s ../LICENSE link/LICENSE"),
+        (
+            "reuse",
+            "mkdir reuse/LICENSES; echo 'Mozilla Public License Version 2.0: Covered Software' > reuse/LICENSES/MPL-2.0.txt; ln -s LICENSES/MPL-2.0.txt reuse/LICENSE",
+        ),
+        ("away", "ln -s /usr/share/LICENSE away/LICENSE"),
+        ("named", "echo 'Mozilla Public License Version 2.0: Covered Software' > named/MPL-LICENSE.txt"),
+        (
+            "lgpl",
+            "echo 'GNU General Public License Version 3, 29 June 2007. Conveying Verbatim Copies' > lgpl/COPYING; echo 'GNU Lesser General Public License Version 3, 29 June 2007' > lgpl/COPYING.LESSER",
+        ),
+    ];
+    let names: Vec<&str> = cases.iter().map(|(name, _)| *name).collect();
+    let (names, make) = (names.join(" "), cases.map(|(_, make)| make).join("\n"));
+    let script = format!(
+        "mkdir {names}; echo '{mit}' > LICENSE\n{make}\nfor d in {names}; do echo 0 >> $d/a.c; done; git add -A; git commit -qm 'Begin all of it here'\n\
+         for d in {names}; do echo 1 >> $d/a.c; done; git add -A; git commit -qm 'Change all of it once more'"
+    );
+    lab.repository("r", "sha1", &script);
+    lab.mine("r", "store", &["--filter", "none"]);
+    let rows = lab.rows("store");
+    let found: BTreeSet<(&str, &str, &str, &str)> = rows
+        .iter()
+        .filter(|row| !text(row, "old_contents").is_empty() && text(row, "new_file").ends_with(".c"))
+        .map(|row| {
+            let known = row["license_spdx"].is_string();
+            assert_eq!(row["license_confidence"].is_number(), known);
+            let [file, spdx, method, path] =
+                ["new_file", "license_spdx", "license_method", "license_path"].map(|key| text(row, key));
+            (file, spdx, method, path)
+        })
+        .collect();
+    let expected = BTreeSet::from([
+        ("away/a.c", "", "text", "away/LICENSE"),
+        ("beside/a.c", "", "text", "beside/LICENSE.md"),
+        ("ee/a.c", "", "text", "ee/LICENSE"),
+        ("empty/a.c", "MIT", "text", "LICENSE"),
+        ("gpl/a.c", "GPL-3.0-or-later", "metadata", "gpl/package.json"),
+        ("isc/a.c", "MIT", "text", "LICENSE"),
+        ("lgpl/a.c", "LGPL-3.0-only", "text", "lgpl/COPYING.LESSER"),
+        ("link/a.c", "MIT", "text", "link/LICENSE"),
+        ("named/a.c", "MPL-2.0", "text", "named/MPL-LICENSE.txt"),
+        ("npm/a.c", "", "metadata", "npm/package.json"),
+        ("pointer/a.c", "MIT", "text", "LICENSE"),
+        ("private/a.c", "MIT", "text", "LICENSE"),
+        ("reuse/a.c", "MPL-2.0", "text", "reuse/LICENSE"),
+        ("tag/a.c", "", "tag", "tag/a.c"),
+    ]);
+    assert_eq!(found, expected);
+    fs::write(lab.path("list.csv"), "path,license\nr,MIT\n").expect("the list can be written");
+    lab.mine("@list.csv", "declared", &["--filter", "none"]);
+    let declared = lab.rows("declared");
+    assert!(declared.iter().filter(|row| text(row, "new_file") == "ee/a.c").all(|row| row["license_spdx"].is_null()));
 }
 
 #[test]

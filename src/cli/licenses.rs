@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use super::{Error, print, stats::new_table};
-use crate::classify::license::{License, Licenses, Use, combine, is_text_name, metadata, policy::Policy};
+use crate::classify::license::{License, Licenses, Use, combine, is_text_name, metadata, policy::Policy, text::Said};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -100,15 +100,17 @@ fn file(path: &Path) -> Result<(Option<String>, &'static str), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let contents = read(path)?;
     if metadata::is_metadata_name(&name) {
-        return Ok((metadata::license(&name, &contents), "metadata"));
+        return Ok((metadata::license(&name, &contents).expression(), "metadata"));
     }
     let licenses = Licenses::in_use();
-    let (found, choice) = licenses.in_text(&contents);
-    if is_text_name(&name) || !found.is_empty() {
-        let ids = found.iter().map(|license| license.id.clone()).collect();
-        return Ok((combine(vec![(name, ids, choice)]), "text"));
+    if is_text_name(&name) {
+        return Ok((licenses.in_text(&contents).expression(), "text"));
     }
-    Ok((licenses.in_header(&contents).map(|(id, _)| id), "header"))
+    // As for any file of a repository.
+    Ok(match licenses.in_header(&contents) {
+        (Said::Nothing, _) => (licenses.in_text(&contents).expression(), "text"),
+        (said, _) => (said.expression(), "header"),
+    })
 }
 
 fn directory(path: &Path) -> Result<Option<String>, Error> {
@@ -118,10 +120,8 @@ fn directory(path: &Path) -> Result<Option<String>, Error> {
         let entry = entry.map_err(io)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if is_text_name(&name) && entry.path().is_file() {
-            let contents = read(&entry.path())?;
-            let (found, choice) = Licenses::in_use().in_text(&contents);
-            files.push((name, found.iter().map(|license| license.id.clone()).collect(), choice));
+            files.push((name, Licenses::in_use().in_text(&read(&entry.path())?)));
         }
     }
-    Ok(combine(files))
+    Ok(combine(files).and_then(|combined| combined.expression))
 }

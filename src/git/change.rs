@@ -77,8 +77,8 @@ pub struct Directory {
     pub parent: Option<u32>,
     /// Its path, without a slash at the end; empty for the root.
     pub path: Box<[u8]>,
-    /// Names and ids of the entries that are notable to [`Trees`], in tree order: regular files, and directories,
-    /// whose names end in a slash.
+    /// Names and ids of the entries that are notable to [`Trees`], in tree order: regular files, directories, whose
+    /// names end in a slash, and symbolic links, whose names end in a zero.
     pub notable: Vec<(Box<[u8]>, ObjectId)>,
 }
 

@@ -59,7 +59,7 @@ pub(super) struct Tree {
     hash: HashKind,
     /// Where the entries begin, and where the last one ends.
     starts: Vec<u32>,
-    /// Positions of the notable ones: regular files and directories.
+    /// Positions of the notable ones: files, symbolic links and directories.
     notable: Vec<u32>,
     /// Entries that are left out: names that come twice, and the rest of a tree that can't be read as one.
     pub damage: u32,
@@ -129,7 +129,7 @@ impl Tree {
 
     fn push(&mut self, entry: Entry<'_>, length: usize, notable: Notable) {
         let is_tree = entry.mode == Mode::Tree;
-        if (is_tree || matches!(entry.mode, Mode::Regular { .. })) && notable(entry.name, is_tree) {
+        if entry.mode != Mode::Submodule && notable(entry.name, is_tree) {
             self.notable.push(self.len() as u32);
         }
         self.starts.push((self.end() + length) as u32);
@@ -175,11 +175,17 @@ impl Tree {
         own_entries.saturating_sub(1)
     }
 
-    /// The notable entries in tree order, with a slash behind the name of a directory.
+    /// The notable entries in tree order, with a slash behind the name of a directory and a zero behind that of a symbolic
+    /// link.
     pub fn notable(&self) -> Vec<(Box<[u8]>, ObjectId)> {
         let entries = self.notable.iter().filter_map(|at| self.entry(*at as usize));
         let named = entries.map(|Entry { name, mode, id }| {
-            let name = if mode == Mode::Tree { [name, b"/"].concat() } else { name.to_vec() };
+            let kind: &[u8] = match mode {
+                Mode::Tree => b"/",
+                Mode::Symlink => b"\0",
+                Mode::Regular { .. } | Mode::Submodule => b"",
+            };
+            let name = [name, kind].concat();
             (name.into(), id)
         });
         named.collect()

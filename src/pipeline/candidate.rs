@@ -188,10 +188,12 @@ impl View for BlobView<'_> {
                 let languages = &self.header.tree.languages;
                 Value::from((self.label)().language.map(|(id, _)| languages.linguist().language(id).name.as_str()))
             }
-            Field::License if commit_scope => owned((self.license)().and_then(|l| commitpack_name(&l.expression))),
-            Field::LicenseSpdx if commit_scope => owned((self.license)().map(|found| found.expression.clone())),
+            Field::License if commit_scope => {
+                owned((self.license)().and_then(|l| commitpack_name(l.expression.as_deref()?)))
+            }
+            Field::LicenseSpdx if commit_scope => owned((self.license)().and_then(|found| found.expression.clone())),
             Field::LicenseConfidence => {
-                (self.license)().map_or(Value::Missing, |found| Value::Number(found.confidence))
+                (self.license)().and_then(|found| found.confidence).map_or(Value::Missing, Value::Number)
             }
             Field::OldContents => Value::from(self.old),
             Field::NewContents => Value::from(self.new),
@@ -213,7 +215,7 @@ impl View for BlobView<'_> {
             return self.header.policy_takes(policy);
         }
         let license = (self.license)();
-        let expression = license.as_ref().map(|found| found.expression.as_str());
+        let expression = license.as_ref().and_then(|found| found.expression.as_deref());
         Policy::find(policy).is_some_and(|policy| policy.takes(expression))
     }
 }

@@ -451,7 +451,7 @@ pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
 /// What the source list declares.
 fn declared(text: &str) -> Found {
     let expression = license::declared(text);
-    Found { expression, path: None, method: license::Method::Declared, confidence: 0.5 }
+    Found { expression: Some(expression), path: None, method: license::Method::Declared, confidence: Some(0.5) }
 }
 
 /// Calls `each` with every candidate of `plan` in the order of rows, and with its row or the reason why it is none.
@@ -660,7 +660,8 @@ impl<'a> Extractor<'a> {
         let CommitLabels { author_kind, author_label, reverts, natural } = tables.commits[candidate.commit as usize]
             .get_or_init(|| CommitLabels::of(&facts, &tables.authors, recipe.message_language));
         let (license, label, unified) = (license(), label(), unified());
-        let commitpack_license = license.as_ref().and_then(|found| license::commitpack_name(&found.expression));
+        let license_spdx = license.as_ref().and_then(|found| found.expression.as_deref());
+        let commitpack_license = license_spdx.and_then(license::commitpack_name);
         let id = SampleId::of(commit.id.as_bytes(), old_file.map(str::as_bytes), new_file.map(str::as_bytes)).to_hex();
         let hex = |id: Option<ObjectId>| id.map(|id| id.to_string());
         let parent = hex(commit.parent);
@@ -705,10 +706,10 @@ impl<'a> Extractor<'a> {
             committer_name: committer_name.as_deref(),
             committer_email: committer_email.as_deref(),
             language: label.language.map(|(id, _)| languages.linguist().language(id).name.as_str()),
-            license_spdx: license.as_ref().map(|found| found.expression.as_str()),
+            license_spdx,
             license_path: license.as_ref().and_then(|found| found.path.as_deref()),
             license_method: license.as_ref().map(|found| found.method.as_str()),
-            license_confidence: license.as_ref().map(|found| found.confidence),
+            license_confidence: license.as_ref().and_then(|found| found.confidence),
             message_language: natural.map(|label| label.language),
             message_script: natural.map(|label| label.script),
             message_language_confidence: natural.map(|label| label.confidence),

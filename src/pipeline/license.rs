@@ -7,9 +7,9 @@ use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 
 use crate::{
     classify::license::{
-        Licenses, Method, combine, is_text_name, metadata,
+        Combined, Licenses, Method, combine, is_text_name, metadata,
         reuse::{self, Annotation},
-        text::{HeaderKind, TEXT_BYTES_MAX, head},
+        text::{HeaderKind, Said, TEXT_BYTES_MAX, head},
     },
     git::{
         blobs::{read, size},
@@ -23,14 +23,31 @@ use crate::{
 /// What is known of a file's licence.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Found {
-    /// SPDX expression.
-    pub expression: String,
+    /// SPDX expression; none where what stands there is not known.
+    pub expression: Option<String>,
     /// Where it stands; none where only the source list says it.
     pub path: Option<String>,
     /// How it was found.
     pub method: Method,
-    /// From 0 to 1, by the kind of evidence.
-    pub confidence: f64,
+    /// From 0 to 1, by the kind of evidence; none where there is no expression.
+    pub confidence: Option<f64>,
+}
+
+impl Found {
+    /// What stands at a path; none where it says nothing.
+    fn said(said: Said, path: String, method: Method, confidence: f64) -> Option<Self> {
+        if matches!(said, Said::Nothing | Said::Choice) {
+            return None;
+        }
+        let expression = said.expression();
+        let confidence = expression.is_some().then_some(confidence);
+        Some(Found { expression, path: Some(path), method, confidence })
+    }
+
+    /// Whether it is known, and asks nothing that the policy `permissive` refuses.
+    fn is_permissive(&self) -> bool {
+        self.expression.as_ref().is_some_and(|expression| !Licenses::in_use().class(expression).restricted)
+    }
 }
 
 /// Whether a tree entry of this name, of a directory or a file, may be evidence.
@@ -40,9 +57,9 @@ pub fn is_evidence(name: &[u8], is_directory: bool) -> bool {
     }
     // Most names end here.
     let first = name.first().copied().unwrap_or(0).to_ascii_lowercase();
-    let ends =
-        [&b"cense"[..], b"cence", b".gemspec", b".cabal", b".podspec", b".rockspec", b".nuspec", b"CENSE", b"CENCE"];
-    if !b"lcuompsdbr".contains(&first) && !ends.iter().any(|end| name.ends_with(end)) {
+    let ends = [&b".gemspec"[..], b".cabal", b".podspec", b".rockspec", b".nuspec"];
+    let is_named = || name.windows(4).any(|part| part.eq_ignore_ascii_case(b"icen"));
+    if !b"lcuompsdbr".contains(&first) && !ends.iter().any(|end| name.ends_with(end)) && !is_named() {
         return false;
     }
     let Ok(name) = std::str::from_utf8(name) else { return false };
@@ -65,10 +82,11 @@ pub struct Resolver<'a> {
     annotations: HashMap<u32, Rc<Vec<Annotations>>>,
     annotation_files: HashMap<ObjectId, Rc<Vec<Annotation>>>,
     by_directory: HashMap<u32, Option<Rc<Found>>>,
-    texts: HashMap<ObjectId, Rc<(Vec<String>, bool)>>,
+    /// What licence files say, and package metadata under its name.
+    said: HashMap<(ObjectId, String), Said>,
     head: String,
     /// What `head` says.
-    header: Option<(String, HeaderKind)>,
+    header: (Said, HeaderKind),
     buffer: Vec<u8>,
 }
 
@@ -81,9 +99,9 @@ impl<'a> Resolver<'a> {
             annotations: HashMap::new(),
             annotation_files: HashMap::new(),
             by_directory: HashMap::new(),
-            texts: HashMap::new(),
+            said: HashMap::new(),
             head: String::new(),
-            header: None,
+            header: (Said::Nothing, HeaderKind::Notice),
             buffer: Vec::new(),
         }
     }
@@ -100,12 +118,13 @@ impl<'a> Resolver<'a> {
         if let Some((found, true)) = &annotated {
             return Some(Rc::clone(found));
         }
-        if let Some((expression, kind)) = self.in_header(contents) {
-            let (method, confidence) = match kind {
-                HeaderKind::Tag => (Method::Tag, 1.0),
-                HeaderKind::Notice => (Method::Header, 0.9),
-            };
-            return Some(Rc::new(Found { expression, path: Some(path.to_owned()), method, confidence }));
+        let (said, kind) = self.in_header(contents);
+        let (method, confidence) = match kind {
+            HeaderKind::Tag => (Method::Tag, 1.0),
+            HeaderKind::Notice => (Method::Header, 0.9),
+        };
+        if let Some(found) = Found::said(said, path.to_owned(), method, confidence) {
+            return Some(Rc::new(found));
         }
         let directory = directory?;
         if let Some(found) = self.beside(objects, directory, path) {
@@ -123,7 +142,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Versions of a file come one after the other, and few changes touch its head.
-    fn in_header(&mut self, contents: &str) -> Option<(String, HeaderKind)> {
+    fn in_header(&mut self, contents: &str) -> (Said, HeaderKind) {
         let head = head(contents);
         if self.head != head {
             self.head.clear();
@@ -142,9 +161,8 @@ impl<'a> Resolver<'a> {
             .iter()
             .find(|(entry, _)| entry.strip_suffix(b".license").is_some_and(|stem| stem == name.as_bytes()))?;
         let contents = self.text(objects, *id)?;
-        let (expression, _) = Licenses::in_use().in_header(&contents)?;
-        let path = join(directory, sidecar);
-        Some(Found { expression, path: Some(path), method: Method::Tag, confidence: 1.0 })
+        let (said, _) = Licenses::in_use().in_header(&contents);
+        Found::said(said, join(directory, sidecar), Method::Tag, 1.0)
     }
 
     /// What the nearest annotation says, and whether it counts more than the file itself.
@@ -157,8 +175,8 @@ impl<'a> Resolver<'a> {
         all.iter().find_map(|annotations| {
             let relative = path.strip_prefix(&annotations.below)?;
             let annotation = reuse::annotation(&annotations.list, relative)?;
-            let (expression, path) = (annotation.expression.clone(), Some(annotations.path.clone()));
-            let found = Found { expression, path, method: Method::Reuse, confidence: 1.0 };
+            let (expression, path) = (Some(annotation.expression.clone()), Some(annotations.path.clone()));
+            let found = Found { expression, path, method: Method::Reuse, confidence: Some(1.0) };
             Some((Rc::new(found), annotation.overrides))
         })
     }
@@ -190,30 +208,45 @@ impl<'a> Resolver<'a> {
         found
     }
 
+    /// The texts in the nearest directory that has some decide. Package metadata beside them or nearer only counts where
+    /// it is more restrictive: its fields are often what a tool puts there by itself.
     fn nearest(&mut self, objects: &Objects, directory: u32) -> Option<Found> {
         let all = self.directories;
         let chain =
             || std::iter::successors(Some(&all[directory as usize]), |dir| dir.parent.map(|at| &all[at as usize]));
-        chain()
-            .find_map(|dir| self.by_texts(objects, dir))
-            .or_else(|| chain().find_map(|dir| self.by_metadata(objects, dir)))
+        let text = chain().enumerate().find_map(|(above, dir)| Some((above, self.by_texts(objects, dir)?)));
+        let Some((above, text)) = text else { return chain().find_map(|dir| self.by_metadata(objects, dir)) };
+        if text.expression.is_some() && !text.is_permissive() {
+            return Some(text);
+        }
+        let metadata = chain().take(above + 1).find_map(|dir| self.by_metadata(objects, dir));
+        // Of two that are not known, the text is the better evidence.
+        let counts = |metadata: &Found| {
+            !metadata.is_permissive() && (metadata.expression.is_some() || text.expression.is_some())
+        };
+        Some(metadata.filter(counts).unwrap_or(text))
     }
 
     fn by_texts(&mut self, objects: &Objects, directory: &Directory) -> Option<Found> {
         let mut files = Vec::new();
         for (name, id) in &directory.notable {
-            let Some(name) = std::str::from_utf8(name).ok().filter(|name| is_text_name(name)) else { continue };
-            let (found, choice) = &*self.licenses_in(objects, *id);
-            files.push((name.to_owned(), found.clone(), *choice));
+            let Ok(name) = std::str::from_utf8(name) else { continue };
+            let (name, is_link) = name.strip_suffix('\0').map_or((name, false), |name| (name, true));
+            if !is_text_name(name) {
+                continue;
+            }
+            // A link that leads nowhere near stands for terms that are not known, rather than for those above.
+            let id = if is_link { self.target(objects, directory, *id) } else { Some(*id) };
+            let said =
+                id.map_or(Said::Unknown, |id| self.said_in(objects, id, "", |text| Licenses::in_use().in_text(text)));
+            files.push((name.to_owned(), said));
         }
-        if files.iter().all(|(_, found, _)| found.is_empty()) {
+        let Some(Combined { expression, file, several }) = combine(files) else {
             return self.by_names(objects, directory);
-        }
-        let first = files.iter().find(|(_, found, _)| !found.is_empty()).map(|(name, ..)| name.clone())?;
-        let several = files.len() > 1;
-        let expression = combine(files)?;
-        let path = Some(join(directory, first.as_bytes()));
-        Some(Found { expression, path, method: Method::Text, confidence: if several { 0.9 } else { 0.95 } })
+        };
+        let path = Some(join(directory, file.as_bytes()));
+        let confidence = expression.is_some().then_some(if several { 0.9 } else { 0.95 });
+        Some(Found { expression, path, method: Method::Text, confidence })
     }
 
     /// By the file names in `LICENSES/`.
@@ -221,33 +254,53 @@ impl<'a> Resolver<'a> {
         let (name, id) = directory.notable.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"LICENSES/"))?;
         let files = trees::files(objects, self.hash, *id);
         let expression = reuse::directory(files.iter().filter_map(|(name, _)| std::str::from_utf8(name).ok()))?;
-        Some(Found { expression, path: Some(join(directory, name)), method: Method::Reuse, confidence: 0.7 })
+        let (expression, path) = (Some(expression), Some(join(directory, name)));
+        Some(Found { expression, path, method: Method::Reuse, confidence: Some(0.7) })
     }
 
     fn by_metadata(&mut self, objects: &Objects, directory: &Directory) -> Option<Found> {
         directory.notable.iter().find_map(|(name, id)| {
             let name = std::str::from_utf8(name).ok().filter(|name| metadata::is_metadata_name(name))?;
-            let contents = self.text(objects, *id)?;
-            let expression = metadata::license(name, &contents)?;
-            let path = Some(join(directory, name.as_bytes()));
-            Some(Found { expression, path, method: Method::Metadata, confidence: 0.8 })
+            let said = self.said_in(objects, *id, name, |contents| metadata::license(name, contents));
+            Found::said(said, join(directory, name.as_bytes()), Method::Metadata, 0.8)
         })
     }
 
-    fn licenses_in(&mut self, objects: &Objects, id: ObjectId) -> Rc<(Vec<String>, bool)> {
-        if let Some(known) = self.texts.get(&id) {
-            return Rc::clone(known);
-        }
-        let found = match self.text(objects, id) {
-            None => (Vec::new(), false),
-            Some(contents) => {
-                let (found, choice) = Licenses::in_use().in_text(&contents);
-                (found.iter().map(|license| license.id.clone()).collect(), choice)
+    /// The file that a symbolic link leads to, where it is a licence file in one of the directories above, or in
+    /// `LICENSES/` there.
+    fn target(&mut self, objects: &Objects, directory: &Directory, link: ObjectId) -> Option<ObjectId> {
+        let target = self.text(objects, link)?;
+        let mut parts: Vec<&str> =
+            std::str::from_utf8(&directory.path).ok()?.split('/').filter(|p| !p.is_empty()).collect();
+        for part in target.split('/') {
+            match part {
+                "." => {}
+                ".." => drop(parts.pop()?),
+                // It is absolute, or not a path.
+                "" => return None,
+                name => parts.push(name),
             }
-        };
-        let found = Rc::new(found);
-        self.texts.insert(id, Rc::clone(&found));
-        found
+        }
+        let path = parts.join("/");
+        let all = self.directories;
+        let mut up = std::iter::successors(Some(directory), |dir| dir.parent.map(|at| &all[at as usize]));
+        up.find_map(|dir| {
+            let below = path.strip_prefix(&join(dir, b""))?;
+            let entry = |name: &[u8]| dir.notable.iter().find(|(entry, _)| **entry == *name).map(|(_, id)| *id);
+            let Some((inner, file)) = below.split_once('/') else { return entry(below.as_bytes()) };
+            let files = trees::files(objects, self.hash, entry(&[inner.as_bytes(), b"/"].concat())?);
+            files.into_iter().find(|(name, _)| name == file.as_bytes()).map(|(_, id)| id)
+        })
+    }
+
+    fn said_in(&mut self, objects: &Objects, id: ObjectId, name: &str, read: impl FnOnce(&str) -> Said) -> Said {
+        let key = (id, name.to_owned());
+        if let Some(known) = self.said.get(&key) {
+            return known.clone();
+        }
+        let said = self.text(objects, id).map_or(Said::Nothing, |contents| read(&contents));
+        self.said.insert(key, said.clone());
+        said
     }
 
     /// Evidence that can't be read is none.

@@ -150,7 +150,7 @@ pub fn mine_repository(
     let repository = Repository::open(path)?;
     let tips = repository.tips(&recipe.revision)?;
     let license = match tips[..] {
-        [tip] => license::of_repository(&repository, tip).map(|found| found.expression),
+        [tip] => license::of_repository(&repository, tip).and_then(|found| found.expression),
         _ => None,
     };
     let license_now = license.as_deref();

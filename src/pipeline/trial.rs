@@ -116,7 +116,7 @@ pub fn explain(path: &Path, commit: &str, rules: &Ruleset, recipe: &Recipe) -> R
 
 fn repository_license(repository: &Repository) -> Option<String> {
     let tips = repository.tips(&Revision::Head).unwrap_or_default();
-    tips.first().and_then(|tip| license::of_repository(repository, *tip)).map(|found| found.expression)
+    tips.first().and_then(|tip| license::of_repository(repository, *tip)).and_then(|found| found.expression)
 }
 
 fn ask(rules: &Ruleset, view: &dyn View, texts: &Texts) -> Vec<RuleOutcome> {

@@ -1,6 +1,10 @@
 //! Licences in package metadata: Cargo.toml, package.json, pyproject.toml, setup.cfg, gemspecs, pom.xml and the like.
 
-use super::expression;
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use regex::Regex;
+
+use super::{expression, text::Said};
 
 /// Whether a file name is one that [`license`] reads.
 pub fn is_metadata_name(name: &str) -> bool {
@@ -34,19 +38,21 @@ fn format_of(name: &str) -> Option<Format> {
     }
 }
 
-/// The licence that the metadata file `name` with these contents declares, as an SPDX expression.
-pub fn license(name: &str, contents: &str) -> Option<String> {
-    match format_of(name)? {
-        Format::Toml => in_toml(contents),
-        Format::Json => in_json(contents),
-        Format::Lines => in_lines(contents),
-        Format::Xml => in_xml(contents),
+/// What the metadata file `name` with these contents declares. Words that are no licence say nothing, but those that
+/// refuse one are terms of their own.
+pub fn license(name: &str, contents: &str) -> Said {
+    match format_of(name) {
+        Some(Format::Toml) => in_toml(contents),
+        Some(Format::Json) => in_json(contents),
+        Some(Format::Lines) => in_lines(name, contents),
+        Some(Format::Xml) => in_xml(contents),
+        None => Said::Nothing,
     }
 }
 
-fn in_toml(contents: &str) -> Option<String> {
-    let table: toml::Table = contents.parse().ok()?;
-    let package = |path: &[&str]| {
+fn in_toml(contents: &str) -> Said {
+    let Ok(table) = contents.parse::<toml::Table>() else { return Said::Nothing };
+    let at = |path: &[&str]| {
         let mut value = table.get(path[0])?;
         for key in &path[1..] {
             value = value.get(*key)?;
@@ -59,51 +65,139 @@ fn in_toml(contents: &str) -> Option<String> {
         &["workspace", "package", "license"],
         &["tool", "poetry", "license"],
     ];
-    let value =
-        paths.iter().find_map(|path| package(path).filter(|value| value.is_str() || value.get("text").is_some()))?;
-    named(value.as_str().or_else(|| value.get("text")?.as_str())?)
+    let text = paths.iter().find_map(|path| {
+        let value = at(path)?;
+        value.as_str().or_else(|| value.get("text")?.as_str())
+    });
+    let said = text.map_or(Said::Nothing, named);
+    let lists = [at(&["project", "classifiers"]), at(&["tool", "poetry", "classifiers"])];
+    let classifiers = lists.into_iter().flatten().find_map(toml::Value::as_array);
+    let classifiers = classifiers.into_iter().flatten().filter_map(toml::Value::as_str);
+    if said == Said::Nothing { classified(classifiers) } else { said }
 }
 
-fn in_json(contents: &str) -> Option<String> {
-    let object: serde_json::Value = serde_json::from_str(contents).ok()?;
-    let one = |value: &serde_json::Value| named(value.as_str().or_else(|| value["type"].as_str())?);
-    let all = |value: &serde_json::Value| -> Option<String> {
-        let each: Option<Vec<String>> = value.as_array()?.iter().map(one).collect();
-        each.filter(|each| !each.is_empty()).map(|each| each.join(" OR "))
+fn in_json(contents: &str) -> Said {
+    let Ok(object) = serde_json::from_str::<serde_json::Value>(contents) else { return Said::Nothing };
+    let one =
+        |value: &serde_json::Value| value.as_str().or_else(|| value["type"].as_str()).map_or(Said::Nothing, named);
+    let each = |value: &serde_json::Value| match value.as_array() {
+        Some(all) => joined(all.iter().map(one).collect(), " OR "),
+        None => one(value),
     };
-    let license = &object["license"];
-    one(license).or_else(|| all(license)).or_else(|| one(&object["licenses"])).or_else(|| all(&object["licenses"]))
+    match each(&object["license"]) {
+        Said::Nothing => each(&object["licenses"]),
+        said => said,
+    }
 }
 
-/// `license = 'MIT'`, `spec.license = "MIT"`, `License: MIT`, `licenses: ["MIT"]`; the first one that is an expression.
-fn in_lines(contents: &str) -> Option<String> {
-    contents.lines().take(400).find_map(|line| {
-        let (key, value) = line.split_once(['=', ':'])?;
-        let key = key.trim().rsplit('.').next()?.trim_matches(['"', '\'', ' ']).to_ascii_lowercase();
-        if !matches!(key.as_str(), "license" | "licenses" | "licence") {
-            return None;
+/// `license = 'MIT'`, `spec.license = "MIT"`, `License: MIT`, `licenses: ["MIT", "ISC"]`; the first one that is known.
+/// Python's classifiers come after that.
+fn in_lines(name: &str, contents: &str) -> Said {
+    static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+        let key = r#"(?:^|[\s.,({%"'])(?i:licen[sc]es?)["']?\s*(?::=|=>|=|:)[ \t]*(?:>|%w)?[ \t]*"#;
+        Regex::new(&[key, r"(?P<value>[^\n]*)"].concat()).expect("the pattern is valid")
+    });
+    static QUOTED: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#""([^"\n]*)"|'([^'\n]*)'"#).expect("the pattern is valid"));
+    let lines = || contents.lines().take(400).filter(|line| !line.trim_start().starts_with(['#', '%']));
+    for line in lines() {
+        let Some(value) = FIELD.captures(line).and_then(|found| found.name("value")) else { continue };
+        let value = value.as_str().trim();
+        let is_list = value.starts_with(['[', '(', '{']);
+        let said = match QUOTED.captures(value).filter(|_| is_list || value.starts_with(['"', '\''])) {
+            Some(_) if is_list => {
+                let inside = value.split([']', ')', '}']).next().unwrap_or(value);
+                let each = QUOTED.captures_iter(inside).filter_map(|found| found.get(1).or(found.get(2)));
+                joined(each.map(|each| named(each.as_str())).collect(), " OR ")
+            }
+            Some(first) => first.get(1).or(first.get(2)).map_or(Said::Nothing, |value| named(value.as_str())),
+            None => {
+                let bare = value
+                    .trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '[' | ']' | '{' | '}'));
+                // `%w[MIT ISC]` and `(MIT)`, but `GPL (>= 2)` keeps its brackets.
+                named(if bare.starts_with('(') { bare.trim_matches(['(', ')']) } else { bare })
+            }
+        };
+        if said != Said::Nothing {
+            return said;
         }
-        let value = value.trim_start_matches(['>', ':', '=', '{', '[', '%', 'w', ' ', '(']);
-        named(value.trim_matches(|c: char| {
-            c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '[' | ']' | '(' | ')' | '{' | '}')
-        }))
+    }
+    if !matches!(name, "setup.py" | "setup.cfg") {
+        return Said::Nothing;
+    }
+    classified(lines().filter_map(|line| line.find("License ::").map(|at| &line[at..])))
+}
+
+/// By Python's trove classifiers, the licences of which hold together.
+fn classified<'c>(classifiers: impl Iterator<Item = &'c str>) -> Said {
+    let licenses = classifiers.filter_map(|classifier| {
+        let name = classifier.trim().strip_prefix("License ::")?.rsplit("::").next()?;
+        let name = name.split(['"', '\'', ',']).next().unwrap_or(name).trim();
+        let name = match name.rsplit_once(" (") {
+            Some((before, short)) if !before.is_empty() && !short.starts_with("GPL") => before,
+            _ => name,
+        };
+        // This one stands above all others.
+        (name != "OSI Approved").then(|| match text_of_classifier(name) {
+            Some(id) => Said::Known { expression: id.to_owned(), in_words: true },
+            None => named(name),
+        })
+    });
+    joined(licenses.filter(|said| *said != Said::Nothing).collect(), " AND ")
+}
+
+/// The classifiers of <https://pypi.org/classifiers/> whose names are not among those that [`named`] knows.
+fn text_of_classifier(name: &str) -> Option<&'static str> {
+    let plain = super::text::normalized(name);
+    let plain = plain.trim();
+    let later = plain.contains("or later");
+    let family = [
+        ("gnu affero general public license v3", "AGPL-3.0"),
+        ("gnu lesser general public license v3", "LGPL-3.0"),
+        ("gnu lesser general public license v2", "LGPL-2.1"),
+        ("gnu general public license v3", "GPL-3.0"),
+        ("gnu general public license v2", "GPL-2.0"),
+    ];
+    let gnu = family.iter().find(|(start, _)| plain.starts_with(start))?.1;
+    Some(match (gnu, later) {
+        ("AGPL-3.0", true) => "AGPL-3.0-or-later",
+        ("AGPL-3.0", false) => "AGPL-3.0-only",
+        ("LGPL-3.0", true) => "LGPL-3.0-or-later",
+        ("LGPL-3.0", false) => "LGPL-3.0-only",
+        ("LGPL-2.1", true) => "LGPL-2.1-or-later",
+        ("LGPL-2.1", false) => "LGPL-2.1-only",
+        ("GPL-3.0", true) => "GPL-3.0-or-later",
+        ("GPL-3.0", false) => "GPL-3.0-only",
+        (_, true) => "GPL-2.0-or-later",
+        (_, false) => "GPL-2.0-only",
     })
 }
 
-fn in_xml(contents: &str) -> Option<String> {
-    let between = |text: &str, tag: &str| -> Option<String> {
-        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-        Some(rest.split_once(&format!("</{tag}>"))?.0.trim().to_owned())
-    };
-    if let Some((_, rest)) = contents.split_once("<license type=\"expression\">") {
-        return named(rest.split_once("</license>")?.0);
+/// All of one field. One that is not known leaves it open what all of them are.
+fn joined(all: Vec<Said>, word: &str) -> Said {
+    if all.contains(&Said::Unknown) {
+        return Said::Unknown;
     }
-    named(&between(&between(contents, "license")?, "name")?)
+    let each: Option<BTreeSet<String>> = all.into_iter().map(Said::expression).collect();
+    let Some(each) = each.filter(|each| !each.is_empty()) else { return Said::Nothing };
+    let several = each.len() > 1;
+    let inside = |text: String| if several && text.contains(' ') { format!("({text})") } else { text };
+    Said::Known { expression: each.into_iter().map(inside).collect::<Vec<_>>().join(word), in_words: true }
+}
+
+fn in_xml(contents: &str) -> Said {
+    if let Some((_, rest)) = contents.split_once("<license type=\"expression\">") {
+        return rest.split_once("</license>").map_or(Said::Nothing, |(text, _)| named(text));
+    }
+    // Maven says of several that the user chooses.
+    let blocks = contents.split("<license>").skip(1).filter_map(|rest| rest.split_once("</license>"));
+    let names = blocks.filter_map(|(block, _)| block.split_once("<name>")?.1.split_once("</name>"));
+    joined(names.map(|(name, _)| named(name)).collect(), " OR ")
 }
 
 /// An expression, or one of the names that people write instead.
-fn named(text: &str) -> Option<String> {
-    const NAMES: [(&str, &str); 34] = [
+pub(super) fn named(text: &str) -> Said {
+    const NAMES: [(&str, &str); 58] = [
         ("apache 2", "Apache-2.0"),
         ("apache 2 0", "Apache-2.0"),
         ("apache license 2 0", "Apache-2.0"),
@@ -119,29 +213,91 @@ fn named(text: &str) -> Option<String> {
         ("mit license", "MIT"),
         ("the mit license", "MIT"),
         ("the mit license mit", "MIT"),
+        ("mit file license", "MIT"),
+        ("mit", "MIT"),
         ("expat", "MIT"),
         ("new bsd license", "BSD-3-Clause"),
         ("the new bsd license", "BSD-3-Clause"),
         ("modified bsd license", "BSD-3-Clause"),
         ("3 clause bsd", "BSD-3-Clause"),
         ("bsd 3 clause", "BSD-3-Clause"),
+        ("bsd 3 clause license", "BSD-3-Clause"),
+        ("bsd 3 clause file license", "BSD-3-Clause"),
         ("bsd3", "BSD-3-Clause"),
         ("bsd 2 clause", "BSD-2-Clause"),
+        ("bsd 2 clause file license", "BSD-2-Clause"),
         ("simplified bsd license", "BSD-2-Clause"),
+        ("gpl 2", "GPL-2.0-only"),
+        ("gpl 3", "GPL-3.0-only"),
         ("gplv2", "GPL-2.0-only"),
         ("gpl v2", "GPL-2.0-only"),
         ("gplv3", "GPL-3.0-only"),
         ("gpl v3", "GPL-3.0-only"),
+        ("gnu gplv2", "GPL-2.0-only"),
+        ("gnu gplv3", "GPL-3.0-only"),
+        ("gnu general public license version 2", "GPL-2.0-only"),
+        ("gnu general public license version 3", "GPL-3.0-only"),
+        ("lgpl 2 1", "LGPL-2.1-only"),
+        ("lgpl 3", "LGPL-3.0-only"),
         ("lgplv3", "LGPL-3.0-only"),
+        ("lgplv2 1", "LGPL-2.1-only"),
+        ("agpl 3", "AGPL-3.0-only"),
         ("agplv3", "AGPL-3.0-only"),
         ("mpl 2 0", "MPL-2.0"),
         ("mozilla public license 2 0", "MPL-2.0"),
         ("isc license", "ISC"),
+        ("zlib license", "Zlib"),
+        ("zlib libpng license", "Zlib"),
+        ("the unlicense", "Unlicense"),
+        ("academic free license", "AFL-3.0"),
+        ("python software foundation license", "PSF-2.0"),
+        ("universal permissive license", "UPL-1.0"),
+        ("boost software license 1 0", "BSL-1.0"),
+        ("eclipse public license 2 0", "EPL-2.0"),
+        ("european union public licence 1 2", "EUPL-1.2"),
         ("public domain", "LicenseRef-public-domain"),
     ];
+    // These refuse a licence; npm's documentation of package.json has the first.
+    const REFUSED: [&str; 8] = [
+        "unlicensed",
+        "proprietary",
+        "commercial",
+        "private",
+        "closed source",
+        "all rights reserved",
+        "other proprietary license",
+        "proprietary license",
+    ];
+    // R: `MIT + file LICENSE`, `GPL (>= 2)`; others: `GPLv3+`.
+    static FILE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"(?i)\s*[+|]\s*file\s+LICEN[SC]E\s*$").expect("the pattern is valid"));
+    static LATER: LazyLock<Regex> = LazyLock::new(|| {
+        let later = r"(?i)\s*(?:\+|or (?:any )?(?:later|newer)(?: version)?)\s*$";
+        let at_least = r"\(\s*>=?\s*([0-9.]+)\s*\)";
+        Regex::new(&format!("(?:{later}|{at_least})")).expect("the pattern is valid")
+    });
+    let text = FILE.replace(text.trim(), "");
+    let text = text.trim();
+    let known = |expression: String| Said::Known { expression, in_words: true };
+    // The list's "BSD" and "GPL" without a version would be a guess.
+    if matches!(text.to_ascii_uppercase().as_str(), "BSD" | "BSD LICENSE" | "GPL" | "LGPL" | "AGPL") {
+        return Said::Nothing;
+    }
     let normalized = super::text::normalized(text);
-    let known = NAMES.iter().find(|(name, _)| *name == normalized.trim());
-    known.map(|(_, id)| (*id).to_owned()).or_else(|| expression(text))
+    if REFUSED.contains(&normalized.trim()) {
+        return Said::Unknown;
+    }
+    let by_name =
+        |normalized: &str| NAMES.iter().find(|(name, _)| *name == normalized.trim()).map(|(_, id)| (*id).to_owned());
+    if LATER.is_match(text) && text.to_ascii_uppercase().contains("GPL") || text.contains("(>=") {
+        let base = LATER.replace(text, " $1");
+        let base = super::text::normalized(&base);
+        let base = base.strip_suffix(" 0 ").filter(|_| by_name(&base).is_none()).unwrap_or(&base);
+        if let Some(id) = by_name(base).as_deref().and_then(|id| id.strip_suffix("-only")) {
+            return known(format!("{id}-or-later"));
+        }
+    }
+    by_name(&normalized).or_else(|| expression(text)).map_or(Said::Nothing, known)
 }
 
 #[cfg(test)]
@@ -160,10 +316,11 @@ mod tests {
             (
                 "package.json",
                 "{\"licenses\": [{\"type\": \"MIT\"}, {\"type\": \"GPLv2\"}]}",
-                Some("MIT OR GPL-2.0-only"),
+                Some("GPL-2.0-only OR MIT"),
             ),
             ("package.json", "{\"license\": \"SEE LICENSE IN x\"}", None),
             ("package.json", "{broken", None),
+            ("mix.exs", "      licenses: [\"Apache-2.0\"],\n", Some("Apache-2.0")),
             ("setup.cfg", "[metadata]\nlicense = Apache 2.0\n", Some("Apache-2.0")),
             ("setup.py", "setup(\n    license='BSD-3-Clause',\n)", Some("BSD-3-Clause")),
             ("x.gemspec", "  spec.license     = \"MIT\"\n", Some("MIT")),
@@ -176,8 +333,46 @@ mod tests {
             ),
             ("x.nuspec", "<license type=\"expression\">MIT</license>", Some("MIT")),
             ("README", "license = MIT", None),
+            ("setup.py", "setup(name=\"a\", license=\"MIT\")", Some("MIT")),
+            ("setup.py", "setup(\n  name='a',\n  classifiers=['License :: OSI Approved :: MIT License'])", Some("MIT")),
+            (
+                "setup.cfg",
+                "[metadata]\nclassifiers =\n    License :: OSI Approved :: GNU General Public License v3 or later (GPLv3+)\n",
+                Some("GPL-3.0-or-later"),
+            ),
+            (
+                "pyproject.toml",
+                "[project]\nclassifiers = [\"License :: OSI Approved\", \"License :: OSI Approved :: Apache Software License\"]\n",
+                Some("Apache-2.0"),
+            ),
+            ("x.gemspec", "  s.licenses = [\"MIT\", \"GPL-2.0\"]\n", Some("GPL-2.0-only OR MIT")),
+            ("x.gemspec", "  s.licenses = %w[MIT]\n", Some("MIT")),
+            ("DESCRIPTION", "Package: x\nLicense: MIT + file LICENSE\n", Some("MIT")),
+            ("DESCRIPTION", "License: GPL (>= 2)\n", Some("GPL-2.0-or-later")),
+            ("DESCRIPTION", "License: GPL (>= 2.0)\n", Some("GPL-2.0-or-later")),
+            ("DESCRIPTION", "License: GPL-3\n", Some("GPL-3.0-only")),
+            ("setup.py", "    license='GPLv3+',\n", Some("GPL-3.0-or-later")),
+            ("setup.py", "    license='BSD',\n", None),
+            (
+                "pom.xml",
+                "<licenses><license><name>GPL-2.0</name></license><license><name>MIT License</name></license></licenses>",
+                Some("GPL-2.0-only OR MIT"),
+            ),
         ] {
-            assert_eq!(license(name, contents).as_deref(), expected, "{name}: {contents}");
+            assert_eq!(license(name, contents).expression().as_deref(), expected, "{name}: {contents}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_no_silence() {
+        for (name, contents, expected) in [
+            ("package.json", "{\"license\": \"UNLICENSED\"}", Said::Unknown),
+            ("package.json", "{\"license\": \"SEE LICENSE IN x\"}", Said::Nothing),
+            ("package.json", "{\"private\": true}", Said::Nothing),
+            ("setup.py", "classifiers=['License :: Other/Proprietary License']", Said::Unknown),
+            ("Cargo.toml", "[package]\nlicense = \"Proprietary\"\n", Said::Unknown),
+        ] {
+            assert_eq!(license(name, contents), expected, "{name}: {contents}");
         }
     }
 }

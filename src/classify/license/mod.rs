@@ -6,13 +6,14 @@ pub mod reuse;
 pub mod text;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::OnceLock,
 };
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::Deserialize;
 
+use self::text::Said;
 use super::catalog;
 
 /// Who may use what is under a licence, from the least restrictive on.
@@ -100,6 +101,8 @@ pub struct License {
     none: Vec<String>,
     #[serde(default)]
     headers: Vec<String>,
+    #[serde(default)]
+    names: Vec<String>,
     #[serde(rename = "use")]
     users: Use,
     attribution: bool,
@@ -115,29 +118,34 @@ impl License {
     }
 
     /// Whether a text is of this licence in which `has` says which phrases there are.
-    fn is_text(&self, has: impl Fn(&str) -> bool) -> bool {
-        !self.every.is_empty()
-            && self.every.iter().all(|phrase| has(phrase))
-            && !self.none.iter().any(|phrase| has(phrase))
+    fn is_text(&self, has: impl Fn(&String) -> bool) -> bool {
+        !self.every.is_empty() && self.every.iter().all(&has) && !self.none.iter().any(has)
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
+    limits: Vec<String>,
     license: Vec<License>,
+}
+
+/// What a phrase of the table is besides a part of texts: a notice or a name of these licences, or a limit of the use.
+#[derive(Default)]
+struct Roles {
+    headers: Vec<usize>,
+    names: Vec<usize>,
+    limit: bool,
 }
 
 /// The table, ready to be asked.
 pub struct Licenses {
     licenses: Vec<License>,
     by_id: HashMap<String, usize>,
-    /// The phrases of all headers, and the licence that each belongs to.
-    headers: AhoCorasick,
-    header_of: Vec<usize>,
-    /// The phrases of all texts.
+    /// All phrases, and what each of them is.
     phrases: AhoCorasick,
-    phrase_of: Vec<String>,
+    roles: Vec<Roles>,
+    pattern_of: HashMap<String, usize>,
 }
 
 impl Licenses {
@@ -154,21 +162,32 @@ impl Licenses {
     /// # Errors
     /// It is not valid.
     pub fn new(table: &str) -> Result<Self, String> {
-        let Table { mut license } = toml::from_str(table).map_err(|e| e.to_string())?;
+        let Table { limits, mut license } = toml::from_str(table).map_err(|e| e.to_string())?;
         for each in &mut license {
-            for phrase in each.every.iter_mut().chain(&mut each.none).chain(&mut each.headers) {
+            for phrase in each.every.iter_mut().chain(&mut each.none).chain(&mut each.headers).chain(&mut each.names) {
                 *phrase = text::normalized(phrase);
             }
         }
         let by_id = license.iter().enumerate().map(|(at, license)| (license.id.clone(), at)).collect();
-        let headers =
-            license.iter().enumerate().flat_map(|(at, license)| license.headers.iter().map(move |text| (at, text)));
-        let (header_of, phrases): (Vec<usize>, Vec<&String>) = headers.unzip();
-        let headers = matcher(phrases)?;
-        let phrase_of: BTreeSet<String> = license.iter().flat_map(|l| l.every.iter().chain(&l.none)).cloned().collect();
-        let phrase_of: Vec<String> = phrase_of.into_iter().collect();
-        let phrases = matcher(&phrase_of)?;
-        Ok(Licenses { licenses: license, by_id, headers, header_of, phrases, phrase_of })
+        let mut known: BTreeMap<String, Roles> = BTreeMap::new();
+        for (at, each) in license.iter().enumerate() {
+            for phrase in each.every.iter().chain(&each.none) {
+                known.entry(phrase.clone()).or_default();
+            }
+            for phrase in &each.headers {
+                known.entry(phrase.clone()).or_default().headers.push(at);
+            }
+            for phrase in &each.names {
+                known.entry(phrase.clone()).or_default().names.push(at);
+            }
+        }
+        for limit in limits {
+            known.entry(text::normalized(&limit)).or_default().limit = true;
+        }
+        let phrases = matcher(known.keys())?;
+        let pattern_of = known.keys().enumerate().map(|(at, phrase)| (phrase.clone(), at)).collect();
+        let roles = known.into_values().collect();
+        Ok(Licenses { licenses: license, by_id, phrases, roles, pattern_of })
     }
 
     /// All licences, sorted by id.
@@ -370,56 +389,78 @@ pub fn is_text_name(name: &str) -> bool {
     // What a project takes from others, and what is not about its code.
     let other =
         ["third", "3rd", "thirdparty", "vendor", "dependenc", "bundled", "notice", "header", "template", "checker"];
-    let docs = [
-        "-docs",
-        "-doc",
-        "-documentation",
-        "-fonts",
-        "-font",
-        "-assets",
-        "-logo",
-        "-data",
-        "-images",
-        "-art",
-        "-content",
-    ];
+    let docs = ["docs", "doc", "documentation", "fonts", "font", "assets", "logo", "data", "images", "art", "content"];
     !code.iter().any(|end| lower.ends_with(end))
         && !other.iter().any(|word| lower.contains(word))
-        && !docs.iter().any(|word| lower.contains(word) || lower.contains(&word.replace('-', ".")))
+        && !lower.split(['-', '.']).skip(1).any(|word| docs.contains(&word))
 }
 
-/// Puts together what the licence files of one directory hold: `(file name, licences in it, whether it offers a choice)`.
-/// `None` where no licence is known.
-pub fn combine(mut files: Vec<(String, Vec<String>, bool)>) -> Option<String> {
+/// What the licence files of a directory say together.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Combined {
+    /// SPDX expression; none where one of them has terms that are not known.
+    pub expression: Option<String>,
+    /// Name of the first file that says so.
+    pub file: String,
+    /// Whether several files do.
+    pub several: bool,
+}
+
+/// Puts together what the licence files of one directory say, each with its name. `None` where none says anything.
+pub fn combine(mut files: Vec<(String, Said)>) -> Option<Combined> {
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    let known = |said: &Said| matches!(said, Said::Known { .. });
+    let any_known = files.iter().any(|(_, said)| known(said));
+    // A list of who holds the copyright adds nothing to a licence.
+    let counts = |name: &str| !any_known || !name.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("copyright"));
+    if let Some((file, _)) = files.iter().find(|(name, said)| *said == Said::Unknown && counts(name)) {
+        return Some(Combined { expression: None, file: file.clone(), several: false });
+    }
     // A file that only points to the others says nothing by itself.
-    let pointer = files.iter().any(|(_, found, choice)| found.is_empty() && *choice);
-    files.retain(|(_, found, _)| !found.is_empty());
-    files.sort();
-    let mut parts: Vec<(String, bool)> = Vec::new();
-    for (name, found, choice) in &files {
-        let mut found = found.clone();
-        // The GNU LGPL 3 is written as an addition to the GPL 3, and its text is often in one file with that.
-        if found.iter().any(|id| id.starts_with("LGPL-3.0")) {
-            found.retain(|id| !id.starts_with("GPL-3.0"));
-        }
-        let together = found.join(if *choice && found.len() > 1 { " OR " } else { " AND " });
-        let named = names_its_license(name);
-        if !parts.iter().any(|(known, _)| *known == together) {
-            parts.push((together, named));
+    let pointer = files.iter().any(|(_, said)| *said == Said::Choice);
+    let mut parts: Vec<Part> = Vec::new();
+    for (name, said) in files {
+        let Said::Known { expression, in_words } = said else { continue };
+        if !parts.iter().any(|part| part.expression == expression) {
+            parts.push(Part { expression, offers: in_words, file: name });
         }
     }
-    if parts.iter().any(|(id, _)| id.starts_with("LGPL-")) {
-        parts.retain(|(id, _)| !id.starts_with("GPL-"));
+    if parts.iter().any(|part| part.expression.starts_with("LGPL-")) {
+        parts.retain(|part| !part.expression.starts_with("GPL-"));
     }
-    // Names such as LICENSE-MIT and LICENSE-APACHE offer a choice by custom. Where one of them is copyleft, parts of the
-    // project may be under each of them as well, so that only words count.
-    let copyleft = |text: &str| Licenses::in_use().class(text).share_alike;
-    let choice = pointer || parts.iter().all(|(text, named)| *named && !copyleft(text));
+    // Words that offer a choice speak of the files beside them.
+    let offers: Vec<String> = parts
+        .iter()
+        .filter(|part| part.offers)
+        .map(|part| part.expression.clone())
+        .filter(|e| e.contains(" OR "))
+        .collect();
+    let is_side = |offer: &str, id: &str| {
+        offer
+            .split(['(', ')'])
+            .flat_map(|part| part.split(" OR "))
+            .any(|part| part.split(" AND ").any(|side| side.trim() == id))
+    };
+    let is_offered =
+        |part: &Part| offers.iter().any(|offer| *offer != part.expression && is_side(offer, &part.expression));
+    parts.retain(|part| !is_offered(part));
+    // Names such as LICENSE-MIT and LICENSE-APACHE offer a choice by custom. Where one of them is restrictive, parts of
+    // the project may be under each of them as well, so that only words count.
+    let restricted = |text: &str| Licenses::in_use().class(text).restricted;
+    let choice = pointer || parts.iter().all(|part| names_its_license(&part.file) && !restricted(&part.expression));
+    let file = parts.first()?.file.clone();
     let several = parts.len() > 1;
     let (word, other) = if choice { (" OR ", " AND ") } else { (" AND ", " OR ") };
     let inside = |text: String| if several && text.contains(other) { format!("({text})") } else { text };
-    let all: Vec<String> = parts.into_iter().map(|(text, _)| inside(text)).collect();
-    (!all.is_empty()).then(|| all.join(word))
+    let all: Vec<String> = parts.into_iter().map(|part| inside(part.expression)).collect();
+    Some(Combined { expression: Some(all.join(word)), file, several })
+}
+
+struct Part {
+    expression: String,
+    /// Whether it may offer the files beside it, since it has words only.
+    offers: bool,
+    file: String,
 }
 
 /// `LICENSE-MIT`, `LICENSE.apache`, `MIT-LICENSE`: the name says which one it is, so there are others to choose from.
@@ -507,32 +548,52 @@ mod tests {
 
     #[test]
     fn files_of_a_directory_add_up() {
-        let check = |files: &[(&str, &[&str], bool)], expected: Option<&str>| {
-            let files = files.iter().map(|(name, found, choice)| {
-                ((*name).to_owned(), found.iter().map(|id| (*id).to_owned()).collect(), *choice)
-            });
-            assert_eq!(combine(files.collect()).as_deref(), expected);
+        let known = |expression: &str| Said::Known { expression: expression.to_owned(), in_words: false };
+        let words = |expression: &str| Said::Known { expression: expression.to_owned(), in_words: true };
+        let check = |files: &[(&str, Said)], expected: Option<(Option<&str>, &str)>| {
+            let combined = combine(files.iter().map(|(name, said)| ((*name).to_owned(), said.clone())).collect());
+            let found = combined.as_ref().map(|found| (found.expression.as_deref(), found.file.as_str()));
+            assert_eq!(found, expected, "{files:?}");
         };
-        check(&[("LICENSE", &["MIT"], false)], Some("MIT"));
+        check(&[("LICENSE", known("MIT"))], Some((Some("MIT"), "LICENSE")));
         check(
-            &[("LICENSE-APACHE", &["Apache-2.0"], false), ("LICENSE-MIT", &["MIT"], false)],
-            Some("Apache-2.0 OR MIT"),
+            &[("LICENSE-APACHE", known("Apache-2.0")), ("LICENSE-MIT", known("MIT"))],
+            Some((Some("Apache-2.0 OR MIT"), "LICENSE-APACHE")),
         );
         check(
-            &[("COPYING", &[], true), ("LICENSE-MIT", &["MIT"], false), ("UNLICENSE", &["Unlicense"], false)],
-            Some("MIT OR Unlicense"),
+            &[("COPYING", Said::Choice), ("LICENSE-MIT", known("MIT")), ("UNLICENSE", known("Unlicense"))],
+            Some((Some("MIT OR Unlicense"), "LICENSE-MIT")),
         );
         check(
-            &[("GPL-LICENSE", &["GPL-2.0-only"], false), ("MIT-LICENSE", &["MIT"], false)],
-            Some("GPL-2.0-only AND MIT"),
+            &[("COPYING", words("MIT OR Unlicense")), ("LICENSE-MIT", known("MIT")), ("UNLICENSE", known("Unlicense"))],
+            Some((Some("MIT OR Unlicense"), "COPYING")),
         );
-        check(&[("LICENSE", &["MIT"], false), ("COPYING", &["GPL-2.0-only"], false)], Some("GPL-2.0-only AND MIT"));
         check(
-            &[("COPYING", &["GPL-3.0-only"], false), ("COPYING.LESSER", &["LGPL-3.0-only"], false)],
-            Some("LGPL-3.0-only"),
+            &[
+                ("LICENSE", words("Apache-2.0 OR MIT")),
+                ("LICENSE-MIT", known("MIT")),
+                ("LICENSE-BSD", known("BSD-3-Clause")),
+            ],
+            Some((Some("(Apache-2.0 OR MIT) AND BSD-3-Clause"), "LICENSE")),
         );
-        check(&[("LICENSE", &["LicenseRef-RSALv2", "SSPL-1.0"], true)], Some("LicenseRef-RSALv2 OR SSPL-1.0"));
-        check(&[("LICENSE", &[], false)], None);
+        for (name, id) in [("GPL-LICENSE", "GPL-2.0-only"), ("BUSL-LICENSE", "BUSL-1.1"), ("A-LICENSE", "Elastic-2.0")]
+        {
+            let both = format!("{id} AND MIT");
+            check(&[(name, known(id)), ("MIT-LICENSE", known("MIT"))], Some((Some(&both), name)));
+        }
+        check(
+            &[("LICENSE", known("MIT")), ("COPYING", known("GPL-2.0-only"))],
+            Some((Some("GPL-2.0-only AND MIT"), "COPYING")),
+        );
+        check(
+            &[("COPYING", known("GPL-3.0-only")), ("COPYING.LESSER", known("LGPL-3.0-only"))],
+            Some((Some("LGPL-3.0-only"), "COPYING.LESSER")),
+        );
+        check(&[("LICENSE", Said::Nothing)], None);
+        check(&[("LICENSE-MIT", known("MIT")), ("LICENSE.md", Said::Unknown)], Some((None, "LICENSE.md")));
+        check(&[("LICENSE-MIT", known("MIT")), ("LICENSE.md", Said::Nothing)], Some((Some("MIT"), "LICENSE-MIT")));
+        check(&[("LICENSE", known("MIT")), ("COPYRIGHT", Said::Unknown)], Some((Some("MIT"), "LICENSE")));
+        check(&[("COPYRIGHT", Said::Unknown)], Some((None, "COPYRIGHT")));
     }
 
     #[test]
@@ -546,6 +607,8 @@ mod tests {
             "UNLICENSE",
             "COPYRIGHT",
             "LICENSE.BSD",
+            "LICENSE-ARTISTIC",
+            "GPL-LICENSE.txt",
         ] {
             assert!(is_text_name(name), "{name}");
         }

@@ -1,13 +1,13 @@
 //! Knows licence texts, and the notices at the head of source files, by phrases that tell them apart.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::LazyLock,
 };
 
 use regex::bytes::Regex;
 
-use super::{License, Licenses};
+use super::Licenses;
 
 /// Where a source file's notice is looked for, in bytes.
 const HEADER_BYTES_MAX: usize = 4096;
@@ -34,74 +34,435 @@ pub fn normalized(text: &str) -> String {
     out
 }
 
+/// What a text says of the licence that something is under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing: it has no terms, or points to another file.
+    Nothing,
+    /// That there is a choice, without a name.
+    Choice,
+    /// It has terms that are not known.
+    Unknown,
+    /// These, as an SPDX expression.
+    Known {
+        /// SPDX expression.
+        expression: String,
+        /// Whether it names them in words only, without their texts.
+        in_words: bool,
+    },
+}
+
+impl Said {
+    /// The SPDX expression, where one is known.
+    pub fn expression(self) -> Option<String> {
+        match self {
+            Said::Known { expression, .. } => Some(expression),
+            _ => None,
+        }
+    }
+}
+
+/// A place in a text that names a licence.
+#[derive(Clone, Copy)]
+struct Mention<'t> {
+    start: usize,
+    end: usize,
+    /// SPDX identifier; none where it is one that is not known.
+    id: Option<&'t str>,
+}
+
+/// What the table finds in a normalized text.
+struct Search<'t> {
+    /// Licences whose whole texts there are.
+    texts: Vec<Mention<'t>>,
+    notices: Vec<Mention<'t>>,
+    /// Names, which only count where words offer a choice.
+    names: Vec<Mention<'t>>,
+    /// Whether words limit the use.
+    limited: bool,
+}
+
 impl Licenses {
-    /// The licences whose texts `text` holds, in the order of the table. A text that offers a choice between them says
-    /// so in words; the second value is whether it does.
-    pub fn in_text<'t>(&'t self, text: &str) -> (Vec<&'t License>, bool) {
-        let mut end = text.len().min(TEXT_BYTES_MAX);
-        while !text.is_char_boundary(end) {
-            end -= 1;
+    /// What a licence file says. Its texts hold together, unless words offer a choice.
+    pub fn in_text(&self, text: &str) -> Said {
+        let text = normalized(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)]);
+        let Search { texts, mut notices, names, limited } = self.search(&text);
+        let mut markers = markers(&text).take(MARKERS_MAX).peekable();
+        let offered = markers.peek().is_some();
+        let restricted = |mention: &Mention<'_>| mention.id.is_none_or(|id| self.class(id).restricted);
+        if texts.is_empty() {
+            // Some have the notice that belongs into source files where the text should be, or words alone.
+            return match self.by_notices(&text, notices, names) {
+                Some(Some(expression)) if !limited || self.class(&expression).restricted => {
+                    Said::Known { expression, in_words: true }
+                }
+                Some(_) => Said::Unknown,
+                None => without_licence(&text, offered),
+            };
         }
-        let text = normalized(&text[..end]);
-        let mut found: Vec<&License> = self.texts_in(&text).collect();
-        let choices = [" at your option ", " at your choice ", " dual licensed ", " either of the ", " choose either "];
-        let choice = choices.iter().any(|phrase| text.contains(phrase));
-        if found.is_empty() && !choice {
-            // Some have the notice that belongs into source files where the text should be.
-            found.extend(self.by_notice(&text));
+        // A choice stands at either end of a file. In collections of many, words like these belong to one of them.
+        let first = texts.iter().map(|mention| mention.start).min().unwrap_or(0);
+        let ends = markers.any(|marker| marker.end <= first || marker.start + ENDS >= text.len());
+        let choice = ends && texts.len() <= 3;
+        let mut ids: BTreeSet<&str> = texts.iter().filter_map(|mention| mention.id).collect();
+        // The GNU LGPL 3 is written as an addition to the GPL 3, and its text is often in one file with that.
+        if ids.iter().any(|id| id.starts_with("LGPL-3.0")) {
+            ids.retain(|id| !id.starts_with("GPL-3.0"));
         }
-        (found, choice)
+        if !texts.iter().any(restricted) {
+            if limited {
+                return Said::Unknown;
+            }
+            // Copyleft texts speak of each other; beside permissive ones, a sentence may put a part under one.
+            notices.retain(|notice| restricted(notice) && is_outright(&text[..notice.start]));
+            if notices.iter().any(|notice| notice.id.is_none()) && !choice {
+                return Said::Unknown;
+            }
+            ids.extend(notices.iter().filter_map(|notice| notice.id));
+        }
+        let word = if choice { " OR " } else { " AND " };
+        Said::Known { expression: ids.into_iter().collect::<Vec<_>>().join(word), in_words: false }
     }
 
-    /// The licences whose texts are in `normalized`, in the order of the table.
-    fn texts_in(&self, normalized: &str) -> impl Iterator<Item = &License> {
-        let found = self.phrases.find_overlapping_iter(normalized);
-        let found: HashSet<&str> = found.map(|phrase| self.phrase_of[phrase.pattern()].as_str()).collect();
-        self.all().filter(move |license| license.is_text(|phrase| found.contains(phrase)))
-    }
-
-    /// Of the licences whose notice is in a text, the one with the longest phrase, which is the most exact.
-    fn by_notice(&self, normalized: &str) -> Option<&License> {
-        let found = self.headers.find_overlapping_iter(normalized);
-        let best = found.map(|phrase| (phrase.len(), self.header_of[phrase.pattern()])).max()?;
-        Some(&self.licenses[best.1])
-    }
-
-    /// The licence that the head of a source file names: an SPDX tag, or a notice. The second value is how it was found.
-    pub fn in_header(&self, contents: &str) -> Option<(String, HeaderKind)> {
-        let head = head(contents);
-        // Nearly no file has a notice, and what follows costs more than this.
-        static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
-            Regex::new("icense|ICENSE|icence|ublic domain|ermission is hereby").expect("the pattern is valid")
+    /// What is in a normalized text.
+    fn search<'t>(&'t self, text: &'t str) -> Search<'t> {
+        let mut places: HashMap<usize, (usize, usize)> = HashMap::new();
+        let (mut notices, mut names, mut limited) = (Vec::new(), Vec::new(), false);
+        for hit in self.phrases.find_overlapping_iter(text) {
+            let at = hit.pattern().as_usize();
+            let (start, end) = (hit.start() + 1, hit.end() - 1);
+            places.entry(at).or_insert((start, end));
+            let roles = &self.roles[at];
+            let mention = |license: &usize| Mention { start, end, id: Some(self.licenses[*license].id.as_str()) };
+            notices.extend(roles.headers.iter().map(mention));
+            names.extend(roles.names.iter().map(mention));
+            limited |= roles.limit;
+        }
+        let place = |phrase: &String| self.pattern_of.get(phrase).and_then(|at| places.get(at));
+        let texts = self.all().filter(|license| license.is_text(|phrase| place(phrase).is_some()));
+        let texts = texts.map(|license| {
+            let each = || license.every.iter().filter_map(place);
+            let (start, end) = (each().map(|place| place.0).min(), each().map(|place| place.1).max());
+            Mention { start: start.unwrap_or(0), end: end.unwrap_or(0), id: Some(license.id.as_str()) }
         });
-        // What a package's metadata says in a field is read as metadata, for all of its files.
-        static FIELD: LazyLock<Regex> = LazyLock::new(|| {
-            let pattern = r#"(?m)^license(-file)?(\.workspace)?[ \t]*=[ \t]*["{tf][^\n]*$|"licenses?"[ \t]*:"#;
-            Regex::new(pattern).expect("the pattern is valid")
+        let texts = texts.collect();
+        self.gnu(text, &mut notices);
+        Search { texts, notices: longest(notices), names, limited }
+    }
+
+    /// Adds the places that name a GNU licence. One without a version means any version, as the licences themselves say,
+    /// unless another place has the version.
+    fn gnu<'t>(&'t self, text: &'t str, notices: &mut Vec<Mention<'t>>) {
+        static GNU: LazyLock<regex::Regex> = LazyLock::new(|| {
+            let lead = r"\b(?P<lead>under|licen[sc]ed?|licen[sc]es|is|are|of|or|and|either|to) (?:(?:the|a|terms|and|conditions|of|either|dual) )*";
+            let name = r"(?P<name>(?:gnu )?(?:(?P<kind>affero|lesser|library) )?(?:general public licen[sc]e|[al]?gpl))(?: licen[sc]e)?(?: [al]?gpl)?";
+            let version = r"(?: as published by the free software foundation(?: inc)?)?(?: either)?(?:(?: ?v(?:ersion)? ?| )(?P<major>[123])(?: (?P<minor>[01]))?)?";
+            let later = r"(?P<later>(?: of the licen[sc]e)? or (?:at your option )?(?:any )?(?:later|newer))?\b";
+            regex::Regex::new(&[lead, name, version, later].concat()).expect("the pattern is valid")
         });
-        let mut hits = MAY_HAVE_ONE.find_iter(head.as_bytes()).peekable();
-        hits.peek()?;
-        let mut fields = FIELD.find_iter(head.as_bytes()).peekable();
-        let is_of_field = |hit: regex::bytes::Match<'_>| {
-            while fields.next_if(|field| field.end() <= hit.start()).is_some() {}
-            fields.peek().is_some_and(|field| field.range().contains(&hit.start()))
+        if !text.contains("gpl") && !text.contains(" general public licen") {
+            return;
+        }
+        let mut families: HashSet<&str> = notices.iter().filter_map(|notice| gnu_family(notice.id?)).collect();
+        let mut unversioned = Vec::new();
+        for found in GNU.captures_iter(text) {
+            let (Some(whole), Some(name)) = (found.get(0), found.name("name")) else { continue };
+            let kind = found.name("kind").map_or("", |kind| kind.as_str());
+            let family = match (kind, name.as_str()) {
+                ("affero", _) | (_, "agpl" | "gnu agpl") => "AGPL",
+                ("lesser" | "library", _) | (_, "lgpl" | "gnu lgpl") => "LGPL",
+                _ => "GPL",
+            };
+            let number = |group: &str| found.name(group).map(|number| number.as_str());
+            let minor = match (number("minor"), kind, family, number("major")) {
+                (Some(minor), ..) => minor,
+                (None, kind, "LGPL", Some("2")) if kind != "library" => "1",
+                _ => "0",
+            };
+            let how = if found.name("later").is_some() { "or-later" } else { "only" };
+            let id = number("major").and_then(|major| spdx::license_id(&format!("{family}-{major}.{minor}-{how}")));
+            let any_version = match family {
+                "GPL" => Some("GPL-1.0-or-later"),
+                "LGPL" => Some("LGPL-2.0-or-later"),
+                _ => None,
+            };
+            let mention =
+                Mention { start: name.start(), end: whole.end(), id: id.map_or(any_version, |id| Some(id.name)) };
+            let before = &text[whole.start()..name.start()];
+            if id.is_some() {
+                families.insert(family);
+                notices.push(mention);
+            } else if !before.contains("terms") && matches!(&found["lead"], "or" | "and" | "of" | "either" | "to")
+                || [" compatible", " exception"].iter().any(|next| text[whole.end()..].starts_with(next))
+            {
+                continue;
+            } else {
+                unversioned.push((family, mention));
+            }
+        }
+        let alone = unversioned.into_iter().filter(|(family, _)| !families.contains(family));
+        notices.extend(alone.map(|(_, mention)| mention));
+    }
+
+    /// The expression that notices make: all of them hold, but those that words offer as a choice. The inner value is
+    /// none where one is not known.
+    fn by_notices<'t>(
+        &self,
+        text: &str,
+        mut notices: Vec<Mention<'t>>,
+        names: Vec<Mention<'t>>,
+    ) -> Option<Option<String>> {
+        let markers: Vec<Marker> = markers(text).take(MARKERS_MAX).collect();
+        notices.extend(names.into_iter().filter(|name| markers.iter().any(|marker| marker.reaches(name, name))));
+        let mut notices = longest(notices).into_iter();
+        let first = notices.next()?;
+        let mut groups: Vec<BTreeSet<Option<&str>>> = vec![BTreeSet::from([first.id])];
+        let mut last = first;
+        for notice in notices {
+            if !is_choice(text, &markers, &last, &notice) {
+                groups.push(BTreeSet::new());
+            }
+            if groups.len() > GROUPS_MAX {
+                return Some(None);
+            }
+            if let Some(group) = groups.last_mut() {
+                group.insert(notice.id);
+            }
+            last = notice;
+        }
+        for group in groups.iter_mut().filter(|group| group.len() > 1) {
+            group.remove(&None);
+        }
+        groups.sort();
+        groups.dedup();
+        // Whoever offers a choice may name one of its sides once more.
+        let choices: Vec<BTreeSet<Option<&str>>> = groups.iter().filter(|group| group.len() > 1).cloned().collect();
+        let restricted = |id: &Option<&str>| id.is_none_or(|id| self.class(id).restricted);
+        let again = |id: &Option<&str>| {
+            let harmless = |choice: &BTreeSet<_>| !restricted(id) || choice.iter().all(restricted);
+            choices.iter().any(|choice| choice.contains(id) && harmless(choice))
         };
-        if hits.all(is_of_field) {
-            return None;
-        }
-        if let Some(expression) = tag(head) {
-            return Some((expression, HeaderKind::Tag));
-        }
-        let head = normalized(head);
-        let id = |license: &License| license.id.clone();
-        if head.contains(" your choice of ") {
-            let found = self.headers.find_overlapping_iter(&head).map(|phrase| self.header_of[phrase.pattern()]);
-            let all: BTreeSet<usize> = found.collect();
-            let all: Vec<String> = all.into_iter().map(|at| id(&self.licenses[at])).collect();
-            return (!all.is_empty()).then(|| (all.join(" OR "), HeaderKind::Notice));
-        }
-        self.by_notice(&head).or_else(|| self.texts_in(&head).next()).map(|license| (id(license), HeaderKind::Notice))
+        groups.retain(|group| group.len() > 1 || !group.iter().any(again));
+        let several = groups.len() > 1;
+        let parts = groups.into_iter().map(|group| {
+            let ids: Option<Vec<&str>> = group.into_iter().collect();
+            let together = ids?.join(" OR ");
+            Some(if several && together.contains(" OR ") { format!("({together})") } else { together })
+        });
+        Some(parts.collect::<Option<Vec<String>>>().map(|parts| parts.join(" AND ")))
     }
+
+    /// What the head of a source file says: SPDX tags, notices, or both. [`Said::Choice`] is not among the answers.
+    pub fn in_header(&self, contents: &str) -> (Said, HeaderKind) {
+        let head = head(contents);
+        if !may_have_header(head) {
+            return (Said::Nothing, HeaderKind::Notice);
+        }
+        let tags = tags(head);
+        let head = normalized(head);
+        let Search { texts, mut notices, names, limited } = self.search(&head);
+        notices.extend(texts);
+        if let Some(tagged) = tags {
+            let also = tagged.and_then(|tagged| self.beside_tag(&head, tagged, notices));
+            let said = also.map_or(Said::Unknown, |expression| Said::Known { expression, in_words: true });
+            return (said, HeaderKind::Tag);
+        }
+        let said = match self.by_notices(&head, notices, names) {
+            None => Said::Nothing,
+            Some(Some(expression)) if !limited || self.class(&expression).restricted => {
+                Said::Known { expression, in_words: true }
+            }
+            Some(_) => Said::Unknown,
+        };
+        (said, HeaderKind::Notice)
+    }
+
+    /// A tag's expression, with the notices that it does not speak of. A notice of the same family says less exactly
+    /// what the tag says.
+    fn beside_tag(&self, head: &str, tagged: String, mut notices: Vec<Mention<'_>>) -> Option<String> {
+        let covered = |id: &str| {
+            let plain = id.split(" WITH ").next().unwrap_or(id);
+            let family = gnu_family(id).or_else(|| id.starts_with("BSD-").then_some("BSD")).unwrap_or(plain);
+            tagged.split(['(', ')', ' ']).any(|word| word.starts_with(family))
+        };
+        let has_gnu = tagged.contains("GPL-");
+        notices.retain(|notice| notice.id.map_or(!has_gnu, |id| !covered(id)));
+        let Some(notice) = self.by_notices(head, notices, Vec::new()) else { return Some(tagged) };
+        let inside = |text: String| if text.contains(" OR ") { format!("({text})") } else { text };
+        Some(format!("{} AND {}", inside(tagged), inside(notice?)))
+    }
+}
+
+/// Most choices that are looked at in a text, and most licences that hold together by notices: enough for any notice,
+/// and a bound for what is made to be slow.
+const MARKERS_MAX: usize = 64;
+const GROUPS_MAX: usize = 32;
+
+/// Which of the GNU licences an identifier is of.
+fn gnu_family(id: &str) -> Option<&'static str> {
+    ["GPL", "LGPL", "AGPL"].into_iter().find(|family| id.strip_prefix(family).is_some_and(|rest| rest.starts_with('-')))
+}
+
+/// Mentions by their place; of those that overlap, the longest.
+fn longest(mut mentions: Vec<Mention<'_>>) -> Vec<Mention<'_>> {
+    mentions.sort_by_key(|mention| (mention.start, std::cmp::Reverse(mention.end), mention.id));
+    let mut kept: Vec<Mention<'_>> = Vec::new();
+    for mention in mentions {
+        match kept.last_mut() {
+            Some(last) if mention.start < last.end => {
+                if mention.end - mention.start > last.end - last.start {
+                    *last = mention;
+                }
+            }
+            _ => kept.push(mention),
+        }
+    }
+    kept
+}
+
+/// Words that offer a choice.
+struct Marker {
+    start: usize,
+    end: usize,
+    /// Whether the licences stand before it.
+    behind: bool,
+}
+
+/// How close to the end of a licence file, in letters, a choice may stand.
+const ENDS: usize = 1000;
+
+/// How far from the words that offer a choice the licences stand, in letters of a normalized text.
+const REACH: usize = 400;
+
+impl Marker {
+    /// Whether the choice is about what stands from `first` to `second`.
+    fn reaches(&self, first: &Mention<'_>, second: &Mention<'_>) -> bool {
+        if self.behind {
+            first.start < self.start && self.start.saturating_sub(second.end) <= REACH
+        } else {
+            self.start <= first.start && first.start.saturating_sub(self.end) <= REACH
+        }
+    }
+}
+
+/// The places in a normalized text that offer a choice of licences, and not one of a later version, as the GNU licences do.
+fn markers(text: &str) -> impl Iterator<Item = Marker> {
+    static MARKER: LazyLock<regex::Regex> = LazyLock::new(|| {
+        let behind = r"\b(?P<behind>at your (?:option|choice|discretion))\b";
+        let before = r"at your election|(?:dual(?:ly)?|triple) licen[sc](?:ed?|ing)|(?:your|user s) choice of|either of(?: the)?|choose either|under either";
+        regex::Regex::new(&format!(r"{behind}|\b(?:{before})\b")).expect("the pattern is valid")
+    });
+    // The GNU licences say "at your option" of other things as well.
+    let other = [" any ", " offer ", " remove ", " designate ", " c if ", " or any ", " later "];
+    MARKER.captures_iter(text).filter_map(move |found| {
+        let whole = found.get(0)?;
+        let behind = found.name("behind").is_some();
+        let is_other = behind && other.iter().any(|next| text[whole.end()..].starts_with(next));
+        (!is_other).then_some(Marker { start: whole.start(), end: whole.end(), behind })
+    })
+}
+
+/// Whether words offer a choice between two mentions that follow each other.
+fn is_choice(text: &str, markers: &[Marker], first: &Mention<'_>, second: &Mention<'_>) -> bool {
+    let between = text.get(first.end..second.start).unwrap_or("");
+    if between.contains(" alternatively ") {
+        return true;
+    }
+    // These begin to speak of something else.
+    let apart = [" is ", " are ", " licensed ", " released ", " distributed ", " copyright ", " except "];
+    if between.len() > REACH || apart.iter().any(|word| between.contains(word)) {
+        return false;
+    }
+    let or = [" or ", " or the ", " or a ", " or under the ", " or under the terms of the ", " or the terms of the "];
+    (between.len() <= 120 && or.iter().any(|end| between.ends_with(end)))
+        || markers.iter().any(|marker| marker.reaches(first, second))
+}
+
+/// Whether what stands before a licence's name says that something is under it.
+fn is_outright(before: &str) -> bool {
+    let from = before.floor_char_boundary(before.len().saturating_sub(60));
+    let verbs = [
+        "licensed under",
+        "released under",
+        "distributed under",
+        "available under",
+        "covered by",
+        "covered under",
+        "subject to",
+        "under the terms of",
+        "provided under",
+    ];
+    verbs.iter().any(|verb| before[from..].contains(verb))
+}
+
+/// What a licence file says in which no licence is known. A file is only unknown where it has terms: many are named like
+/// one and point to another, or list what others have made.
+fn without_licence(text: &str, choice: bool) -> Said {
+    if choice {
+        return Said::Choice;
+    }
+    let words = text.split_whitespace().count();
+    if words <= 8
+        && let Some(expression) = super::metadata::named(text.trim()).expression()
+    {
+        return Said::Known { expression, in_words: true };
+    }
+    let begin = &text[..text.floor_char_boundary(300)];
+    let is_list = begin.contains(" third party ")
+        && [" notices ", " notice ", " licenses ", " components "].iter().any(|word| begin.contains(word));
+    let points =
+        [" see ", " refer to ", " found in ", " symlink ", " located in ", " licenses directory ", " license file "];
+    let is_pointer = words <= 120
+        && !text.contains(" http")
+        && points.iter().any(|word| text.contains(word))
+        && [" license ", " licence ", " copying ", " licenses ", " readme "].iter().any(|word| text.contains(word));
+    let terms = [
+        " permission ",
+        " permitted ",
+        " may ",
+        " must ",
+        " shall ",
+        " grant ",
+        " granted ",
+        " grants ",
+        " agreement ",
+        " terms ",
+        " rights ",
+        " licensed ",
+        " proprietary ",
+        " confidential ",
+        " prohibited ",
+        " warranty ",
+        " warranties ",
+        " license ",
+        " licence ",
+        " commercial ",
+    ];
+    let is_path = words <= 8 && !terms[..16].iter().any(|word| text.contains(word));
+    let has_terms = words > 60 || terms.iter().any(|word| text.contains(word));
+    if is_list || is_pointer || is_path || !has_terms { Said::Nothing } else { Said::Unknown }
+}
+
+/// Whether a head may say something of licences: nearly none does, and what follows costs more than this.
+fn may_have_header(head: &str) -> bool {
+    static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new("icense|ICENSE|icence|ublic domain|ermission is hereby").expect("the pattern is valid")
+    });
+    // What a package's metadata says in a field is read as metadata, for all of its files.
+    static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = r#"(?m)^license(-file)?(\.workspace)?[ \t]*=[ \t]*["{tf][^\n]*$|"licenses?"[ \t]*:"#;
+        Regex::new(pattern).expect("the pattern is valid")
+    });
+    let mut hits = MAY_HAVE_ONE.find_iter(head.as_bytes()).peekable();
+    if hits.peek().is_none() {
+        return false;
+    }
+    let mut fields = FIELD.find_iter(head.as_bytes()).peekable();
+    let is_of_field = |hit: regex::bytes::Match<'_>| {
+        while fields.next_if(|field| field.end() <= hit.start()).is_some() {}
+        fields.peek().is_some_and(|field| field.range().contains(&hit.start()))
+    };
+    !hits.all(is_of_field)
 }
 
 /// The part of a file that may hold a header.
@@ -118,15 +479,32 @@ pub enum HeaderKind {
     Notice,
 }
 
-/// The expression behind the first SPDX tag, in the spelling of the SPDX licence list.
-fn tag(head: &str) -> Option<String> {
-    let (_, rest) = head.split_once("SPDX-License-Identifier:")?;
-    let line = rest.lines().next()?.trim();
-    // What closes a comment is not part of the expression.
-    let line = ["*/", "-->", "--}}", "#}", "\"\"\"", "'''", "*)", "-}"]
-        .iter()
-        .fold(line, |line, end| line.trim_end_matches(end).trim_end());
-    super::expression(line.trim_matches(|c: char| matches!(c, '"' | '\'' | ';' | ',' | '.')))
+/// The expression of all SPDX tags, which hold together as REUSE has it; the inner value is none where one of them is no
+/// expression. Code that speaks of tags has letters or quotes before them.
+fn tags(head: &str) -> Option<Option<String>> {
+    let mut all: Vec<String> = Vec::new();
+    let mut unknown = false;
+    for line in head.lines() {
+        let Some((before, value)) = line.split_once("SPDX-License-Identifier:") else { continue };
+        // What closes a comment is not part of the expression.
+        let value = ["*/", "-->", "--}}", "#}", "\"\"\"", "'''", "*)", "-}"]
+            .iter()
+            .fold(value.trim(), |value, end| value.trim_end_matches(end).trim_end());
+        let value = value.trim_matches(|c: char| matches!(c, '"' | '\'' | ';' | ',' | '.'));
+        let is_tag = !before.contains(|c: char| c.is_alphanumeric() || matches!(c, '"' | '\'' | '`'));
+        match super::expression(value) {
+            Some(expression) if !all.contains(&expression) => all.push(expression),
+            None if is_tag && value.starts_with(|c: char| c.is_ascii_alphabetic()) => unknown = true,
+            _ => {}
+        }
+    }
+    if unknown {
+        return Some(None);
+    }
+    let several = all.len() > 1;
+    let inside = |text: String| if several && text.contains(" OR ") { format!("({text})") } else { text };
+    let together = all.into_iter().map(inside).collect::<Vec<_>>().join(" AND ");
+    (!together.is_empty()).then_some(Some(together))
 }
 
 #[cfg(test)]
@@ -159,24 +537,146 @@ mod tests {
             ("// See LICENSE for the license.\n", None),
             ("fn main() {}\n", None),
         ] {
-            assert_eq!(Licenses::in_use().in_header(contents).map(|(id, _)| id).as_deref(), expected, "{contents}");
+            let (said, _) = Licenses::in_use().in_header(contents);
+            assert_eq!(said.expression().as_deref(), expected, "{contents}");
         }
+    }
+
+    #[test]
+    fn all_that_a_head_says_counts() {
+        let bsd = "Redistribution and use in source and binary forms are permitted provided that: Redistributions of source \
+                   code must retain the notice. Redistributions in binary form must reproduce it. The name may not be used to \
+                   endorse or promote products derived from this software.";
+        let dual =
+            format!("/* {bsd} Alternatively, under the terms of the GNU General Public License version 2. License */");
+        let rust = "// Licensed under the Apache License, Version 2.0 <LICENSE-APACHE or\n// http://www.apache.org/licenses/\
+                    LICENSE-2.0> or the MIT license\n// <LICENSE-MIT or http://opensource.org/licenses/MIT>, at your\n// option.";
+        let mozilla = "The contents of this file are subject to the Mozilla Public License Version 1.1. Alternatively, they may be used under \
+                       the terms of either the GNU General Public License Version 2 or later (the \"GPL\"), or the GNU Lesser \
+                       General Public License Version 2.1 or later, in which case the provisions of the GPL apply.";
+        let elastic = "Licensed under the Elastic License 2.0 and the Server Side Public License, v 1; you may not use this file \
+                       but in compliance with, at your election, the Elastic License 2.0 or the Server Side Public License, v 1.";
+        for (contents, expected) in [
+            (
+                "// foo is licensed under the GPLv3.\n// Use of this source code is governed by a BSD-style license",
+                Some("BSD-3-Clause AND GPL-3.0-only"),
+            ),
+            ("// SPDX-License-Identifier: MIT\n// SPDX-License-Identifier: GPL-2.0", Some("MIT AND GPL-2.0-only")),
+            (
+                "// SPDX-License-Identifier: MIT OR ISC\n// parts licensed under the GPLv2",
+                Some("(MIT OR ISC) AND GPL-2.0-only"),
+            ),
+            ("// SPDX-License-Identifier: GPL-2.0-or-later\n// under the GPL version 2", Some("GPL-2.0-or-later")),
+            (
+                "/* under the Apache License v2.0 with LLVM Exceptions.\n// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception",
+                Some("Apache-2.0 WITH LLVM-exception"),
+            ),
+            (dual.as_str(), Some("BSD-3-Clause OR GPL-2.0-only")),
+            (rust, Some("Apache-2.0 OR MIT")),
+            (mozilla, Some("GPL-2.0-or-later OR LGPL-2.1-or-later OR MPL-1.1")),
+            (elastic, Some("Elastic-2.0 OR SSPL-1.0")),
+            ("// Licensed under the GNU GPL, see COPYING for the license", Some("GPL-1.0-or-later")),
+            ("// It has a license that is GPL-compatible.", None),
+            (
+                "// Dual licensed under MIT or Apache 2.0. The tests are under the GPLv2.",
+                Some("(Apache-2.0 OR MIT) AND GPL-2.0-only"),
+            ),
+        ] {
+            let (said, _) = Licenses::in_use().in_header(contents);
+            assert_eq!(said.expression().as_deref(), expected, "{contents}");
+        }
+        for (contents, expected) in [
+            ("// SPDX-License-Identifier: Proprietary\n", Said::Unknown),
+            ("let tag = \"SPDX-License-Identifier: Proprietary\";\n", Said::Nothing),
+            ("// Licensed under the Apache License, Version 2.0, for non-commercial use only.", Said::Unknown),
+            ("// Licensed under the AGPL.", Said::Unknown),
+            ("// See LICENSE for the license.\n", Said::Nothing),
+        ] {
+            assert_eq!(Licenses::in_use().in_header(contents).0, expected, "{contents}");
+        }
+    }
+
+    #[test]
+    fn what_limits_the_use_is_not_permissive() {
+        let mit = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated \
+                   documentation files, to deal in the Software GRANT. The above copyright notice and this permission notice shall \
+                   be included.";
+        let bsd = "Redistribution and use, with or without modification, are permitted GRANT: Redistributions of source code must \
+                   retain this. Redistributions in binary form must reproduce it.";
+        let isc = "Permission to use, copy, modify, and distribute this software for any purpose with or without fee is hereby \
+                   granted, provided that the above copyright notice and this permission notice appear in all copies.";
+        for (text, grant, expected) in [
+            (mit, "without restriction", Some("MIT")),
+            (mit, "for non-commercial purposes only", None),
+            (bsd, "provided that", Some("BSD-2-Clause")),
+            (bsd, "for non-commercial research purposes only, provided that", None),
+            (isc, "", Some("ISC")),
+            (
+                "Functional Source License, FSL-1.1-ALv2. Grant of Future License: the Apache License, Version 2.0",
+                "",
+                Some("FSL-1.1-ALv2"),
+            ),
+            ("No Competing Use. Later it is licensed under the Apache License, Version 2.0", "", None),
+            (
+                "The core is AGPLv3. The client SDK is licensed under the Apache License, Version 2.0.",
+                "",
+                Some("AGPL-3.0-only AND Apache-2.0"),
+            ),
+            (
+                "licensed under the GNU GPL v3, and so on. The examples are MIT licensed.",
+                "",
+                Some("GPL-3.0-only AND MIT"),
+            ),
+        ] {
+            let text = text.replace("GRANT", grant);
+            assert_eq!(Licenses::in_use().in_text(&text).expression().as_deref(), expected, "{text}");
+        }
+        let mixed =
+            format!("{} The server is released under the GNU GPL v2.", mit.replace("GRANT", "without restriction"));
+        assert_eq!(Licenses::in_use().in_text(&mixed).expression().as_deref(), Some("GPL-2.0-only AND MIT"));
+        let sleepycat = format!(
+            "{} Redistributions in any form must be accompanied by information on how to obtain complete source code",
+            bsd.replace("GRANT", "provided that")
+        );
+        assert_eq!(Licenses::in_use().in_text(&sleepycat).expression().as_deref(), Some("Sleepycat"));
+    }
+
+    #[test]
+    fn files_without_terms_say_nothing() {
+        for (text, expected) in [
+            ("", Said::Nothing),
+            ("See ../LICENSE", Said::Nothing),
+            ("../../LICENSE.txt", Said::Nothing),
+            ("Please refer to the license file in the root directory for the terms.", Said::Nothing),
+            ("Third-party licenses\n\nThis software includes foo by bar.", Said::Nothing),
+            ("Copyright (c) 2020 Someone", Said::Nothing),
+            ("See https://example.org/terms for the license.", Said::Unknown),
+            ("Copyright (c) 2020 Someone. All rights reserved.", Said::Unknown),
+            ("It may only be used in production if you have agreed to the Subscription Terms.", Said::Unknown),
+            ("The project is dual licensed.", Said::Choice),
+        ] {
+            assert_eq!(Licenses::in_use().in_text(text), expected, "{text}");
+        }
+        let named = Said::Known { expression: "MIT".to_owned(), in_words: true };
+        assert_eq!(Licenses::in_use().in_text("MIT License\n"), named);
     }
 
     #[test]
     fn texts_with_several_licenses() {
         let mit = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated \
-                   documentation files … The above copyright notice and this permission notice shall be included";
-        let ids = |text: &str| {
-            let (found, choice) = Licenses::in_use().in_text(text);
-            (found.into_iter().map(|license| license.id.as_str()).collect::<Vec<_>>(), choice)
-        };
-        assert_eq!(ids(mit), (vec!["MIT"], false));
+                   documentation files … without restriction … The above copyright notice and this permission notice shall be included";
+        let says = |text: &str| Licenses::in_use().in_text(text).expression();
+        assert_eq!(says(mit).as_deref(), Some("MIT"));
         assert_eq!(
-            ids(&format!("{mit} \"Commons Clause\" License Condition v1.0")),
-            (vec!["LicenseRef-Commons-Clause", "MIT"], false)
+            says(&format!("{mit} \"Commons Clause\" License Condition v1.0")).as_deref(),
+            Some("LicenseRef-Commons-Clause AND MIT")
         );
-        assert_eq!(ids("Licensed under MIT or Apache-2.0, at your option."), (vec![], true));
-        assert_eq!(ids("Licensed under the Apache License, Version 2.0"), (vec!["Apache-2.0"], false));
+        assert_eq!(says("Licensed under MIT or Apache-2.0, at your option.").as_deref(), Some("Apache-2.0 OR MIT"));
+        assert_eq!(says("Licensed under the Apache License, Version 2.0").as_deref(), Some("Apache-2.0"));
+        // What GPL texts say "at your option" of is no choice between licences.
+        let gpl = "GNU GENERAL PUBLIC LICENSE Version 2, June 1991. You may copy and distribute verbatim copies of the Program's \
+                   source code. You may at your option offer warranty protection.";
+        assert_eq!(says(&format!("{mit} {gpl}")).as_deref(), Some("GPL-2.0-only AND MIT"));
+        assert_eq!(says(&format!("Under either of these: {mit} {gpl}")).as_deref(), Some("GPL-2.0-only OR MIT"));
     }
 }
