@@ -237,8 +237,11 @@ impl<'a> Resolver<'a> {
             }
             // A link that leads nowhere near stands for terms that are not known, rather than for those above.
             let id = if is_link { self.target(objects, directory, *id) } else { Some(*id) };
-            let said =
-                id.map_or(Said::Unknown, |id| self.said_in(objects, id, "", |text| Licenses::in_use().in_text(text)));
+            let said = id.map_or(Said::Unknown, |id| {
+                self.said_in(objects, id, "", |text| {
+                    text.map_or(Said::Unknown, |text| Licenses::in_use().in_text(text))
+                })
+            });
             files.push((name.to_owned(), said));
         }
         let Some(Combined { expression, file, several }) = combine(files) else {
@@ -261,7 +264,9 @@ impl<'a> Resolver<'a> {
     fn by_metadata(&mut self, objects: &Objects, directory: &Directory) -> Option<Found> {
         directory.notable.iter().find_map(|(name, id)| {
             let name = std::str::from_utf8(name).ok().filter(|name| metadata::is_metadata_name(name))?;
-            let said = self.said_in(objects, *id, name, |contents| metadata::license(name, contents));
+            let said = self.said_in(objects, *id, name, |contents| {
+                contents.map_or(Said::Nothing, |contents| metadata::license(name, contents))
+            });
             Found::said(said, join(directory, name.as_bytes()), Method::Metadata, 0.8)
         })
     }
@@ -293,17 +298,23 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn said_in(&mut self, objects: &Objects, id: ObjectId, name: &str, read: impl FnOnce(&str) -> Said) -> Said {
+    fn said_in(
+        &mut self,
+        objects: &Objects,
+        id: ObjectId,
+        name: &str,
+        read: impl FnOnce(Option<&str>) -> Said,
+    ) -> Said {
         let key = (id, name.to_owned());
         if let Some(known) = self.said.get(&key) {
             return known.clone();
         }
-        let said = self.text(objects, id).map_or(Said::Nothing, |contents| read(&contents));
+        let said = read(self.text(objects, id).as_deref());
         self.said.insert(key, said.clone());
         said
     }
 
-    /// Evidence that can't be read is none.
+    /// None where it can't be read, or is too long.
     fn text(&mut self, objects: &Objects, id: ObjectId) -> Option<String> {
         if size(objects, id).ok()? > TEXT_BYTES_MAX as u64 {
             return None;

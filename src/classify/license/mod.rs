@@ -412,7 +412,8 @@ pub fn combine(mut files: Vec<(String, Said)>) -> Option<Combined> {
     let known = |said: &Said| matches!(said, Said::Known { .. });
     let any_known = files.iter().any(|(_, said)| known(said));
     // A list of who holds the copyright adds nothing to a licence.
-    let counts = |name: &str| !any_known || !name.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("copyright"));
+    let is_list = |name: &str| name.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("copyright"));
+    let counts = |name: &str| is_plain_name(name) && !(any_known && is_list(name));
     if let Some((file, _)) = files.iter().find(|(name, said)| *said == Said::Unknown && counts(name)) {
         return Some(Combined { expression: None, file: file.clone(), several: false });
     }
@@ -461,6 +462,18 @@ struct Part {
     /// Whether it may offer the files beside it, since it has words only.
     offers: bool,
     file: String,
+}
+
+/// Whether a name that [`is_text_name`] takes can hardly be anything else, as `licenses.csv`, `license.dart` and
+/// `LicenseManager.md` can: only such a file makes its directory unknown where its text is.
+fn is_plain_name(name: &str) -> bool {
+    let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
+    let lower = stem.to_ascii_lowercase();
+    let words = ["unlicense", "unlicence", "license", "licence", "copying", "copyright", "ofl"];
+    let is_word = lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| words.contains(&part));
+    let documents = ["", "txt", "md", "rst", "html", "htm", "markdown", "adoc", "text", "rtf", "pdf"];
+    let is_upper = !stem.contains(char::is_lowercase);
+    is_word && (is_upper || documents.contains(&ending.to_ascii_lowercase().as_str()))
 }
 
 /// `LICENSE-MIT`, `LICENSE.apache`, `MIT-LICENSE`: the name says which one it is, so there are others to choose from.
@@ -594,6 +607,12 @@ mod tests {
         check(&[("LICENSE-MIT", known("MIT")), ("LICENSE.md", Said::Nothing)], Some((Some("MIT"), "LICENSE-MIT")));
         check(&[("LICENSE", known("MIT")), ("COPYRIGHT", Said::Unknown)], Some((Some("MIT"), "LICENSE")));
         check(&[("COPYRIGHT", Said::Unknown)], Some((None, "COPYRIGHT")));
+        for name in ["LICENSE-EE.txt", "License.md", "ACME-LICENSE", "COPYING.foo", "license_acme"] {
+            check(&[(name, Said::Unknown)], Some((None, name)));
+        }
+        for name in ["licenses.csv", "license.dart", "LicenseManager.md", "LICENSES.md"] {
+            check(&[(name, Said::Unknown), ("LICENSE", known("MIT"))], Some((Some("MIT"), "LICENSE")));
+        }
     }
 
     #[test]

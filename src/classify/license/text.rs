@@ -192,7 +192,8 @@ impl Licenses {
             if id.is_some() {
                 families.insert(family);
                 notices.push(mention);
-            } else if !before.contains("terms") && matches!(&found["lead"], "or" | "and" | "of" | "either" | "to")
+            } else if !before.contains("terms")
+                && !matches!(&found["lead"], "under" | "license" | "licence" | "licensed" | "licenced")
                 || [" compatible", " exception"].iter().any(|next| text[whole.end()..].starts_with(next))
             {
                 continue;
@@ -242,7 +243,16 @@ impl Licenses {
             let harmless = |choice: &BTreeSet<_>| !restricted(id) || choice.iter().all(restricted);
             choices.iter().any(|choice| choice.contains(id) && harmless(choice))
         };
-        groups.retain(|group| group.len() > 1 || !group.iter().any(again));
+        // A later sentence often names the version again, without saying that later ones do as well.
+        let later: BTreeSet<String> = groups
+            .iter()
+            .flatten()
+            .flatten()
+            .filter_map(|id| id.strip_suffix("-or-later"))
+            .map(|id| format!("{id}-only"))
+            .collect();
+        let repeats = |id: &Option<&str>| again(id) || id.is_some_and(|id| later.contains(id));
+        groups.retain(|group| group.len() > 1 || !group.iter().any(repeats));
         let several = groups.len() > 1;
         let parts = groups.into_iter().map(|group| {
             let ids: Option<Vec<&str>> = group.into_iter().collect();
@@ -349,7 +359,7 @@ impl Marker {
 fn markers(text: &str) -> impl Iterator<Item = Marker> {
     static MARKER: LazyLock<regex::Regex> = LazyLock::new(|| {
         let behind = r"\b(?P<behind>at your (?:option|choice|discretion))\b";
-        let before = r"at your election|(?:dual(?:ly)?|triple) licen[sc](?:ed?|ing)|(?:your|user s) choice of|either of(?: the)?|choose either|under either";
+        let before = r"at your election|(?:dual(?:ly)?|triple) licen[sc](?:ed?|ing)|(?:your|user s) choice of|either of(?: the)?|choose either|under either|terms of either";
         regex::Regex::new(&format!(r"{behind}|\b(?:{before})\b")).expect("the pattern is valid")
     });
     // The GNU licences say "at your option" of other things as well.
@@ -576,6 +586,10 @@ mod tests {
             (mozilla, Some("GPL-2.0-or-later OR LGPL-2.1-or-later OR MPL-1.1")),
             (elastic, Some("Elastic-2.0 OR SSPL-1.0")),
             ("// Licensed under the GNU GPL, see COPYING for the license", Some("GPL-1.0-or-later")),
+            (
+                "// under the GPL version 3 or later. This is a permission under the GPL version 3. License",
+                Some("GPL-3.0-or-later"),
+            ),
             ("// It has a license that is GPL-compatible.", None),
             (
                 "// Dual licensed under MIT or Apache 2.0. The tests are under the GPLv2.",
@@ -677,6 +691,8 @@ mod tests {
         let gpl = "GNU GENERAL PUBLIC LICENSE Version 2, June 1991. You may copy and distribute verbatim copies of the Program's \
                    source code. You may at your option offer warranty protection.";
         assert_eq!(says(&format!("{mit} {gpl}")).as_deref(), Some("GPL-2.0-only AND MIT"));
-        assert_eq!(says(&format!("Under either of these: {mit} {gpl}")).as_deref(), Some("GPL-2.0-only OR MIT"));
+        for choice in ["Under either of these: ", "Use it under the terms of either the MIT licence or the GPL."] {
+            assert_eq!(says(&format!("{choice} {mit} {gpl}")).as_deref(), Some("GPL-2.0-only OR MIT"), "{choice}");
+        }
     }
 }
