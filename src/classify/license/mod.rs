@@ -414,7 +414,9 @@ pub fn combine(mut files: Vec<(String, Said)>) -> Option<Combined> {
     // A list of who holds the copyright adds nothing to a licence.
     let is_list = |name: &str| name.get(..9).is_some_and(|start| start.eq_ignore_ascii_case("copyright"));
     let counts = |name: &str| is_plain_name(name) && !(any_known && is_list(name));
-    if let Some((file, _)) = files.iter().find(|(name, said)| *said == Said::Unknown && counts(name)) {
+    // A choice without names, and without files that have them, is no better.
+    let is_unknown = |said: &Said| *said == Said::Unknown || *said == Said::Choice && !any_known;
+    if let Some((file, _)) = files.iter().find(|(name, said)| is_unknown(said) && counts(name)) {
         return Some(Combined { expression: None, file: file.clone(), several: false });
     }
     // A file that only points to the others says nothing by itself.
@@ -603,6 +605,7 @@ mod tests {
             Some((Some("LGPL-3.0-only"), "COPYING.LESSER")),
         );
         check(&[("LICENSE", Said::Nothing)], None);
+        check(&[("LICENSE", Said::Choice)], Some((None, "LICENSE")));
         check(&[("LICENSE-MIT", known("MIT")), ("LICENSE.md", Said::Unknown)], Some((None, "LICENSE.md")));
         check(&[("LICENSE-MIT", known("MIT")), ("LICENSE.md", Said::Nothing)], Some((Some("MIT"), "LICENSE-MIT")));
         check(&[("LICENSE", known("MIT")), ("COPYRIGHT", Said::Unknown)], Some((Some("MIT"), "LICENSE")));

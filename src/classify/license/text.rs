@@ -93,11 +93,13 @@ impl Licenses {
         if texts.is_empty() {
             // Some have the notice that belongs into source files where the text should be, or words alone.
             return match self.by_notices(&text, notices, names) {
+                // It has terms of its own, and names other licences for other reasons.
+                Some(_) if text.len() > WORDS_MAX => Said::Unknown,
                 Some(Some(expression)) if !limited || self.class(&expression).restricted => {
                     Said::Known { expression, in_words: true }
                 }
                 Some(_) => Said::Unknown,
-                None => without_licence(&text, offered),
+                None => without_licence(&text, offered && text.len() <= WORDS_MAX),
             };
         }
         // A choice stands at either end of a file. In collections of many, words like these belong to one of them.
@@ -338,6 +340,9 @@ struct Marker {
     behind: bool,
 }
 
+/// How long a licence file without a text that is known may be, in letters, to be understood by its words.
+const WORDS_MAX: usize = 3000;
+
 /// How close to the end of a licence file, in letters, a choice may stand.
 const ENDS: usize = 1000;
 
@@ -402,7 +407,10 @@ fn is_outright(before: &str) -> bool {
         "under the terms of",
         "provided under",
     ];
-    verbs.iter().any(|verb| before[from..].contains(verb))
+    // Python's licence says of what it may be combined with, and of what some of it once was.
+    let other = [" previously ", " other software "];
+    let has = |word: &&str| before[from..].contains(*word);
+    verbs.iter().any(&has) && !other.iter().any(has)
 }
 
 /// What a licence file says in which no licence is known. A file is only unknown where it has terms: many are named like
@@ -648,6 +656,16 @@ mod tests {
         let mixed =
             format!("{} The server is released under the GNU GPL v2.", mit.replace("GRANT", "without restriction"));
         assert_eq!(Licenses::in_use().in_text(&mixed).expression().as_deref(), Some("GPL-2.0-only AND MIT"));
+        let mixed = format!("{mixed} This can be combined with other software that is released under the GPL.");
+        assert_eq!(Licenses::in_use().in_text(&mixed).expression().as_deref(), Some("GPL-2.0-only AND MIT"));
+        let python =
+            format!("{} Parts were previously distributed under the GPL.", mit.replace("GRANT", "without restriction"));
+        assert_eq!(Licenses::in_use().in_text(&python).expression().as_deref(), Some("MIT"));
+        let own = format!(
+            "{} Its libraries are licensed under the Apache License, Version 2.0",
+            "You shall not do this. ".repeat(200)
+        );
+        assert_eq!(Licenses::in_use().in_text(&own), Said::Unknown);
         let sleepycat = format!(
             "{} Redistributions in any form must be accompanied by information on how to obtain complete source code",
             bsd.replace("GRANT", "provided that")
