@@ -14,7 +14,7 @@ use support::Lab;
 /// Two files with histories, one of which a licence covers, a copy that is a duplicate, and commits that rules drop.
 const HISTORY: &str = r#"
     echo 'Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
-        documentation files, to deal in it. The above copyright notice and this permission notice shall be included.' > LICENSE
+        documentation files, to deal in it without restriction. The above copyright notice and this permission notice shall be included.' > LICENSE
     seq 30 | sed 's|$| of NAME|' > a.rs; cp a.rs b.py; git add .; git commit -qm 'Add the files of NAME'
     for n in 1 2 3 4 5; do
         sed -i "s/^$n of/changed $n of/" a.rs; git commit -qam "Change line $n of the file in NAME" --date "$((2015 + n))-05-05T00:00:00Z"
