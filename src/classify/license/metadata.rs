@@ -50,8 +50,25 @@ pub fn license(name: &str, contents: &str) -> Said {
     }
 }
 
+/// Tables of TOML that can say something, with those that may have them inside.
+const TABLES: [&str; 6] = ["[package]", "[project]", "[tool]", "[tool.poetry]", "[workspace]", "[workspace.package]"];
+
+/// The parts of `contents` that can say something: dependencies are most of it, and every version is read.
+fn told_tables(contents: &str) -> String {
+    let mut told = true;
+    let lines = contents.split_inclusive('\n').filter(|line| {
+        if line.starts_with('[') {
+            told = TABLES.iter().any(|table| line.starts_with(table));
+        }
+        told
+    });
+    lines.collect()
+}
+
 fn in_toml(contents: &str) -> Said {
-    let Ok(table) = contents.parse::<toml::Table>() else { return Said::Nothing };
+    // A text of several lines may look like the start of a table, and leaves nothing that can be read.
+    let table = told_tables(contents).parse::<toml::Table>().or_else(|_| contents.parse());
+    let Ok(table) = table else { return Said::Nothing };
     let at = |path: &[&str]| {
         let mut value = table.get(path[0])?;
         for key in &path[1..] {
