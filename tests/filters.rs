@@ -330,8 +330,9 @@ fn subjects_of_all_languages_pass_the_whole_multilingual_preset() {
     ];
     let lab = Lab::new();
     let license = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and \
-                   associated documentation files (the \"Software\"). The above copyright notice and this permission \
-                   notice shall be included.";
+                   associated documentation files (the \"Software\"), to deal in the Software without restriction, including \
+                   without limitation the rights to use. The above copyright notice and this permission notice shall \
+                   be included.";
     let repository = lab.repository("r", "sha1", &format!("echo '{license}' > LICENSE"));
     let commit = |subject: &str, line: usize| {
         let script = format!(

@@ -474,8 +474,8 @@ fn a_commit_can_be_inspected() {
     lab.script(
         &repository,
         "echo 'Permission is hereby granted, free of charge, to any person obtaining a copy of this software and \
-         associated documentation files (the \"Software\"). The above copyright notice and this permission notice shall \
-         be included.' > LICENSE; git add -A
+         associated documentation files (the \"Software\"), to deal in the Software without restriction. The above \
+         copyright notice and this permission notice shall be included.' > LICENSE; git add -A
          git commit -q -m 'Add a licence' -m 'Co-authored-by: Claude <noreply@anthropic.com>'",
     );
     let commit = &facts_of(&lab, "HEAD")["commit"];
