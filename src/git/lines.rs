@@ -191,22 +191,20 @@ impl Lines {
         self.known.clear();
     }
 
-    fn line(bytes: &'_ [u8], known: &[(u32, u64)], number: u32) -> Range<usize> {
+    fn line(known: &[(u32, u64)], number: u32) -> Range<usize> {
         let at = number as usize;
         let from = if at == 0 { 0 } else { known[at - 1].0 as usize };
-        debug_assert!(known[at].0 as usize <= bytes.len());
         from..known[at].0 as usize
     }
 
     fn text(&self, token: Token) -> &[u8] {
-        &self.bytes[Self::line(&self.bytes, &self.known, token.0)]
+        &self.bytes[Self::line(&self.known, token.0)]
     }
 
     fn token(&mut self, line: &[u8]) -> Token {
         let Lines { by_line, hasher, bytes, known } = self;
         let hash = hasher.hash_one(line);
-        let is_it =
-            |number: &u32| known[*number as usize].1 == hash && bytes[Self::line(bytes, known, *number)] == *line;
+        let is_it = |number: &u32| known[*number as usize].1 == hash && bytes[Self::line(known, *number)] == *line;
         match by_line.entry(hash, is_it, |number| known[*number as usize].1) {
             Entry::Occupied(entry) => Token(*entry.get()),
             Entry::Vacant(entry) => {

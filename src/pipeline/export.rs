@@ -3,7 +3,7 @@
 
 use std::{
     borrow::Cow,
-    cmp::Ordering,
+    cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap},
     fs::{self, File},
     path::{Path, PathBuf},
@@ -88,29 +88,6 @@ fn key(sample: &Sample<'_>) -> (String, i64, String, String) {
     (path.to_owned(), sample.commit_time.unwrap_or(0), sample.commit.to_owned(), sample.id.to_owned())
 }
 
-struct Head {
-    key: (String, i64, String, String),
-    segment: usize,
-}
-
-impl PartialEq for Head {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Head {}
-impl PartialOrd for Head {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Head {
-    /// Reversed, since the heap gives its largest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (&other.key, other.segment).cmp(&(&self.key, self.segment))
-    }
-}
-
 /// A row on its way out.
 pub struct Row<'a> {
     /// The row.
@@ -157,11 +134,11 @@ fn for_each_or<E: From<store::Error>>(
         for (segment, path) in paths.into_iter().enumerate() {
             let mut rows = SegmentRows::open(path).map_err(told)?;
             if rows.advance().map_err(told)? {
-                heap.push(Head { key: key(&rows.sample()), segment });
+                heap.push(Reverse((key(&rows.sample()), segment)));
             }
             segments.push(rows);
         }
-        while let Some(Head { segment, .. }) = heap.pop() {
+        while let Some(Reverse((_, segment))) = heap.pop() {
             go_on(interrupt)?;
             let rows = &mut segments[segment];
             let mut sample = rows.sample();
@@ -177,7 +154,7 @@ fn for_each_or<E: From<store::Error>>(
                 each(Row { sample: &sample, checkpoint, columns: Cow::Borrowed(&checkpoint.repository.columns) })?;
             }
             if rows.advance().map_err(told)? {
-                heap.push(Head { key: key(&rows.sample()), segment });
+                heap.push(Reverse((key(&rows.sample()), segment)));
             }
         }
     }

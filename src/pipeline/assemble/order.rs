@@ -1,7 +1,7 @@
 //! The rows of a store in the order of exports, from their facts: numbers, copies in forks, names of repositories.
 
 use std::{
-    cmp::{Ordering, Reverse},
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
     path::PathBuf,
     sync::{
@@ -64,28 +64,6 @@ pub struct Numbered<'a> {
 /// What orders rows within a repository, as in `export`.
 type Key = (Option<Arc<str>>, i64, Vec<u8>, u128);
 
-struct Head {
-    key: Key,
-    segment: usize,
-}
-
-impl PartialEq for Head {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-impl Eq for Head {}
-impl PartialOrd for Head {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Head {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (&self.key, self.segment).cmp(&(&other.key, other.segment))
-    }
-}
-
 struct Open {
     facts: FactsReader,
     verdicts: VerdictReader,
@@ -93,10 +71,10 @@ struct Open {
 }
 
 impl Open {
-    fn head(&self, segment: usize) -> Head {
+    fn head(&self, segment: usize) -> (Key, usize) {
         let row = &self.facts.row;
         let path = row.new_file.clone().or_else(|| row.old_file.clone());
-        Head { key: (path, row.commit_time, row.commit.clone(), row.id), segment }
+        ((path, row.commit_time, row.commit.clone(), row.id), segment)
     }
 }
 
@@ -131,7 +109,7 @@ pub fn for_each(
             }
             opened.push(open);
         }
-        while let Some(Reverse(Head { segment, .. })) = heap.pop() {
+        while let Some(Reverse((_, segment))) = heap.pop() {
             let open = &mut opened[segment];
             // As long as no other segment has a row before it, the next one is of the same.
             loop {
