@@ -1,6 +1,6 @@
 //! What rules see of a candidate, layer by layer. What costs something is worked out when a rule first asks for it.
 
-use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap, rc::Rc};
+use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use super::{extract::Facts, license::Found};
 use crate::{
@@ -171,7 +171,7 @@ pub struct BlobView<'a> {
     pub(super) old: Option<&'a str>,
     pub(super) new: Option<&'a str>,
     pub(super) label: &'a dyn Fn() -> Label<'static>,
-    pub(super) license: &'a dyn Fn() -> Option<Rc<Found>>,
+    pub(super) license: &'a dyn Fn() -> Option<Arc<Found>>,
     pub(super) unified: &'a dyn Fn() -> Rc<Unified>,
 }
 

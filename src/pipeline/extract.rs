@@ -6,15 +6,17 @@ use std::{
     cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
     rc::Rc,
-    sync::OnceLock,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use gix::{ObjectId, objs::Kind};
 
 use super::{
     candidate::{BlobView, CommitView, HeaderView, Origin, TreeView},
-    license::{Directories, Found, Resolver, is_evidence},
+    license::{Directories, Found, Place, Resolver, is_evidence},
     ordered::ordered,
     recipe::Recipe,
 };
@@ -81,7 +83,7 @@ pub struct Plan {
     /// Candidates in the order of rows: by path, then by commit time and id.
     pub candidates: Vec<Candidate>,
     /// Directories with licence texts or package metadata.
-    pub directories: Vec<Directory>,
+    pub places: Vec<Place>,
     /// The account of changes that were decided without reading a blob.
     pub early: Counts,
     /// The account of commits that gave nothing to compare.
@@ -222,7 +224,7 @@ pub fn plan<E: From<git::Error> + Send>(
     let mut plan = Plan {
         files_changed: vec![(0, 0); total],
         candidates: Vec::new(),
-        directories: Vec::new(),
+        places: Vec::new(),
         early: Counts::default(),
         commits_skipped: skipped,
         commits_decided: HashSet::new(),
@@ -266,7 +268,7 @@ pub fn plan<E: From<git::Error> + Send>(
         a.change.path.cmp(&b.change.path).then_with(|| key(a).cmp(&key(b)))
     });
     plan.commits = commits;
-    plan.directories = directories.into_list();
+    plan.places = directories.into_places();
     Ok(plan)
 }
 
@@ -529,7 +531,7 @@ struct Extractor<'a> {
     path: PathFacts,
     licenses: Resolver<'a>,
     /// What the source list says, for files of which nothing else is known.
-    declared: Option<Rc<Found>>,
+    declared: Option<Arc<Found>>,
     blobs: Blobs,
     comparer: Comparer,
     encoder: Encoder,
@@ -547,8 +549,8 @@ impl<'a> Extractor<'a> {
             tables,
             languages: Languages::in_use(),
             path: PathFacts::default(),
-            licenses: Resolver::new(&plan.directories, repository.hash()),
-            declared: job.recipe.license.as_deref().map(declared).map(Rc::new),
+            licenses: Resolver::new(&plan.places, repository.hash()),
+            declared: job.recipe.license.as_deref().map(declared).map(Arc::new),
             blobs: Blobs::new(repository, job.recipe.blob_bytes_max),
             comparer: Comparer::default(),
             encoder: Encoder::default(),

@@ -1,9 +1,14 @@
 //! The licence of a file at a commit: what the file itself says, else the texts in the nearest directory that has some,
-//! else the nearest package metadata. Blobs are read once for each thread, whatever the number of rows.
+//! else the nearest package metadata. A directory's evidence is read once, and a blob once for each thread, whatever the
+//! number of rows.
 
-use std::{collections::HashMap, rc::Rc, sync::atomic::AtomicBool};
+use std::{
+    rc::Rc,
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+};
 
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
+use hashbrown::HashMap;
 
 use crate::{
     classify::license::{
@@ -66,6 +71,24 @@ pub fn is_evidence(name: &[u8], is_directory: bool) -> bool {
     is_text_name(name) || metadata::is_metadata_name(name) || name.ends_with(".license") || name == "REUSE.toml"
 }
 
+/// A directory with evidence, and what it says once somebody asked.
+pub struct Place {
+    directory: Directory,
+    found: OnceLock<Option<Arc<Found>>>,
+}
+
+impl From<Directory> for Place {
+    fn from(directory: Directory) -> Self {
+        Place { directory, found: OnceLock::new() }
+    }
+}
+
+/// The directory at a position, and those above it.
+fn up(places: &[Place], at: u32) -> impl Iterator<Item = &Directory> {
+    let parent = |directory: &&Directory| directory.parent.map(|at| &places[at as usize].directory);
+    std::iter::successors(Some(&places[at as usize].directory), parent)
+}
+
 /// The annotations in one file.
 struct Annotations {
     path: String,
@@ -76,14 +99,13 @@ struct Annotations {
 
 /// Finds licences, for one thread.
 pub struct Resolver<'a> {
-    directories: &'a [Directory],
+    places: &'a [Place],
     hash: HashKind,
     /// What REUSE annotations hold for a directory, nearest first, with the paths that they are in and about.
     annotations: HashMap<u32, Rc<Vec<Annotations>>>,
     annotation_files: HashMap<ObjectId, Rc<Vec<Annotation>>>,
-    by_directory: HashMap<u32, Option<Rc<Found>>>,
-    /// What licence files say, and package metadata under its name.
-    said: HashMap<(ObjectId, String), Said>,
+    /// What licence files say, and under its name package metadata.
+    said: HashMap<String, HashMap<ObjectId, Said>>,
     head: String,
     /// What `head` says.
     header: (Said, HeaderKind),
@@ -91,14 +113,13 @@ pub struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// `directories` are those that [`Resolver::resolve`] is asked about.
-    pub fn new(directories: &'a [Directory], hash: HashKind) -> Self {
+    /// `places` are those that [`Resolver::resolve`] is asked about.
+    pub fn new(places: &'a [Place], hash: HashKind) -> Self {
         Resolver {
-            directories,
+            places,
             hash,
             annotations: HashMap::new(),
             annotation_files: HashMap::new(),
-            by_directory: HashMap::new(),
             said: HashMap::new(),
             head: String::new(),
             header: (Said::Nothing, HeaderKind::Notice),
@@ -113,10 +134,10 @@ impl<'a> Resolver<'a> {
         directory: Option<u32>,
         path: &str,
         contents: &str,
-    ) -> Option<Rc<Found>> {
+    ) -> Option<Arc<Found>> {
         let annotated = directory.and_then(|directory| self.annotated(objects, directory, path));
         if let Some((found, true)) = &annotated {
-            return Some(Rc::clone(found));
+            return Some(Arc::clone(found));
         }
         let (said, kind) = self.in_header(contents);
         let (method, confidence) = match kind {
@@ -124,21 +145,17 @@ impl<'a> Resolver<'a> {
             HeaderKind::Notice => (Method::Header, 0.9),
         };
         if let Some(found) = Found::said(said, path.to_owned(), method, confidence) {
-            return Some(Rc::new(found));
+            return Some(Arc::new(found));
         }
         let directory = directory?;
         if let Some(found) = self.beside(objects, directory, path) {
-            return Some(Rc::new(found));
+            return Some(Arc::new(found));
         }
         if let Some((found, _)) = annotated {
             return Some(found);
         }
-        if let Some(known) = self.by_directory.get(&directory) {
-            return known.clone();
-        }
-        let found = self.nearest(objects, directory).map(Rc::new);
-        self.by_directory.insert(directory, found.clone());
-        found
+        let places = self.places;
+        places[directory as usize].found.get_or_init(|| self.nearest(objects, directory).map(Arc::new)).clone()
     }
 
     /// Versions of a file come one after the other, and few changes touch its head.
@@ -154,7 +171,7 @@ impl<'a> Resolver<'a> {
 
     /// `FILE.license` beside FILE, as REUSE has it for files that can't have a header.
     fn beside(&mut self, objects: &Objects, directory: u32, path: &str) -> Option<Found> {
-        let directory = &self.directories[directory as usize];
+        let directory = &self.places[directory as usize].directory;
         let name = path.rsplit('/').next()?;
         let (sidecar, id) = directory
             .notable
@@ -166,7 +183,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// What the nearest annotation says, and whether it counts more than the file itself.
-    fn annotated(&mut self, objects: &Objects, directory: u32, path: &str) -> Option<(Rc<Found>, bool)> {
+    fn annotated(&mut self, objects: &Objects, directory: u32, path: &str) -> Option<(Arc<Found>, bool)> {
         if !self.annotations.contains_key(&directory) {
             let all = self.annotations_for(objects, directory);
             self.annotations.insert(directory, Rc::new(all));
@@ -177,15 +194,13 @@ impl<'a> Resolver<'a> {
             let annotation = reuse::annotation(&annotations.list, relative)?;
             let (expression, path) = (Some(annotation.expression.clone()), Some(annotations.path.clone()));
             let found = Found { expression, path, method: Method::Reuse, confidence: Some(1.0) };
-            Some((Rc::new(found), annotation.overrides))
+            Some((Arc::new(found), annotation.overrides))
         })
     }
 
     fn annotations_for(&mut self, objects: &Objects, directory: u32) -> Vec<Annotations> {
-        let all = self.directories;
         let mut found = Vec::new();
-        let up = std::iter::successors(Some(&all[directory as usize]), |dir| dir.parent.map(|at| &all[at as usize]));
-        for dir in up {
+        for dir in up(self.places, directory) {
             let below = join(dir, b"");
             for (name, id) in &dir.notable {
                 let (path, file, is_toml) = match &**name {
@@ -211,9 +226,8 @@ impl<'a> Resolver<'a> {
     /// The texts in the nearest directory that has some decide. Package metadata beside them or nearer only counts where
     /// it is more restrictive: its fields are often what a tool puts there by itself.
     fn nearest(&mut self, objects: &Objects, directory: u32) -> Option<Found> {
-        let all = self.directories;
-        let chain =
-            || std::iter::successors(Some(&all[directory as usize]), |dir| dir.parent.map(|at| &all[at as usize]));
+        let places = self.places;
+        let chain = || up(places, directory);
         let text = chain().enumerate().find_map(|(above, dir)| Some((above, self.by_texts(objects, dir)?)));
         let Some((above, text)) = text else { return chain().find_map(|dir| self.by_metadata(objects, dir)) };
         if text.expression.is_some() && !text.is_permissive() {
@@ -287,9 +301,8 @@ impl<'a> Resolver<'a> {
             }
         }
         let path = parts.join("/");
-        let all = self.directories;
-        let mut up = std::iter::successors(Some(directory), |dir| dir.parent.map(|at| &all[at as usize]));
-        up.find_map(|dir| {
+        let above = directory.parent.into_iter().flat_map(|parent| up(self.places, parent));
+        std::iter::once(directory).chain(above).find_map(|dir| {
             let below = path.strip_prefix(&join(dir, b""))?;
             let entry = |name: &[u8]| dir.notable.iter().find(|(entry, _)| **entry == *name).map(|(_, id)| *id);
             let Some((inner, file)) = below.split_once('/') else { return entry(below.as_bytes()) };
@@ -305,12 +318,11 @@ impl<'a> Resolver<'a> {
         name: &str,
         read: impl FnOnce(Option<&str>) -> Said,
     ) -> Said {
-        let key = (id, name.to_owned());
-        if let Some(known) = self.said.get(&key) {
+        if let Some(known) = self.said.get(name).and_then(|of_name| of_name.get(&id)) {
             return known.clone();
         }
         let said = read(self.text(objects, id).as_deref());
-        self.said.insert(key, said.clone());
+        self.said.entry_ref(name).or_default().insert(id, said.clone());
         said
     }
 
@@ -336,7 +348,7 @@ pub fn of_repository(repository: &Repository, commit: ObjectId) -> Option<Found>
     let never = AtomicBool::new(false);
     let mut trees = Trees::new(repository, is_evidence);
     let root = TreeDiff::new(&mut trees, 0, &never).root(tree);
-    Resolver::new(&[root], repository.hash()).nearest(&objects, 0)
+    Resolver::new(&[root.into()], repository.hash()).nearest(&objects, 0)
 }
 
 /// The directories of all commits, each kind once; a directory without evidence stands for the nearest one above it
@@ -348,7 +360,7 @@ pub struct Directories {
 }
 
 impl Directories {
-    /// Adds the directories of one commit, and gives for each of them the position in [`Directories::into_list`].
+    /// Adds the directories of one commit, and gives for each of them the position in [`Directories::into_places`].
     pub fn add(&mut self, directories: Vec<Directory>) -> Vec<Option<u32>> {
         let mut positions: Vec<Option<u32>> = Vec::with_capacity(directories.len());
         for mut directory in directories {
@@ -369,7 +381,7 @@ impl Directories {
     }
 
     /// The directories that have evidence.
-    pub fn into_list(self) -> Vec<Directory> {
-        self.list
+    pub fn into_places(self) -> Vec<Place> {
+        self.list.into_iter().map(Place::from).collect()
     }
 }

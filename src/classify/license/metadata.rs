@@ -65,9 +65,44 @@ fn told_tables(contents: &str) -> String {
     lines.collect()
 }
 
+/// What the parts in [`told_tables`] say where all that speaks of licences is a plain `license = "…"`, or `license-file`,
+/// which says nothing; none where it has to be parsed.
+fn plainly_told(told: &str) -> Option<Said> {
+    if told.contains("\"\"\"") || told.contains("'''") {
+        return None;
+    }
+    let (mut found, mut in_package): (Option<&str>, bool) = (None, false);
+    for line in told.lines() {
+        let tells = line.contains("icen") || line.contains("lassifiers") || line.contains('\\');
+        if line.starts_with('[') && !tells {
+            in_package = ["[package]", "[project]", "[workspace.package]", "[tool.poetry]"].contains(&line.trim_end());
+        }
+        if !tells {
+            continue;
+        }
+        let value = line.strip_prefix("license").filter(|_| in_package)?;
+        if value.starts_with("-file") {
+            continue;
+        }
+        let value = value.trim_start().strip_prefix('=')?.trim_start().strip_prefix('"')?;
+        let (value, rest) = value.split_once('"')?;
+        let rest = rest.trim_start();
+        if found.is_some() || value.contains('\\') || !(rest.is_empty() || rest.starts_with('#')) {
+            return None;
+        }
+        found = Some(value);
+    }
+    Some(found.map_or(Said::Nothing, named))
+}
+
 fn in_toml(contents: &str) -> Said {
+    let told = told_tables(contents);
+    plainly_told(&told).unwrap_or_else(|| parsed(&told, contents))
+}
+
+fn parsed(told: &str, contents: &str) -> Said {
     // A text of several lines may look like the start of a table, and leaves nothing that can be read.
-    let table = told_tables(contents).parse::<toml::Table>().or_else(|_| contents.parse());
+    let table = told.parse::<toml::Table>().or_else(|_| contents.parse());
     let Ok(table) = table else { return Said::Nothing };
     let at = |path: &[&str]| {
         let mut value = table.get(path[0])?;
@@ -320,6 +355,32 @@ pub(super) fn named(text: &str) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_fields_say_what_the_parsed_file_says() {
+        for (is_plain, contents) in [
+            (true, "[package]\nname = \"x\"\nlicense = \"MIT OR Apache-2.0\" # both\nlicense-file = \"LICENSE\"\n"),
+            (true, "[package]\nname = \"x\"\n[workspace.package]\nlicense=\"MPL-2.0\"\n"),
+            (true, "[package]\nname = \"x\"\n[dependencies]\nlicense = \"1\"\n"),
+            (true, "[tool.poetry]\nlicense = \"\"\n"),
+            (false, "[package]\nlicense.workspace = true\n"),
+            (false, "[package]\nlicense = 'MIT'\n"),
+            (false, "[package]\n\"license\" = \"MIT\"\n"),
+            (false, "[package]\n\"l\\u0069cense\" = \"GPL-3.0-only\"\nlicense-file = \"x\"\n"),
+            (false, "[package]\ndescription = \"\"\"\nlicense = \"MIT\"\n\"\"\"\nlicense = \"GPL-3.0-only\"\n"),
+            (false, "[workspace]\nlicense = \"MIT\"\n"),
+            (false, "[tool]\npoetry = { license = \"GPL-3.0-only\" }\n"),
+            (false, "package.license = \"GPL-3.0-only\"\n[tool]\n"),
+            (false, "[package]\nlicense = \"MIT\"\n[workspace.package]\nlicense = \"GPL-3.0-only\"\n"),
+            (false, "[project]\nclassifiers = [\n\"License :: OSI Approved :: MIT License\",\n]\n"),
+            (false, "[project]\nlicense = { text = \"MIT\" }\n"),
+        ] {
+            let told = told_tables(contents);
+            let plainly = plainly_told(&told);
+            assert_eq!(plainly.is_some(), is_plain, "{contents}");
+            assert_eq!(plainly.unwrap_or_else(|| parsed(&told, contents)), parsed(&told, contents), "{contents}");
+        }
+    }
 
     #[test]
     fn metadata_files() {

@@ -462,7 +462,7 @@ fn without_licence(text: &str, choice: bool) -> Said {
 }
 
 /// Whether a head may say something of licences: nearly none does, and what follows costs more than this.
-fn may_have_header(head: &str) -> bool {
+pub fn may_have_header(head: &str) -> bool {
     static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new("icense|ICENSE|icence|ublic domain|ermission is hereby").expect("the pattern is valid")
     });
