@@ -9,12 +9,12 @@ if [ -z "$deny" ]; then
     [ -x "$deny" ] || cargo install --quiet --locked --root target/tools cargo-deny@0.20.2
 fi
 cargo fmt --check
-cargo clippy --locked --all-targets -- -D warnings
-# What is off by default must compile, too.
+cargo clippy --locked --all-targets --features push -- -D warnings
+# So must what is built by default, and the other feature.
 cargo check --locked --features lingua
 # Exports are read back by the programs that they are for.
 scripts/python.sh
 # Reports are looked at in a browser.
 scripts/chromium.sh
-cargo test --locked
+cargo test --locked --features push
 "$deny" check bans licenses sources

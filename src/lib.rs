@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`sample`] is the row, [`verdict`] the account; [`source`] says which repositories, [`git`] reads
 //! them, [`classify`] labels what they hold, [`filter`] keeps or drops, [`store`] keeps the rows, [`export`] writes
-//! them for other programs, and [`pipeline`] puts them together. [`cli`] is the program. `docs/architecture.md` has the data flow and the invariants.
+//! them for other programs, `hub` uploads those, and [`pipeline`] puts them together. [`cli`] is the program. `docs/architecture.md` has the data flow and the invariants.
 
 pub mod sample;
 pub mod verdict;
@@ -20,6 +20,9 @@ pub mod dedup;
 pub mod store;
 
 pub mod export;
+
+#[cfg(feature = "push")]
+pub mod hub;
 
 pub mod pipeline;
 

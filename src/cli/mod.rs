@@ -13,6 +13,7 @@ mod licenses;
 mod memory;
 mod mine;
 mod purge;
+mod push;
 mod report;
 mod show;
 mod stats;
@@ -76,6 +77,8 @@ enum Command {
     Purge(purge::Args),
     /// Write the rows of a store for other programs.
     Export(export::Args),
+    /// Upload an export to the Hugging Face Hub.
+    Push(push::Args),
     /// Write a page about a store: its account, what its rows are, and samples of what stays and of what goes.
     Report(report::Args),
     /// List rulesets, show when their rules run, and try them.
@@ -137,6 +140,9 @@ enum Error {
     Tables(#[from] crate::classify::catalog::Error),
     #[error(transparent)]
     Tokenizer(#[from] crate::filter::tokens::Error),
+    #[cfg(feature = "push")]
+    #[error(transparent)]
+    Hub(#[from] crate::hub::Error),
     #[error("{0}")]
     Usage(String),
     #[error("{path}: {reason}")]
@@ -155,6 +161,10 @@ impl Error {
         match self {
             Error::Io { .. } | Error::Export(_) | Error::Store(store::Error::Io { .. } | store::Error::Encode(_)) => 1,
             Error::Mine(pipeline::mine::Error::Store(_)) | Error::Store(_) => 5,
+            #[cfg(feature = "push")]
+            Error::Hub(crate::hub::Error::Name(_)) => 2,
+            #[cfg(feature = "push")]
+            Error::Hub(_) => 1,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
             Error::Assemble(
@@ -180,6 +190,8 @@ impl Error {
             Error::Store(error) => error.hint(),
             Error::Mine(error) => error.hint(),
             Error::Git(error) => error.hint(),
+            #[cfg(feature = "push")]
+            Error::Hub(error) => error.hint(),
             Error::Usage(_) => Some("see `gitlode help`".into()),
             Error::Config { .. } => {
                 Some("`gitlode help mine` lists the settings; a section is named like a subcommand".into())
@@ -266,6 +278,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Assemble(args) => assemble::run(&args),
         Command::Purge(args) => purge::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Push(args) => push::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Filters(args) => filters::run(&args),
         Command::Explain(args) => explain::run(&args),
