@@ -379,7 +379,7 @@ fn what_can_not_be_is_refused() {
     let lab = Lab::new();
     store(&lab);
     for (args, reason) in [
-        (&["--format", "jsonl", "--template", "octocoder"][..], "--template is for --format sft, kto and dpo"),
+        (&["--format", "jsonl", "--template", "octocoder"][..], "--template is for --format sft, kto, dpo and grit"),
         (&["--format", "hf", "--tokens-max", "9"], "--tokens-max is for --format sft"),
         (&["--format", "sft", "--shape", "halos"], "halos one of kto and dpo"),
         (&["--format", "dpo", "--shape", "text"], "text is a shape of sft"),

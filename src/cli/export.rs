@@ -1,7 +1,7 @@
 //! `gitlode export`: writes the rows of a store for other programs.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
     thread,
@@ -12,8 +12,11 @@ use serde_json::json;
 
 use super::{Error, counted, grouped, interrupt_flag, memory, print};
 use crate::{
+    dedup::near::SIMILARITY_MIN,
     export::{
         self, COMMITPACK_COLUMNS, Compression, Format, Shape,
+        embedding::{self, Embedded, Embedding, Generative},
+        manifest::Making,
         split::Splits,
         template::{Chat, TEMPLATES, Template},
         trainer::{Budget, Trainer, Training},
@@ -23,6 +26,7 @@ use crate::{
         assemble,
         export::{Exported, Options, export},
         join::Join,
+        known::Maker,
         recipe::rules,
         redact::Redaction,
     },
@@ -59,13 +63,16 @@ pub struct Args {
     /// Fields of a record of sft, kto and dpo; prompt-completion by default.
     #[arg(long, value_enum)]
     shape: Option<Shape>,
-    /// Template of sft, kto and dpo, octocoder by default: a name of `export --list`, or the path of a file.
+    /// Template of sft, kto, dpo and grit's conversations, octocoder by default: a name of `export --list`, or the path of a file.
     #[arg(long, value_name = "NAME|FILE")]
     template: Option<String>,
     /// A model's chat template for `--format sft --shape text`: a Jinja file, or a tokenizer_config.json.
     #[arg(long, value_name = "FILE")]
     chat_template: Option<PathBuf>,
-    /// Leave out records of sft, kto and dpo with more tokens, prompt and completion together; estimated without
+    /// What queries of grit ask for.
+    #[arg(long, default_value = embedding::INSTRUCTION, value_name = "TEXT")]
+    instruction: String,
+    /// Leave out records of sft, kto and dpo, and grit's conversations, with more tokens, prompt and completion together; estimated without
     /// --tokenizer.
     #[arg(long, value_name = "N")]
     tokens_max: Option<usize>,
@@ -109,6 +116,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     let parts = Parts::read(args)?;
     let trainer = parts.as_ref().map(|parts| parts.trainer(args, &columns)).transpose()?;
+    let embedding = Embedding::new(args.format, &args.instruction, trainer.as_ref());
+    let embedded = embedded(args, parts.as_ref());
     let rules = rules(&args.filter)?;
     let join = args.join.as_deref().map(Join::read).transpose()?;
     let store = Store::open(store_path)?;
@@ -126,7 +135,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         format: args.format,
         compression: args.compression,
         columns: &columns,
-        shape: parts.as_ref().map(|parts| parts.training.shape),
+        shape: parts.as_ref().filter(|_| args.format.is_of_trainer()).map(|parts| parts.training.shape),
         shuffle: args.shuffle,
         shard_bytes_max: args.shard_bytes_max,
         splits: &names,
@@ -141,7 +150,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
         redaction: redaction.as_ref(),
         rules: &rules,
         join: join.as_ref(),
-        training: trainer.as_ref().zip(parts.as_ref().map(|parts| &parts.training)),
+        maker: match (&trainer, &parts) {
+            _ if args.format.is_of_embedding() => Some(Maker::Embedding(&embedding, &embedded)),
+            (Some(trainer), Some(parts)) => Some(Maker::Training(trainer, &parts.training)),
+            _ => None,
+        },
     };
     let exported = match export(&store, out, &options) {
         Err(error) if error.is_interruption() => {
@@ -158,7 +171,17 @@ pub fn run(args: &Args) -> Result<(), Error> {
     print(&summary(&exported, &names, out))
 }
 
-/// What makes records of rows.
+fn embedded(args: &Args, parts: Option<&Parts>) -> Embedded {
+    let generative = |parts: &Parts| Generative { training: parts.training.clone(), rows: 0, dropped: BTreeMap::new() };
+    Embedded {
+        instruction: (args.format == Format::Grit).then(|| args.instruction.clone()),
+        similarity_max: SIMILARITY_MIN,
+        negatives: BTreeMap::new(),
+        generative: parts.map(generative),
+    }
+}
+
+/// What makes records of rows by a template.
 struct Parts {
     template: Template,
     chat: Option<Chat>,
@@ -168,7 +191,7 @@ struct Parts {
 impl Parts {
     /// Reads the template and what goes with it; none for a format without records.
     fn read(args: &Args) -> Result<Option<Self>, Error> {
-        if !args.format.is_of_trainer() {
+        if !args.format.has_template() {
             let only = [
                 ("--shape", args.shape.is_some()),
                 ("--template", args.template.is_some()),
@@ -176,9 +199,14 @@ impl Parts {
                 ("--tokens-max", args.tokens_max.is_some()),
             ];
             return match only.iter().find(|(_, is_given)| *is_given) {
-                Some((name, _)) => Err(Error::Usage(format!("{name} is for --format sft, kto and dpo"))),
+                Some((name, _)) => Err(Error::Usage(format!("{name} is for --format sft, kto, dpo and grit"))),
                 None => Ok(None),
             };
+        }
+        if args.format == Format::Grit && (args.shape.is_some() || args.chat_template.is_some()) {
+            return Err(Error::Usage(
+                "GritLM makes texts of conversations itself: no --shape, no --chat-template".into(),
+            ));
         }
         let template = Template::find(args.template.as_deref().unwrap_or("octocoder"))?;
         let chat = args.chat_template.as_deref().map(Chat::read).transpose()?;
@@ -199,7 +227,9 @@ impl Parts {
 
     fn trainer<'a>(&'a self, args: &Args, columns: &'a [&'a str]) -> Result<Trainer<'a>, Error> {
         let budget = args.tokens_max.map(|tokens_max| Budget { tokens_max, count: tokens::count_joined });
-        let shape = (args.format, self.training.shape);
+        // GritLM's conversations are prompts with completions.
+        let shape = if args.format == Format::Grit { Format::Sft } else { args.format };
+        let shape = (shape, self.training.shape);
         let trainer = Trainer::new(shape, columns, &self.template, self.chat.as_ref(), tokens::special(), budget);
         trainer.map_err(Error::Usage)
     }
@@ -253,6 +283,13 @@ fn example(format: Format) -> String {
     };
     match format {
         Format::Jsonl | Format::Hf | Format::Arrow | Format::Commitpack => row(),
+        Format::Grit => {
+            json!({"query": [embedding::INSTRUCTION, "Return the sum"], "pos": [["", "@@ …"]], "neg": [["", "@@ …"]]})
+                .to_string()
+        }
+        Format::SentenceTransformers => {
+            r#"{"anchor": "Return the sum", "positive": "@@ …", "negative": "@@ …"}"#.to_owned()
+        }
         Format::Sft => format!("{{\"prompt\": {}, \"completion\": {}}}", json!(prompt), json!(chosen)),
         Format::Kto => {
             format!("{{\"prompt\": {}, \"completion\": {}, \"label\": false}}", json!(prompt), json!(rejected))
@@ -273,7 +310,12 @@ fn columns(args: &Args) -> Result<Vec<&str>, Error> {
         (Format::Commitpack, _) => {
             return Err(Error::Usage("--format commitpack has CommitPack's columns; use jsonl for others".into()));
         }
-        (format, ["all"]) if format.is_of_trainer() => Vec::new(),
+        (format, ["all"]) if format.is_of_trainer() || !format.has_columns() => Vec::new(),
+        (format, _) if !format.has_columns() => {
+            return Err(Error::Usage(
+                "--columns is not for this format, whose fields are all that its reader takes".into(),
+            ));
+        }
         (_, ["all"]) => COLUMNS.to_vec(),
         (_, names) => names.to_vec(),
     };
@@ -307,10 +349,22 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
             grouped(exported.rows_of_several_splits)
         ));
     }
-    let Some(training) = &exported.training else { return text };
+    let Some(making) = &exported.making else { return text };
     for (rule, rows) in &exported.changes.dropped {
         text.push_str(&format!("dropped: {rule} {}\n", grouped(*rows)));
     }
+    let training = match making {
+        Making::Training(training) => training,
+        Making::Embedding(embedded) => {
+            text.push_str(&format!("{}\n", embedded.sentence()));
+            let Some(generative) = &embedded.generative else { return text };
+            text.push_str(&format!("conversations: {}\n", grouped(generative.rows)));
+            for (rule, rows) in &generative.dropped {
+                text.push_str(&format!("without a conversation: {rule} {}\n", grouped(*rows)));
+            }
+            &generative.training
+        }
+    };
     if training.tokenizer.as_deref() == Some("estimate") {
         text.push_str("tokens were estimated: --tokenizer counts them\n");
     }

@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Compression, Format, Options, Shard, charts, config_name,
+    Compression, Format, Options, Shard, charts, config_name, embedding,
     facts::{Facts, OTHERS, UNKNOWN, day, ranked},
     features,
     figure::{FILE_WIDTH, cut, grouped, percent, visible},
-    manifest::Input,
-    trainer::{self, Kind, Training},
+    manifest::{Input, Making},
+    trainer::{self, Kind},
 };
 use crate::verdict::{Counts, Funnel, Masked};
 
@@ -106,8 +106,8 @@ pub struct About<'a> {
     pub changes: &'a Counts,
     /// What a licence asks, in a word.
     pub class: &'a dyn Fn(&str) -> &'static str,
-    /// How records for trainers were made.
-    pub training: Option<&'a Training>,
+    /// How records were made; none where rows stayed rows.
+    pub making: Option<&'a Making>,
 }
 
 /// The card.
@@ -120,6 +120,10 @@ pub fn card(about: &About<'_>) -> String {
 
 /// The configs with the pattern of their files.
 pub(super) fn configs(about: &About<'_>) -> Vec<(String, Option<String>)> {
+    if about.options.format == Format::Grit {
+        let kinds = embedding::Kind::ALL.map(|kind| (kind.name().to_owned(), Some(kind.name().to_owned())));
+        return kinds.into_iter().filter(|(_, config)| !sizes(about, config.as_deref()).is_empty()).collect();
+    }
     let mut configs = vec![("default".to_owned(), None)];
     if about.options.format.has_configs() {
         let names: BTreeSet<&str> = about.shards.iter().filter_map(|shard| shard.config.as_deref()).collect();
@@ -128,16 +132,24 @@ pub(super) fn configs(about: &About<'_>) -> Vec<(String, Option<String>)> {
     configs
 }
 
-/// The fields of records for trainers, which stand in front of the columns.
-fn fields(options: &Options<'_>) -> &'static [(&'static str, Kind)] {
-    options.shape.and_then(|shape| shape.fields(options.format).ok()).unwrap_or_default()
+/// The fields of records, which stand in front of the columns.
+fn fields(options: &Options<'_>, config: Option<&str>) -> &'static [(&'static str, Kind)] {
+    match options.format {
+        Format::SentenceTransformers => &embedding::COLUMNS,
+        Format::Grit => {
+            let kind = embedding::Kind::ALL.into_iter().find(|kind| Some(kind.name()) == config);
+            kind.unwrap_or(embedding::Kind::Embedding).fields()
+        }
+        _ => options.shape.and_then(|shape| shape.fields(options.format).ok()).unwrap_or_default(),
+    }
 }
 
 /// Where the files of a split are; of all splits for `*`.
 pub(super) fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> String {
     match about.options.format {
         Format::Jsonl | Format::Arrow | Format::Sft | Format::Kto | Format::Dpo => format!("data/{split}-*"),
-        Format::Hf => format!("data/{}/{split}-*", config.unwrap_or("*")),
+        Format::Hf | Format::SentenceTransformers => format!("data/{}/{split}-*", config.unwrap_or("*")),
+        Format::Grit => format!("{split}/*-{}*", config.unwrap_or("*")),
         Format::Commitpack => {
             let stem = if about.options.splits.len() == 1 { "data" } else { split };
             format!("data/{}/{stem}*", config.unwrap_or("*"))
@@ -148,7 +160,12 @@ pub(super) fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> S
 /// Rows, bytes in memory and bytes on disk of a config by split, in the user's order; splits without rows are left out.
 fn sizes<'a>(about: &About<'a>, config: Option<&str>) -> Vec<(&'a str, [u64; 3])> {
     let of = |split: &&'a str| {
-        let is_of = |shard: &&Shard| shard.split == **split && (config.is_none() || shard.config.as_deref() == config);
+        let is_of_config = |shard: &Shard| match (config, about.options.format) {
+            (None, _) => true,
+            (Some(kind), Format::Grit) => shard.config.as_ref().is_some_and(|name| name.ends_with(&format!("-{kind}"))),
+            _ => shard.config.as_deref() == config,
+        };
+        let is_of = |shard: &&Shard| shard.split == **split && is_of_config(shard);
         let mut shards = about.shards.iter().filter(is_of).peekable();
         shards.peek()?;
         let sizes = shards.fold([0; 3], |[rows, memory, disk], shard| {
@@ -190,7 +207,7 @@ fn front_matter(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     card.push_str("dataset_info:\n");
     for (name, config) in &configs {
         writeln!(card, "- config_name: {}\n  features:", name_in_yaml(name))?;
-        card.push_str(&features::yaml_of_records(fields(about.options)));
+        card.push_str(&features::yaml_of_records(fields(about.options, config.as_deref())));
         card.push_str(&features::yaml(about.options.columns));
         card.push_str("  splits:\n");
         let (mut memory, mut disk) = (0, 0);
@@ -260,7 +277,7 @@ pub fn summary(about: &About<'_>) -> String {
     format!(
         "{} {}, from {} {}.{}",
         grouped(about.facts.rows),
-        match about.training {
+        match about.making {
             Some(_) => "records for training, each made of a change of a single file",
             None =>
                 "changes of single files, each with the message of its commit, the file before, the file after and the diff",
@@ -293,15 +310,15 @@ fn figure(card: &mut String, title: &str, name: &str) -> std::fmt::Result {
 fn body(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     writeln!(card, "# {TITLE}\n\n{}\n", summary(about))?;
     loading(card, about)?;
-    if let Some(training) = about.training {
-        card.push_str(&training.section(about.options.format));
+    if let Some(making) = about.making {
+        card.push_str(&making.section(about.options.format));
     }
     making(card, about)?;
     funnel(card, about)?;
     redaction(card, about)?;
     splits(card, about)?;
     tables(card, about)?;
-    columns(card, fields(about.options), about.options.columns)?;
+    columns(card, about)?;
     card.push_str("## Known limits\n\n");
     for limit in LIMITS.iter().chain(&[MISSING, PERSONAL]) {
         writeln!(card, "- {limit}")?;
@@ -379,7 +396,10 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
                  load_dataset(\"DIR\", filters=[(\"kind\", \"==\", \"modified\")], verification_mode=\"no_checks\")"
             )
         }
-        Format::Commitpack | Format::Jsonl | Format::Sft | Format::Kto | Format::Dpo => "load_dataset(\"DIR\")".into(),
+        Format::Grit => "load_dataset(\"DIR\", \"embedding\")\nload_dataset(\"DIR\", \"generative\")".into(),
+        Format::Commitpack | Format::Jsonl | Format::Sft | Format::Kto | Format::Dpo | Format::SentenceTransformers => {
+            "load_dataset(\"DIR\")".into()
+        }
         Format::Arrow => "load_from_disk(\"DIR\")".into(),
     };
     writeln!(card, "```python\n{example}\n```\n")?;
@@ -554,12 +574,17 @@ fn counted(card: &mut String, what: &str, counts: &BTreeMap<String, u64>, rows_m
 }
 
 /// What each column means, where it takes few words.
-fn columns(card: &mut String, fields: &[(&str, Kind)], columns: &[&str]) -> std::fmt::Result {
+fn columns(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     card.push_str("## Columns\n\n");
-    for (name, _) in fields {
-        writeln!(card, "- `{name}`: {}", trainer::meaning(name))?;
+    let mut seen = BTreeSet::new();
+    for (_, config) in configs(about) {
+        for (name, _) in fields(about.options, config.as_deref()) {
+            if seen.insert(name) {
+                writeln!(card, "- `{name}`: {}", trainer::meaning(name))?;
+            }
+        }
     }
-    for name in columns {
+    for name in about.options.columns {
         writeln!(card, "- `{name}`: {}", meaning(name))?;
     }
     card.push('\n');

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     Error, Format,
     card::{self, About},
-    croissant, io_error,
+    croissant, embedding, io_error,
 };
 
 /// A file about the rows.
@@ -34,6 +34,15 @@ pub fn write(directory: &Path, about: &About<'_>) -> Result<Vec<Document>, Error
     }
     if about.options.format == Format::Hf {
         texts.push(("croissant.json".to_owned(), format!("{:#}\n", croissant::croissant(about))));
+    }
+    if about.options.format == Format::Grit {
+        for split in about.options.splits {
+            let samples = embedding::num_samples(about.shards, split);
+            if !samples.is_empty() {
+                let text = format!("{:#}\n", serde_json::json!(samples));
+                texts.push((format!("num_samples-{split}.json"), text));
+            }
+        }
     }
     texts.sort();
     texts.into_iter().map(|(file, text)| document(directory, file, text.as_bytes())).collect()

@@ -39,6 +39,8 @@ pub fn yaml_of_records(fields: &[(&str, Kind)]) -> String {
         Kind::Text => format!("  - name: {name}\n    dtype: large_string\n"),
         Kind::Flag => format!("  - name: {name}\n    dtype: bool\n"),
         Kind::Number => format!("  - name: {name}\n    dtype: int64\n"),
+        Kind::Texts => format!("  - name: {name}\n    sequence: large_string\n"),
+        Kind::TextLists => format!("  - name: {name}\n    sequence:\n      sequence: large_string\n"),
         Kind::Messages => format!(
             "  - name: {name}\n    list:\n    - name: role\n      dtype: string\n    - name: content\n      dtype: large_string\n"
         ),

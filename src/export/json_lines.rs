@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Compression, Error, Format, Options, Shape, Shard,
+    Compression, Error, Format, Options, Record, Shape, Shard, embedding,
     files::{Files, Finished, Part, Place},
     go_on, io_error, place,
 };
@@ -62,8 +62,9 @@ impl<'a> JsonLinesFiles<'a> {
         self.append(place, |line| write_line(line, sample, columns))
     }
 
-    pub(super) fn push_record(&mut self, record: &[u8], split: usize) -> Result<(), Error> {
-        self.append(Place { config: None, split }, |line| line.extend_from_slice(record))
+    pub(super) fn push_record(&mut self, record: &Record, split: usize) -> Result<(), Error> {
+        let config = (!record.config.is_empty()).then(|| record.config.clone());
+        self.append(Place { config, split }, |line| line.extend_from_slice(&record.bytes))
     }
 
     /// Whether a file is one JSON array, a record a line.
@@ -139,7 +140,11 @@ impl<'a> JsonLinesFiles<'a> {
             let mut empty = Open { part: self.files.start()?, waiting, rows: 0 };
             empty.drain()?;
             let empty = self.compress(empty)?;
-            self.files.add(place(&self.options, "unknown", 0), empty);
+            let place = match self.options.format {
+                Format::Grit => Place { config: Some(embedding::Kind::Embedding.config("unknown")), split: 0 },
+                _ => place(&self.options, "unknown", 0),
+            };
+            self.files.add(place, empty);
         }
         let Options { splits, format, compression, shape, .. } = self.options;
         let end = match compression {
@@ -157,6 +162,12 @@ impl<'a> JsonLinesFiles<'a> {
                     let number = if count == 1 { String::new() } else { format!("-{:04}", number + 1) };
                     format!("data/{config}/{stem}{number}.jsonl{end}")
                 }
+                // GritLM reads all files of one directory, and knows them by their names there.
+                (Some(config), Format::Grit) => {
+                    let number = if count == 1 { String::new() } else { format!("-{:04}", number + 1) };
+                    format!("{split}/{config}{number}.jsonl{end}")
+                }
+                (Some(config), _) => format!("data/{config}/{split}-{number:05}-of-{count:05}.{kind}{end}"),
                 _ => format!("data/{split}-{number:05}-of-{count:05}.{kind}{end}"),
             }
         })

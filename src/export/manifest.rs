@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Compression, Format, Shard, card::Split, documents::Document, trainer::Training};
+use super::{Compression, Format, Shard, card::Split, documents::Document, embedding::Embedded, trainer::Training};
 use crate::verdict::Masked;
 
 /// A repository as it was when its rows were mined; one for each batch.
@@ -27,6 +27,26 @@ pub struct Input {
     pub rows: u64,
 }
 
+/// How records were made of rows; the key says what they are for.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Making {
+    /// Prompts with completions.
+    Training(Training),
+    /// Subjects with changes.
+    Embedding(Embedded),
+}
+
+impl Making {
+    /// The section of the card.
+    pub fn section(&self, format: Format) -> String {
+        match self {
+            Making::Training(training) => training.section(format),
+            Making::Embedding(embedded) => embedded.section(),
+        }
+    }
+}
+
 /// The record of an export.
 #[derive(Debug, Serialize)]
 pub struct Manifest<'a> {
@@ -40,9 +60,9 @@ pub struct Manifest<'a> {
     pub compression: Compression,
     /// The columns, in order.
     pub columns: &'a [&'a str],
-    /// How records for trainers were made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub training: Option<&'a Training>,
+    /// How records were made; none where rows stayed rows.
+    #[serde(flatten)]
+    pub making: Option<&'a Making>,
     /// What drew the order of the rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shuffle: Option<u64>,

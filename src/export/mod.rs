@@ -10,6 +10,7 @@ pub mod charts;
 mod croissant;
 pub mod documents;
 pub mod edit;
+pub mod embedding;
 pub mod facts;
 mod features;
 pub mod figure;
@@ -80,7 +81,7 @@ fn go_on(interrupt: &AtomicBool) -> Result<(), Error> {
 
 /// How rows are written, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// JSON lines: data/SPLIT-00000-of-0000N.jsonl.
     Jsonl,
@@ -96,12 +97,16 @@ pub enum Format {
     Kto,
     /// Prompts with a better and a worse answer, of changes that were landed again or fixed (TRL's DPOTrainer, HALOs).
     Dpo,
+    /// Subjects with the change and hard negatives, and prompts with completions, one file a language (GritLM).
+    Grit,
+    /// The columns anchor, positive and negative: a subject, its change and another one (sentence-transformers).
+    SentenceTransformers,
 }
 
 impl Format {
     /// Whether every language has files of its own.
     fn has_configs(self) -> bool {
-        matches!(self, Format::Hf | Format::Commitpack)
+        matches!(self, Format::Hf | Format::Commitpack | Format::SentenceTransformers)
     }
 
     /// Whether rows are JSON lines, and so can be compressed.
@@ -112,6 +117,21 @@ impl Format {
     /// Whether it has records for trainers instead of rows.
     pub fn is_of_trainer(self) -> bool {
         matches!(self, Format::Sft | Format::Kto | Format::Dpo)
+    }
+
+    /// Whether its records are made by a template.
+    pub fn has_template(self) -> bool {
+        self.is_of_trainer() || self == Format::Grit
+    }
+
+    /// Whether it has records for embedding instead of rows.
+    pub fn is_of_embedding(self) -> bool {
+        matches!(self, Format::Grit | Format::SentenceTransformers)
+    }
+
+    /// Whether it has the columns that the user names.
+    pub fn has_columns(self) -> bool {
+        !self.is_of_embedding()
     }
 }
 
@@ -190,9 +210,7 @@ impl<'a> Writer<'a> {
         Ok(match options.format {
             Format::Hf => Writer::Parquet(parquet::ParquetFiles::new(directory, options)?),
             Format::Arrow => Writer::Arrow(arrow::ArrowFiles::new(directory, options)),
-            Format::Jsonl | Format::Commitpack | Format::Sft | Format::Kto | Format::Dpo => {
-                Writer::JsonLines(json_lines::JsonLinesFiles::new(directory, options))
-            }
+            _ => Writer::JsonLines(json_lines::JsonLinesFiles::new(directory, options)),
         })
     }
 
@@ -208,14 +226,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes a record, which a trainer made, to the split of this number.
+    /// Writes a record that was made of a row to the split of this number.
     ///
     /// # Errors
     /// A file can't be written.
-    pub fn push_record(&mut self, record: &[u8], split: usize) -> Result<(), Error> {
+    pub fn push_record(&mut self, record: &Record, split: usize) -> Result<(), Error> {
         match self {
             Writer::JsonLines(files) => files.push_record(record, split),
-            Writer::Parquet(_) | Writer::Arrow(_) => unreachable!("trainers' formats are JSON lines"),
+            Writer::Parquet(_) | Writer::Arrow(_) => unreachable!("records are JSON lines"),
         }
     }
 
@@ -230,6 +248,34 @@ impl<'a> Writer<'a> {
             Writer::Arrow(files) => files.finish(),
             Writer::JsonLines(files) => files.finish(),
         }
+    }
+}
+
+/// What was made of a row for one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The config whose file it goes to; empty where all records are in one.
+    pub config: String,
+    /// The record.
+    pub bytes: Vec<u8>,
+}
+
+impl Record {
+    /// A record of a format without configs.
+    pub fn plain(bytes: Vec<u8>) -> Self {
+        Record { config: String::new(), bytes }
+    }
+
+    /// As bytes, which [`Record::unpack`] reads.
+    pub fn pack(&self) -> Vec<u8> {
+        [self.config.as_bytes(), b"\0", &self.bytes].concat()
+    }
+
+    /// What [`Record::pack`] wrote.
+    pub fn unpack(packed: &[u8]) -> Option<Self> {
+        let end = memchr::memchr(0, packed)?;
+        let config = String::from_utf8(packed[..end].to_vec()).ok()?;
+        Some(Record { config, bytes: packed[end + 1..].to_vec() })
     }
 }
 

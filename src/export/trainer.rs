@@ -60,6 +60,10 @@ pub enum Kind {
     Flag,
     /// A whole number.
     Number,
+    /// A list of texts.
+    Texts,
+    /// A list of lists of texts.
+    TextLists,
 }
 
 impl Shape {
@@ -110,7 +114,11 @@ pub fn meaning(field: &str) -> &'static str {
         "prompt" => "what the model is given",
         "completion" | "output" => "what it is to say",
         "messages" => "a prompt and its answer, as messages",
-        "text" => "prompt and completion in one",
+        "text" => "prompt and completion in one; of GritLM's a list of the two",
+        "query" => "the instruction, and the subject of a commit",
+        "anchor" => "the subject of a commit",
+        "pos" | "positive" => "the hunks of its change; in a list with an empty instruction for GritLM",
+        "neg" | "negative" => "the hunks of another change that it does not ask for",
         "label" => "whether the answer is good; with `output_A` and `output_B`: 1 where A is the better one",
         "chosen" => "the better answer",
         "rejected" => "the worse answer",
@@ -201,6 +209,20 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// The rule by which the row is left out; `out` is as before then.
     pub fn write(&self, out: &mut Vec<u8>, sample: &Sample<'_>, feedback: Feedback<'_>) -> Result<(), &'static str> {
+        let own = self.render(sample)?;
+        let better = match feedback {
+            Feedback::Better(answer) => Some(self.answer(sample, sample.old_contents.unwrap_or_default(), answer)?),
+            Feedback::None | Feedback::Label(_) => None,
+        };
+        self.write_record(out, sample, &own, feedback, better.as_ref());
+        Ok(())
+    }
+
+    /// Prompt and completion of a row.
+    ///
+    /// # Errors
+    /// The rule by which it has none.
+    pub fn render(&self, sample: &Sample<'_>) -> Result<Rendered, &'static str> {
         if !self.template.is_for(sample.subject) {
             return Err(rules::NOT_FOR_TEMPLATE);
         }
@@ -211,14 +233,7 @@ impl<'a> Trainer<'a> {
             _ if self.template.edit.is_code() => return Err(rules::ONE_SIDE),
             (old, new) => (old.unwrap_or_default(), new.unwrap_or_default()),
         };
-        let own = Answer { new_contents: new, diff: edit::hunks(sample.diff) };
-        let own = self.answer(sample, old, own)?;
-        let better = match feedback {
-            Feedback::Better(answer) => Some(self.answer(sample, old, answer)?),
-            Feedback::None | Feedback::Label(_) => None,
-        };
-        self.write_record(out, sample, &own, feedback, better.as_ref());
-        Ok(())
+        self.answer(sample, old, Answer { new_contents: new, diff: edit::hunks(sample.diff) })
     }
 
     /// Prompt and completion of an answer, which come back and are within the budget. Where records are one text, that is
@@ -326,6 +341,7 @@ impl<'a> Trainer<'a> {
                     write_messages(out, &[("user", &own.prompt), ("assistant", &own.completion)]);
                 }
                 Kind::Messages => write_messages(out, &[(role, text)]),
+                Kind::Texts | Kind::TextLists => unreachable!("no shape has them"),
             }
         }
         if !self.columns.is_empty() {
@@ -338,7 +354,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn write_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("memory can be written to");
 }
 

@@ -3,7 +3,7 @@
 
 mod decide;
 pub mod explain;
-mod facts;
+pub(super) mod facts;
 mod judge;
 mod kept;
 mod near;

@@ -12,8 +12,8 @@ use std::{
 
 use super::{
     join::Join,
-    pairs::{Fates, Pairs, Why},
-    purge, redact, reversal,
+    known::{Known, Maker},
+    purge, redact,
     shuffle::Shuffle,
     trial,
 };
@@ -21,16 +21,14 @@ use crate::{
     classify::license::Licenses,
     dedup::opt_out::{self, OptOuts},
     export::{
-        self, Format, Shard, Writer,
+        self, Record, Shard, Writer,
         card::{About, Split},
         documents,
         facts::Facts,
-        manifest::{Input, Manifest},
+        manifest::{Input, Making, Manifest},
         split::Splits,
-        trainer::{Answer, Classes, Feedback, Trainer, Training},
     },
     filter::{Ruleset, Texts},
-    git::{diff, lines::Comparer},
     sample::Sample,
     store::{
         self, Checkpoint, Store, io_error,
@@ -229,8 +227,8 @@ pub struct Options<'a> {
     pub rules: &'a Ruleset,
     /// Columns that rules can look at.
     pub join: Option<&'a Join>,
-    /// What makes records of rows, and how; none where rows stay rows.
-    pub training: Option<(&'a Trainer<'a>, &'a Training)>,
+    /// What makes records of rows; none where rows stay rows.
+    pub maker: Option<Maker<'a>>,
 }
 
 /// What an export wrote.
@@ -247,9 +245,9 @@ pub struct Exported {
     pub masked: Option<Masked>,
     /// Shard files, relative to the export.
     pub shards: Vec<String>,
-    /// How records for trainers were made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub training: Option<Training>,
+    /// How records were made.
+    #[serde(flatten)]
+    pub making: Option<Making>,
 }
 
 /// Writes the rows of `store` to the directory `out`: files of rows, `manifest.json` and, where the format has one, the
@@ -303,9 +301,9 @@ fn remove_remains(out: &Path) {
 }
 
 /// Which rows of a store an export takes.
-struct Judge<'a> {
+pub(super) struct Judge<'a> {
     opt_outs: OptOuts,
-    options: &'a Options<'a>,
+    pub(super) options: &'a Options<'a>,
 }
 
 impl Judge<'_> {
@@ -313,7 +311,7 @@ impl Judge<'_> {
     ///
     /// # Errors
     /// The rule by which it is left out.
-    fn judge(&self, row: &mut Row<'_>) -> Result<Texts, String> {
+    pub(super) fn judge(&self, row: &mut Row<'_>) -> Result<Texts, String> {
         let Options { removed, rules, join, .. } = self.options;
         let opted_out = self.opt_outs.find(row.sample.into()).map(|_| opt_out::RULE);
         if let Some(rule) = opted_out.or_else(|| removed.get(row.sample.id).map(String::as_str)) {
@@ -324,96 +322,29 @@ impl Judge<'_> {
         }
         trial::judge_row(rules, row).map_err(|dropped| dropped.rule)
     }
-}
 
-/// Masks contents, if there is something to mask; or the rule by which they go.
-type Mask<'m> = &'m mut dyn FnMut(&str) -> Result<Option<String>, &'static str>;
-
-/// What is known of the answers that rows are.
-enum Known {
-    Nothing,
-    Fates(Fates, Classes),
-    Pairs(Box<(Pairs, Comparer)>, BTreeMap<&'static str, u64>),
-}
-
-/// The file of answers that pairs take, while an export is written.
-const PAIRS: &str = "pairs";
-
-impl Known {
-    fn of(store: &Store, directory: &Path, judge: &Judge<'_>) -> Result<Self, store::Error> {
-        let written = &judge.options.written;
-        if !matches!(written.format, Format::Kto | Format::Dpo) {
-            return Ok(Known::Nothing);
+    /// Hands a row to `each`, as rules rewrote it and as it goes out, which is masked.
+    ///
+    /// # Errors
+    /// The rule by which it is left out.
+    pub(super) fn with<T>(
+        &self,
+        row: &mut Row<'_>,
+        scratch: &mut redact::Scratch,
+        each: impl FnOnce(&Sample<'_>, &Sample<'_>) -> T,
+    ) -> Result<T, String> {
+        let texts = self.judge(row)?;
+        let (subject, message) = (texts.last_subject(), texts.last_message());
+        let whole = Sample { subject, message, ..row.sample.clone() };
+        match self.options.redaction.map_or(redact::Fate::Clean, |redaction| redaction.redact(&whole, scratch)) {
+            redact::Fate::Drop(rule, _) => Err(rule.to_owned()),
+            fate => Ok(each(&whole, &fate.sample(&whole))),
         }
-        let batches = store.batches()?;
-        let links = reversal::links(batches.iter().map(|(_, checkpoint)| checkpoint));
-        if written.format == Format::Kto {
-            return Ok(Known::Fates(Fates::of(&links), Classes::default()));
-        }
-        let mut pairs = Pairs::new(&directory.join(PAIRS), &links)?;
-        for_each(store, written.interrupt, |mut row| match judge.judge(&mut row) {
-            Ok(_) => pairs.see(row.sample),
-            Err(_counted_when_it_is_exported) => Ok(()),
-        })?;
-        Ok(Known::Pairs(Box::new((pairs, Comparer::default())), BTreeMap::new()))
-    }
-
-    /// Writes the record of a row to `record`; within the result, the rule by which there is none. `mask` is for contents
-    /// that are not the row's own.
-    fn write(
-        &mut self,
-        trainer: &Trainer<'_>,
-        record: &mut Vec<u8>,
-        sample: &Sample<'_>,
-        mask: Mask<'_>,
-    ) -> Result<Result<(), &'static str>, store::Error> {
-        match self {
-            Known::Nothing => Ok(trainer.write(record, sample, Feedback::None)),
-            Known::Fates(fates, classes) => Ok(fates.stayed(sample.commit).and_then(|stayed| {
-                trainer.write(record, sample, Feedback::Label(stayed))?;
-                *if stayed { &mut classes.desirable } else { &mut classes.undesirable } += 1;
-                Ok(())
-            })),
-            Known::Pairs(parts, counts) => {
-                let (pairs, comparer) = &mut **parts;
-                let (why, contents): (Why, String) = match pairs.find(sample)? {
-                    Ok(found) => found,
-                    Err(rule) => return Ok(Err(rule)),
-                };
-                let contents = match mask(&contents) {
-                    Ok(masked) => masked.unwrap_or(contents),
-                    Err(rule) => return Ok(Err(rule)),
-                };
-                let diff = diff::hunks(comparer, sample.old_contents.unwrap_or_default(), &contents);
-                let better = Answer { new_contents: &contents, diff: &diff };
-                let written = trainer.write(record, sample, Feedback::Better(better));
-                if written.is_ok() {
-                    *counts.entry(why.as_str()).or_default() += 1;
-                }
-                Ok(written)
-            }
-        }
-    }
-
-    /// Notes what was counted.
-    fn finish(self, directory: &Path, training: &mut Training) -> Result<(), store::Error> {
-        match self {
-            Known::Nothing => {}
-            Known::Fates(_, Classes { desirable, undesirable, .. }) => {
-                training.classes = Some(Classes::of(desirable, undesirable));
-            }
-            Known::Pairs(_, counts) => {
-                training.pairs = Some(counts);
-                let path = directory.join(PAIRS);
-                fs::remove_file(&path).map_err(io_error(&path))?;
-            }
-        }
-        Ok(())
     }
 }
 
 fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, export::Error> {
-    let Options { written, splits, training, redaction, .. } = options;
+    let Options { written, splits, maker, redaction, .. } = options;
     let mut writer = Writer::new(directory, *written)?;
     let (mut exported, mut facts) = (Exported::default(), Facts::default());
     let mut by_split: Vec<u64> = vec![0; written.splits.len()];
@@ -421,71 +352,64 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
     let mut known = Known::of(store, directory, &judge)?;
     let spilled = directory.join("shuffle");
     let mut shuffle = written.shuffle.map(|seed| Shuffle::new(&spilled, seed)).transpose()?;
-    let mut record = Vec::new();
+    let mut records = Vec::new();
     let (mut scratch, mut answers) = (redact::Scratch::default(), redact::Scratch::default());
     let checkpoints = for_each_or(store, written.interrupt, |mut row| -> Result<(), export::Error> {
-        let changes = &mut exported.changes;
-        let texts = match judge.judge(&mut row) {
-            Ok(texts) => texts,
-            Err(rule) => {
-                changes.drop_by(&rule);
-                return Ok(());
-            }
-        };
-        let (subject, message) = (texts.last_subject(), texts.last_message());
-        let sample = Sample { subject, message, ..row.sample.clone() };
-        let masked = redaction.map_or(redact::Fate::Clean, |redaction| redaction.redact(&sample, &mut scratch));
-        if let redact::Fate::Drop(rule, _) = masked {
-            changes.drop_by(rule);
-            return Ok(());
-        }
-        let whole = sample;
-        let sample = masked.sample(&whole);
-        record.clear();
-        match training {
-            Some((trainer, _)) => {
-                if let Err(rule) = known.write(trainer, &mut record, &sample, &mut |contents| {
-                    // What the prompt has is numbered first, so placeholders are the same in every answer to it.
-                    let answer = Sample { new_contents: Some(contents), message: "", subject: "", ..whole.clone() };
-                    match redaction.map(|redaction| redaction.redact(&answer, &mut answers)) {
-                        Some(redact::Fate::Drop(rule, _)) => Err(rule),
-                        fate => Ok(fate.and_then(|fate| fate.sample(&answer).new_contents.map(str::to_owned))),
+        let is_kept =
+            judge.with(&mut row, &mut scratch, |whole, sample| -> Result<Result<(), &'static str>, export::Error> {
+                let (split, is_divided) = splits.of(sample.repos);
+                records.clear();
+                if let Some(maker) = maker {
+                    let mut mask = |contents: &str| {
+                        // What the prompt has is numbered first, so placeholders are the same in every answer to it.
+                        let answer = Sample { new_contents: Some(contents), message: "", subject: "", ..whole.clone() };
+                        match redaction.map(|redaction| redaction.redact(&answer, &mut answers)) {
+                            Some(redact::Fate::Drop(rule, _)) => Err(rule),
+                            fate => Ok(fate.and_then(|fate| fate.sample(&answer).new_contents.map(str::to_owned))),
+                        }
+                    };
+                    if let Err(rule) = known.write(maker, &mut records, sample, split, &mut mask)? {
+                        return Ok(Err(rule));
                     }
-                })? {
-                    changes.drop_by(rule);
-                    return Ok(());
                 }
-            }
-            None if shuffle.is_some() => rows::encode(&sample, &mut record),
-            None => {}
+                by_split[split] += 1;
+                exported.rows_of_several_splits += u64::from(is_divided);
+                facts.see(sample);
+                match (&mut shuffle, maker) {
+                    (Some(shuffle), Some(_)) => {
+                        records.iter().try_for_each(|record| shuffle.push(sample.id, split, &record.pack()))?;
+                    }
+                    (Some(shuffle), None) => {
+                        let mut encoded = Vec::new();
+                        rows::encode(sample, &mut encoded);
+                        shuffle.push(sample.id, split, &encoded)?;
+                    }
+                    (None, Some(_)) => records.iter().try_for_each(|record| writer.push_record(record, split))?,
+                    (None, None) => writer.push(sample, split)?,
+                }
+                Ok(Ok(()))
+            });
+        match is_kept {
+            Ok(is_kept) => match is_kept? {
+                Ok(()) => exported.changes.keep(),
+                Err(rule) => exported.changes.drop_by(rule),
+            },
+            Err(rule) => exported.changes.drop_by(&rule),
         }
-        changes.keep();
-        let (split, is_divided) = splits.of(sample.repos);
-        by_split[split] += 1;
-        exported.rows_of_several_splits += u64::from(is_divided);
-        facts.see(&sample);
-        match (&mut shuffle, training) {
-            (Some(shuffle), _) => Ok(shuffle.push(sample.id, split, &record)?),
-            (None, Some(_)) => writer.push_record(&record, split),
-            (None, None) => writer.push(&sample, split),
-        }
+        Ok(())
     })?;
     if let Some(shuffle) = shuffle {
         shuffle.drain(&mut |split, mut row| {
             go_on(written.interrupt)?;
-            match training {
-                Some(_) => writer.push_record(row, split),
+            match maker {
+                Some(_) => writer.push_record(&Record::unpack(row).expect("what was spilled were records"), split),
                 None => writer.push(&rows::decode(&mut row).expect("what was spilled were rows"), split),
             }
         })?;
     }
     let shards = writer.finish()?;
     exported.masked = redaction.filter(|redaction| redaction.digest().is_some()).map(|_| scratch.masked);
-    if let Some((_, training)) = training {
-        let mut training: Training = (*training).clone();
-        known.finish(directory, &mut training)?;
-        exported.training = Some(training);
-    }
+    exported.making = maker.as_ref().map(|maker| known.finish(directory, maker)).transpose()?;
     let by_split: BTreeMap<&str, Split> = splits
         .fractions()
         .zip(&by_split)
@@ -536,7 +460,7 @@ fn describe(
         masked: exported.masked.as_ref(),
         changes: &exported.changes,
         class: &|license| licenses.class(license).name(),
-        training: exported.training.as_ref(),
+        making: exported.making.as_ref(),
     };
     let documents = documents::write(directory, &about)?;
     let manifest = Manifest {
@@ -545,7 +469,7 @@ fn describe(
         format: written.format,
         compression: written.compression,
         columns: written.columns,
-        training: exported.training.as_ref(),
+        making: exported.making.as_ref(),
         shuffle: written.shuffle,
         shard_bytes_max: written.shard_bytes_max,
         rows: exported.changes.kept,

@@ -1,0 +1,145 @@
+"""Reads exports back for the programs that they are for, with their own code where it can be installed without torch, and else
+with the rules that they publish, written anew here. Compares with the rows as JSON lines.
+
+    read_consumers.py FORMAT DIRECTORY ROWS
+
+Ends with an error at the first difference; prints what was compared.
+"""
+
+import collections
+import glob
+import json
+import math
+import os
+import random
+import re
+import sys
+import tempfile
+
+HOME = tempfile.mkdtemp()
+os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HOME=HOME, HF_DATASETS_DISABLE_PROGRESS_BARS="1", TMPDIR=HOME)
+
+import datasets
+
+CHECKS = collections.Counter()
+
+
+def same(what, found, expected):
+    if found != expected:
+        sys.exit(f"{what}: found {str(found)[:2000]!r}\nexpected {str(expected)[:2000]!r}")
+    CHECKS[what] += 1
+
+
+def hunks(row):
+    found = re.search(r"^@@ ", row["diff"], re.MULTILINE)
+    return row["diff"][found.start() :] if found else ""
+
+
+def grams(change):
+    """5-grams of words in changed lines, each word with the sign of its line."""
+    words = []
+    for line in change.split("\n"):
+        if line[:1] in ("+", "-"):
+            words += [line[0] + word.lower() for word in re.findall(r"(?:[A-Za-z0-9_]|[^\x00-\x7f])+", line[1:])]
+    if not words:
+        return set()
+    return {tuple(words[at : at + 5]) for at in range(max(1, len(words) - 4))}
+
+
+def jaccard(one, two):
+    one, two = grams(one), grams(two)
+    return len(one & two) / len(one | two) if one | two else 1.0
+
+
+def check_triples(triples, rows):
+    """The positive is the subject's own change, the negative another one of the same language that differs."""
+    by_change = collections.defaultdict(list)
+    for row in rows:
+        by_change[hunks(row)].append(row)
+    for lang, subject, positive, negative in triples:
+        of_language = lambda change: [row for row in by_change[change] if row["lang"] == lang]
+        same("the positive is the subject's", any(row["subject"] == subject for row in of_language(positive)), True)
+        same("the negative is in the same language", len(of_language(negative)) > 0, True)
+        same("the negative is not empty", bool(negative.strip()), True)
+        same("the negative has another subject", any(row["subject"] != subject for row in of_language(negative)), True)
+        same("the negative differs", jaccard(positive, negative) < 0.7, True)
+
+
+def gritlm_item(row, group_size):
+    """As gritlm/training/data.py (CustomDataset.__getitem__) makes passages of a row."""
+    positive, negatives = random.choice(row["pos"]), row["neg"]
+    wanted = group_size - 1
+    times = math.ceil(wanted / len(negatives)) if len(negatives) < wanted else 1
+    return row["query"], [positive, *random.sample(negatives * times, wanted)]
+
+
+def gritlm_texts(row):
+    """As gritlm/training/data.py (CustomCollator) joins instruction and text."""
+    def joined(pair):
+        instruction = pair[0].strip("\t\n :")
+        return f"<|user|>\n{instruction}\n<|embed|>\n{pair[1]}" if instruction else f"<|embed|>\n{pair[1]}"
+
+    query, passages = gritlm_item(row, 4)
+    return joined(query), [joined(passage) for passage in passages]
+
+
+def grit(directory, rows, manifest):
+    """As gritlm/training/run.py: every file of a directory is loaded as JSON, and its columns say what it is."""
+    kinds, triples = collections.Counter(), []
+    for split in manifest["splits"]:
+        if not os.path.isdir(f"{directory}/{split}"):
+            continue
+        samples = json.load(open(f"{directory}/num_samples-{split}.json", encoding="utf-8"))
+        files = sorted(os.listdir(f"{directory}/{split}"))
+        same("files with a number of samples", files, sorted(samples))
+        for name in files:
+            loaded = datasets.load_dataset("json", data_files=f"{directory}/{split}/{name}", split="train")
+            same("number of samples", samples[name], loaded.num_rows)
+            lang, kind = re.fullmatch(r"(.+)-(embedding|generative)(?:-\d+)?\.jsonl", name).groups()
+            kinds[kind] += loaded.num_rows
+            if kind == "generative":
+                same("fields", loaded.column_names, ["text"])
+                same("turns", {len(row["text"]) for row in loaded}, {2})
+                continue
+            same("fields", loaded.column_names, ["query", "pos", "neg"])
+            for row in loaded:
+                query, passages = gritlm_texts(row)
+                same("passages", (len(passages), all(passages)), (4, True))
+                same("query", query.startswith("<|user|>\n" + manifest["embedding"]["instruction"].strip("\t\n :")), True)
+                same("no instruction", (row["pos"][0][0], row["neg"][0][0]), ("", ""))
+                triples.append((lang, row["query"][1], row["pos"][0][1], row["neg"][0][1]))
+    same("embedding rows", kinds["embedding"], manifest["rows"])
+    same("conversations", kinds["generative"], manifest["embedding"]["generative"]["rows"])
+    same("rows", kinds["embedding"] + sum(manifest["dropped"].values()), len(rows))
+    without = sum(manifest["embedding"]["generative"]["dropped"].values())
+    same("rows without a conversation", kinds["generative"] + without, kinds["embedding"])
+    for kind in ("embedding", "generative"):
+        same(f"{kind} by the card", sum(of.num_rows for of in datasets.load_dataset(directory, kind).values()), kinds[kind])
+    check_triples(triples, rows)
+
+
+def sentence_transformers(directory, rows, manifest):
+    """Sentence Transformers takes all columns but label, labels, score and scores for inputs, in their order."""
+    triples = []
+    for lang in sorted({shard["config"] for shard in manifest["shards"]}):
+        for split in datasets.load_dataset(directory, lang).values():
+            inputs = [name for name in split.column_names if name not in ("label", "labels", "score", "scores")]
+            same("inputs, in order", inputs, ["anchor", "positive", "negative"])
+            same("types", {str(feature.dtype) for feature in split.features.values()}, {"large_string"})
+            triples += [(lang, row["anchor"], row["positive"], row["negative"]) for row in split]
+    same("rows", len(triples) + sum(manifest["dropped"].values()), len(rows))
+    same("rows in the manifest", len(triples), manifest["rows"])
+    same("all languages", sum(of.num_rows for of in datasets.load_dataset(directory).values()), len(triples))
+    check_triples(triples, rows)
+
+
+def main():
+    form, directory, file = sys.argv[1:]
+    rows = [json.loads(line) for line in open(file, encoding="utf-8")]
+    manifest = json.load(open(f"{directory}/manifest.json", encoding="utf-8"))
+    same("format", manifest["format"], form)
+    {"grit": grit, "sentence-transformers": sentence_transformers}[form](directory, rows, manifest)
+    print(f"{form}: {manifest['rows']} of {len(rows)} rows, {sum(CHECKS.values())} comparisons: {dict(CHECKS)}")
+
+
+main()
