@@ -4,9 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 environment=target/tools/python
-# TRL asks for torch, which its checks of data do not need.
-trl=trl==1.16.0
-wanted=$(cksum <tests/requirements.txt)-$trl
+# TRL asks for torch, and Dolma for fastText and old versions of others, which their checks of data do not need.
+alone="trl==1.16.0 dolma==1.2.1"
+wanted=$(cksum <tests/requirements.txt)-$alone
 if [ "$(cat "$environment/installed" 2>/dev/null)" = "$wanted" ]; then
     exit 0
 fi
@@ -18,5 +18,5 @@ if ! python3 -m venv "$environment"; then
     python3 -m venv "$environment"
 fi
 "$environment/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
-"$environment/bin/pip" install --quiet --disable-pip-version-check --no-deps "$trl"
+"$environment/bin/pip" install --quiet --disable-pip-version-check --no-deps $alone
 echo "$wanted" >"$environment/installed"

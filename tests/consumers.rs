@@ -125,12 +125,44 @@ fn hard_negatives_are_of_the_same_language_and_differ() {
 }
 
 #[test]
+fn dolma_mixes_by_labels_and_verdicts() {
+    let lab = Lab::new();
+    let rows = four(&lab);
+    lab.ok(&["assemble", "store", "-q"]);
+    let rule = "[[rule]]\nid = \"no-line-3\"\nwhy = \"For a test.\"\nfield = \"subject\"\nregex = [\"line [12] \", \"^(Add|Change|Hold)\"]\nkeep = [\"Add it\"]\ndrop = [\"Say more in line 3 of it\"]\n";
+    fs::write(lab.path("own.toml"), format!("id = \"own\"\nwhy = \"For a test.\"\n{rule}")).expect("a ruleset");
+    let decided = ["--assembled", "--filter", "own.toml"];
+    let few = read_back(&lab, &rows, "dolma", "few", &decided);
+    let tagged = ["--split", SPLITS, "--shuffle", "5", "--shard-bytes-max", "9000", "--tag-dropped"];
+    let all = read_back(&lab, &rows, "dolma", "all", &[&tagged[..], &decided].concat());
+    assert_eq!(few["dolma"]["verdicts"], json!({}));
+    let number = |manifest: &Value| manifest["rows"].as_u64().expect("a number");
+    let dropped: u64 = few["dropped"].as_object().expect("rules").values().filter_map(Value::as_u64).sum();
+    assert!(dropped > 4 && number(&few) > 4, "{few}");
+    assert_eq!(number(&few) + dropped, number(&all));
+    assert_eq!(all["dropped"], json!({}));
+    for (rule, rows) in few["dropped"].as_object().expect("rules") {
+        assert!(all["dolma"]["verdicts"][rule].as_u64() >= rows.as_u64(), "{rule}: {all}");
+    }
+    assert!(lab.path("all/documents/train-00007-of-00008.jsonl.gz").exists());
+    // Who opted out has no attribute.
+    let one = lab.rows("store")[0]["commit"].as_str().expect("an id").to_owned();
+    fs::write(lab.path("out.txt"), format!("commit:{one}\n")).expect("a list");
+    lab.ok(&["assemble", "store", "-q", "--opt-out", "out.txt"]);
+    let without = read_back(&lab, &rows, "dolma", "without", &["--assembled", "--tag-dropped"]);
+    assert!(without["dropped"]["opt_out"].as_u64() > Some(0), "{without}");
+    assert_eq!(lab.gitlode(&["export", "store", "no", "--tag-dropped"]).status.code(), Some(2));
+}
+
+#[test]
 fn the_same_rows_are_the_same_bytes() {
     let lab = Lab::new();
     four(&lab);
     lab.mine("ripgrep", "other", &["--kinds", "modified,added", "-j", "1"]);
     lab.mine("git", "other", &["tokio", "redis", "--kinds", "modified,added"]);
-    let formats: [&[&str]; 4] = [
+    let formats: [&[&str]; 6] = [
+        &["--format", "dolma", "--split", SPLITS],
+        &["--format", "dolma", "--shuffle", "7", "--shard-bytes-max", "9000"],
         &["--format", "grit", "--split", SPLITS],
         &["--format", "grit", "--shuffle", "7", "--compression", "gzip"],
         &["--format", "sentence-transformers"],

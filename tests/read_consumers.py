@@ -8,6 +8,9 @@ Ends with an error at the first difference; prints what was compared.
 
 import collections
 import glob
+import gzip
+import importlib.metadata
+import importlib.util
 import json
 import math
 import os
@@ -133,12 +136,79 @@ def sentence_transformers(directory, rows, manifest):
     check_triples(triples, rows)
 
 
+def part_of(package, name, pattern):
+    """A module of a package whose `__init__` asks for more than is needed."""
+    root = str(importlib.metadata.distribution(package).locate_file(package))
+    spec = importlib.util.spec_from_file_location(name, glob.glob(f"{root}/{pattern}")[0])
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def gzip_lines(file):
+    return [line for line in gzip.open(file, "rb").read().split(b"\n") if line]
+
+
+def mixed(mixer, directory, include):
+    """Ids that Dolma's mixer selects."""
+    work = tempfile.mkdtemp()
+    for name in ("input", "output", "mixed"):
+        os.makedirs(f"{work}/{name}")
+    mixer.mixer_entrypoint(json.dumps({
+        "streams": [{
+            "name": "mixed", "documents": [f"{directory}/documents/*.gz"], "attributes": ["gitlode"],
+            "output": {"path": f"{work}/mixed", "max_size_in_bytes": 10**9}, "filter": {"include": [include], "exclude": []},
+        }],
+        "processes": 1, "work_dir": {"input": f"{work}/input", "output": f"{work}/output"},
+    }))
+    return sorted(json.loads(line)["id"] for file in glob.glob(f"{work}/mixed/*") for line in gzip_lines(file))
+
+
+def dolma(directory, rows, manifest):
+    """With Dolma's own types and its own mixer."""
+    import msgspec
+
+    types = part_of("dolma", "data_types", "core/data_types.py")
+    mixer = part_of("dolma", "dolma", "dolma*.so")
+    by_id, seen, attributes = {row["id"]: row for row in rows}, set(), {}
+    documents = sorted(glob.glob(f"{directory}/documents/*.jsonl.gz"))
+    same("files of attributes", [os.path.basename(f) for f in sorted(glob.glob(f"{directory}/attributes/gitlode/*"))],
+         [os.path.basename(f) for f in documents])
+    for file in documents:
+        beside = gzip_lines(file.replace("/documents/", "/attributes/gitlode/"))
+        lines = gzip_lines(file)
+        same("rows of a file", len(lines), len(beside))
+        for line, other in zip(lines, beside):
+            document = msgspec.json.decode(line, type=types.InputSpecWithMetadata)
+            tags = msgspec.json.decode(other, type=types.OutputSpec)
+            row = by_id[document.id]
+            same("ids", document.id, tags.id)
+            same("sources", (document.source, tags.source), ("gitlode", "gitlode"))
+            same("text", document.text, row["message"].rstrip() + "\n\n" + row["diff"])
+            same("metadata", {key: row[key] for key in document.metadata}, document.metadata)
+            same("spans", {span[:2] for spans in tags.attributes.values() for span in spans}, {(0, len(document.text))})
+            same("names", all(re.fullmatch(r"gitlode__[a-z_]+__\w+", name) for name in tags.attributes), True)
+            same("size", tags.attributes["gitlode__size__additions"][0][2], row["additions"])
+            seen.add(document.id)
+            attributes[document.id] = tags.attributes
+    same("rows", (len(seen), len(attributes)), (manifest["rows"], manifest["rows"]))
+    for name in sorted({name for tags in attributes.values() for name in tags}):
+        wanted = sorted(id for id, tags in attributes.items() if name in tags and tags[name][0][2] >= 0.5)
+        if not name.startswith("gitlode__size__"):
+            same("selected by the mixer", mixed(mixer, directory, f"$@.attributes[?(@.{name} && @.{name}[0][2] >= 0.5)]"), wanted)
+    verdicts = collections.Counter(name for tags in attributes.values() for name in tags if "__verdict__" in name)
+    same("verdicts", {name: count for name, count in verdicts.items() if name != "gitlode__verdict__kept"},
+         {"gitlode__verdict__" + rule.replace("-", "_"): count for rule, count in manifest["dolma"]["verdicts"].items()})
+    loaded = datasets.load_dataset(directory)
+    same("documents by the card", sorted(row["id"] for split in loaded.values() for row in split), sorted(seen))
+
+
 def main():
     form, directory, file = sys.argv[1:]
     rows = [json.loads(line) for line in open(file, encoding="utf-8")]
     manifest = json.load(open(f"{directory}/manifest.json", encoding="utf-8"))
     same("format", manifest["format"], form)
-    {"grit": grit, "sentence-transformers": sentence_transformers}[form](directory, rows, manifest)
+    {"dolma": dolma, "grit": grit, "sentence-transformers": sentence_transformers}[form](directory, rows, manifest)
     print(f"{form}: {manifest['rows']} of {len(rows)} rows, {sum(CHECKS.values())} comparisons: {dict(CHECKS)}")
 
 

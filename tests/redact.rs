@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
 
 use gitlode::store::ledger;
 use serde_json::{Value, json};
@@ -113,10 +113,21 @@ fn planted_secrets_of_all_kinds_are_masked_everywhere() {
     lab.ok(&["verify", "store"]);
     let said = lab.ok(&["assemble", "store"]);
     assert!(said.contains("secrets: npm-token") && said.contains("private_keys"), "{said}");
-    // Every format has the masked rows. Only Parquet compresses them.
-    for (format, file) in [("commitpack", "data/text/data.jsonl"), ("arrow", "train/data-00000-of-00001.arrow")] {
+    // Every format has the masked rows, negatives included.
+    for (format, file) in [
+        ("commitpack", "data/text/data.jsonl"),
+        ("arrow", "train/data-00000-of-00001.arrow"),
+        ("grit", "train/text-embedding.jsonl"),
+        ("sentence-transformers", "data/text/train-00000-of-00001.jsonl"),
+        ("dolma", "documents/train-00000-of-00001.jsonl.gz"),
+    ] {
         lab.ok(&["export", "store", format, "--assembled", "--format", format]);
-        let bytes = fs::read(lab.path(format).join(file)).expect("a shard");
+        let mut bytes = fs::read(lab.path(format).join(file)).expect("a shard");
+        if file.ends_with(".gz") {
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).expect("gzip");
+            bytes = plain;
+        }
         let bytes = String::from_utf8_lossy(&bytes);
         assert!(bytes.contains("<SECRET_1>") && bytes.contains("<PRIVATE_KEY_1>"), "{format}");
         for (id, needle, ..) in &planted {

@@ -14,7 +14,7 @@ use super::{Error, counted, grouped, interrupt_flag, memory, print};
 use crate::{
     dedup::near::SIMILARITY_MIN,
     export::{
-        self, COMMITPACK_COLUMNS, Compression, Format, Shape,
+        self, COMMITPACK_COLUMNS, Compression, Format, Shape, dolma,
         embedding::{self, Embedded, Embedding, Generative},
         manifest::Making,
         split::Splits,
@@ -56,7 +56,7 @@ pub struct Args {
     /// Splits with their parts of the repositories, like train=0.98,validation=0.01,test=0.01.
     #[arg(long, default_value = "train=1", value_delimiter = ',', value_name = "NAME=PART")]
     split: Vec<String>,
-    /// Columns: all, commitpack (its ten, and what --format commitpack always has), or a list; of sft, kto and dpo
+    /// Columns (of dolma metadata): all, commitpack (its ten, and what --format commitpack always has), or a list; of sft, kto and dpo
     /// columns behind the fields of the record, by default none.
     #[arg(long, default_value = "all", value_delimiter = ',')]
     columns: Vec<String>,
@@ -85,6 +85,9 @@ pub struct Args {
     /// Without the rows that `gitlode assemble` decided against; decides again where the store changed since.
     #[arg(long)]
     assembled: bool,
+    /// Keep the rows that --filter and --assembled drop, with the rule as an attribute; of dolma.
+    #[arg(long)]
+    tag_dropped: bool,
     /// JSON lines, Arrow or Parquet file of further columns, keyed by `id`; rules see them as column.NAME.
     #[arg(long, value_name = "FILE")]
     join: Option<PathBuf>,
@@ -111,6 +114,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if args.compression != Compression::None && !args.format.is_json() {
         return Err(Error::Usage("--compression is for JSON lines: Parquet is compressed, Arrow must not be".into()));
     }
+    if args.tag_dropped && args.format != Format::Dolma {
+        return Err(Error::Usage("--tag-dropped is for --format dolma, which has attributes".into()));
+    }
     if out.exists() {
         return Err(Error::Usage(format!("{} exists already; name a new directory", out.display())));
     }
@@ -133,7 +139,11 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let names = splits.names();
     let written = export::Options {
         format: args.format,
-        compression: args.compression,
+        // Dolma knows compressed files only.
+        compression: match (args.format, args.compression) {
+            (Format::Dolma, Compression::None) => Compression::Gzip,
+            (_, compression) => compression,
+        },
         columns: &columns,
         shape: parts.as_ref().filter(|_| args.format.is_of_trainer()).map(|parts| parts.training.shape),
         shuffle: args.shuffle,
@@ -150,7 +160,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
         redaction: redaction.as_ref(),
         rules: &rules,
         join: join.as_ref(),
+        tag_dropped: args.tag_dropped,
         maker: match (&trainer, &parts) {
+            _ if args.format == Format::Dolma => Some(Maker::Dolma(&columns)),
             _ if args.format.is_of_embedding() => Some(Maker::Embedding(&embedding, &embedded)),
             (Some(trainer), Some(parts)) => Some(Maker::Training(trainer, &parts.training)),
             _ => None,
@@ -287,6 +299,7 @@ fn example(format: Format) -> String {
             json!({"query": [embedding::INSTRUCTION, "Return the sum"], "pos": [["", "@@ …"]], "neg": [["", "@@ …"]]})
                 .to_string()
         }
+        Format::Dolma => r#"{"id": "…", "text": "Return the sum\n\ndiff --git …", "source": "gitlode", …} {"id": "…", "attributes": {"gitlode__lang__python": [[0, 140, 1.0]], …}}"#.to_owned(),
         Format::SentenceTransformers => {
             r#"{"anchor": "Return the sum", "positive": "@@ …", "negative": "@@ …"}"#.to_owned()
         }
@@ -316,6 +329,7 @@ fn columns(args: &Args) -> Result<Vec<&str>, Error> {
                 "--columns is not for this format, whose fields are all that its reader takes".into(),
             ));
         }
+        (Format::Dolma, ["all"]) => COLUMNS.iter().copied().filter(|name| !dolma::TEXTS.contains(name)).collect(),
         (_, ["all"]) => COLUMNS.to_vec(),
         (_, names) => names.to_vec(),
     };
@@ -355,6 +369,12 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
     }
     let training = match making {
         Making::Training(training) => training,
+        Making::Dolma(tagged) => {
+            for (rule, rows) in &tagged.verdicts {
+                text.push_str(&format!("tagged: {rule} {}\n", grouped(*rows)));
+            }
+            return text;
+        }
         Making::Embedding(embedded) => {
             text.push_str(&format!("{}\n", embedded.sentence()));
             let Some(generative) = &embedded.generative else { return text };

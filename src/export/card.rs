@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Compression, Format, Options, Shard, charts, config_name, embedding,
+    Compression, Format, Options, Shard, charts, config_name, dolma, embedding,
     facts::{Facts, OTHERS, UNKNOWN, day, ranked},
     features,
     figure::{FILE_WIDTH, cut, grouped, percent, visible},
@@ -136,6 +136,7 @@ pub(super) fn configs(about: &About<'_>) -> Vec<(String, Option<String>)> {
 fn fields(options: &Options<'_>, config: Option<&str>) -> &'static [(&'static str, Kind)] {
     match options.format {
         Format::SentenceTransformers => &embedding::COLUMNS,
+        Format::Dolma => &dolma::FIELDS,
         Format::Grit => {
             let kind = embedding::Kind::ALL.into_iter().find(|kind| Some(kind.name()) == config);
             kind.unwrap_or(embedding::Kind::Embedding).fields()
@@ -149,6 +150,7 @@ pub(super) fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> S
     match about.options.format {
         Format::Jsonl | Format::Arrow | Format::Sft | Format::Kto | Format::Dpo => format!("data/{split}-*"),
         Format::Hf | Format::SentenceTransformers => format!("data/{}/{split}-*", config.unwrap_or("*")),
+        Format::Dolma => format!("documents/{split}-*"),
         Format::Grit => format!("{split}/*-{}*", config.unwrap_or("*")),
         Format::Commitpack => {
             let stem = if about.options.splits.len() == 1 { "data" } else { split };
@@ -161,6 +163,8 @@ pub(super) fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> S
 fn sizes<'a>(about: &About<'a>, config: Option<&str>) -> Vec<(&'a str, [u64; 3])> {
     let of = |split: &&'a str| {
         let is_of_config = |shard: &Shard| match (config, about.options.format) {
+            // Attributes are the same rows again.
+            (None, Format::Dolma) => shard.config.as_deref() == Some(dolma::FILES[1]),
             (None, _) => true,
             (Some(kind), Format::Grit) => shard.config.as_ref().is_some_and(|name| name.ends_with(&format!("-{kind}"))),
             _ => shard.config.as_deref() == config,
@@ -208,7 +212,10 @@ fn front_matter(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     for (name, config) in &configs {
         writeln!(card, "- config_name: {}\n  features:", name_in_yaml(name))?;
         card.push_str(&features::yaml_of_records(fields(about.options, config.as_deref())));
-        card.push_str(&features::yaml(about.options.columns));
+        match about.options.format {
+            Format::Dolma => card.push_str(&features::yaml_of_struct("metadata", about.options.columns)),
+            _ => card.push_str(&features::yaml(about.options.columns)),
+        }
         card.push_str("  splits:\n");
         let (mut memory, mut disk) = (0, 0);
         for (split, [rows, bytes_in_memory, bytes]) in sizes(about, config.as_deref()) {
@@ -397,9 +404,13 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
             )
         }
         Format::Grit => "load_dataset(\"DIR\", \"embedding\")\nload_dataset(\"DIR\", \"generative\")".into(),
-        Format::Commitpack | Format::Jsonl | Format::Sft | Format::Kto | Format::Dpo | Format::SentenceTransformers => {
-            "load_dataset(\"DIR\")".into()
-        }
+        Format::Dolma
+        | Format::Commitpack
+        | Format::Jsonl
+        | Format::Sft
+        | Format::Kto
+        | Format::Dpo
+        | Format::SentenceTransformers => "load_dataset(\"DIR\")".into(),
         Format::Arrow => "load_from_disk(\"DIR\")".into(),
     };
     writeln!(card, "```python\n{example}\n```\n")?;

@@ -33,6 +33,13 @@ pub fn yaml(columns: &[&str]) -> String {
     lines.collect()
 }
 
+/// The same as the fields of one column.
+pub fn yaml_of_struct(name: &str, columns: &[&str]) -> String {
+    let fields = yaml(columns);
+    let fields: String = fields.lines().map(|line| format!("  {line}\n")).collect();
+    format!("  - name: {name}\n    struct:\n{fields}")
+}
+
 /// The same of the records that trainers read.
 pub fn yaml_of_records(fields: &[(&str, Kind)]) -> String {
     let lines = fields.iter().map(|(name, kind)| match kind {

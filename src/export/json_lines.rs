@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Compression, Error, Format, Options, Record, Shape, Shard, embedding,
+    Compression, Error, Format, Options, Record, Shape, Shard, dolma, embedding,
     files::{Files, Finished, Part, Place},
     go_on, io_error, place,
 };
@@ -63,8 +63,22 @@ impl<'a> JsonLinesFiles<'a> {
     }
 
     pub(super) fn push_record(&mut self, record: &Record, split: usize) -> Result<(), Error> {
+        if self.options.format == Format::Dolma && record.config == dolma::FILES[0] {
+            self.close_together(split)?;
+        }
         let config = (!record.config.is_empty()).then(|| record.config.clone());
         self.append(Place { config, split }, |line| line.extend_from_slice(&record.bytes))
+    }
+
+    /// Ends both files of a shard of Dolma's where one is full, since they have the same rows.
+    fn close_together(&mut self, split: usize) -> Result<(), Error> {
+        let places = dolma::FILES.map(|config| Place { config: Some(config.to_owned()), split });
+        let is_full =
+            |place: &Place| self.open.get(place).is_some_and(|open| open.bytes() >= self.options.shard_bytes_max);
+        match places.iter().any(is_full) {
+            true => places.iter().try_for_each(|place| self.close(place)),
+            false => Ok(()),
+        }
     }
 
     /// Whether a file is one JSON array, a record a line.
@@ -135,7 +149,13 @@ impl<'a> JsonLinesFiles<'a> {
             go_on(self.options.interrupt)?;
             self.close(&place)?;
         }
-        if self.files.is_empty() {
+        if self.files.is_empty() && self.options.format == Format::Dolma {
+            for config in dolma::FILES {
+                let empty = Open { part: self.files.start()?, waiting: Vec::new(), rows: 0 };
+                let empty = self.compress(empty)?;
+                self.files.add(Place { config: Some(config.to_owned()), split: 0 }, empty);
+            }
+        } else if self.files.is_empty() {
             let waiting = if self.is_array() { b"[]\n".to_vec() } else { Vec::new() };
             let mut empty = Open { part: self.files.start()?, waiting, rows: 0 };
             empty.drain()?;
@@ -166,6 +186,9 @@ impl<'a> JsonLinesFiles<'a> {
                 (Some(config), Format::Grit) => {
                     let number = if count == 1 { String::new() } else { format!("-{:04}", number + 1) };
                     format!("{split}/{config}{number}.jsonl{end}")
+                }
+                (Some(config), Format::Dolma) => {
+                    format!("{config}/{split}-{number:05}-of-{count:05}.{kind}{end}")
                 }
                 (Some(config), _) => format!("data/{config}/{split}-{number:05}-of-{count:05}.{kind}{end}"),
                 _ => format!("data/{split}-{number:05}-of-{count:05}.{kind}{end}"),

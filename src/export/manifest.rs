@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Compression, Format, Shard, card::Split, documents::Document, embedding::Embedded, trainer::Training};
+use super::{
+    Compression, Format, Shard, card::Split, documents::Document, dolma::Tagged, embedding::Embedded, trainer::Training,
+};
 use crate::verdict::Masked;
 
 /// A repository as it was when its rows were mined; one for each batch.
@@ -35,6 +37,8 @@ pub enum Making {
     Training(Training),
     /// Subjects with changes.
     Embedding(Embedded),
+    /// Documents with attributes.
+    Dolma(Tagged),
 }
 
 impl Making {
@@ -43,6 +47,7 @@ impl Making {
         match self {
             Making::Training(training) => training.section(format),
             Making::Embedding(embedded) => embedded.section(),
+            Making::Dolma(tagged) => tagged.section(),
         }
     }
 }

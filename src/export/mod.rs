@@ -9,6 +9,7 @@ pub mod card;
 pub mod charts;
 mod croissant;
 pub mod documents;
+pub mod dolma;
 pub mod edit;
 pub mod embedding;
 pub mod facts;
@@ -99,6 +100,8 @@ pub enum Format {
     Dpo,
     /// Subjects with the change and hard negatives, and prompts with completions, one file a language (GritLM).
     Grit,
+    /// Documents, and attributes with labels and verdicts, for Dolma's mixer.
+    Dolma,
     /// The columns anchor, positive and negative: a subject, its change and another one (sentence-transformers).
     SentenceTransformers,
 }

@@ -227,6 +227,8 @@ pub struct Options<'a> {
     pub rules: &'a Ruleset,
     /// Columns that rules can look at.
     pub join: Option<&'a Join>,
+    /// Whether rows that rules and the assembly drop stay, with the rule beside them.
+    pub tag_dropped: bool,
     /// What makes records of rows; none where rows stay rows.
     pub maker: Option<Maker<'a>>,
 }
@@ -300,6 +302,19 @@ fn remove_remains(out: &Path) {
     }
 }
 
+/// A row as it goes out.
+#[derive(Clone, Copy)]
+pub(super) struct Going<'a> {
+    /// The row, masked.
+    pub sample: &'a Sample<'a>,
+    /// The number of its split.
+    pub split: usize,
+    /// Whether it is also in a repository of another split.
+    pub is_divided: bool,
+    /// The rules that would drop it.
+    pub verdicts: &'a [String],
+}
+
 /// Which rows of a store an export takes.
 pub(super) struct Judge<'a> {
     opt_outs: OptOuts,
@@ -307,23 +322,35 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// The texts of a row as rules rewrote them.
+    /// The texts of a row as rules rewrote them, and the rules that would drop it where such rows are tagged and stay.
     ///
     /// # Errors
     /// The rule by which it is left out.
-    pub(super) fn judge(&self, row: &mut Row<'_>) -> Result<Texts, String> {
-        let Options { removed, rules, join, .. } = self.options;
-        let opted_out = self.opt_outs.find(row.sample.into()).map(|_| opt_out::RULE);
-        if let Some(rule) = opted_out.or_else(|| removed.get(row.sample.id).map(String::as_str)) {
-            return Err(rule.to_owned());
+    pub(super) fn judge(&self, row: &mut Row<'_>) -> Result<(Texts, Vec<String>), String> {
+        let Options { removed, rules, join, tag_dropped, .. } = self.options;
+        if self.opt_outs.find(row.sample.into()).is_some() {
+            return Err(opt_out::RULE.to_owned());
+        }
+        let mut verdicts = Vec::new();
+        match removed.get(row.sample.id) {
+            // Who opted out is no matter of selection.
+            Some(rule) if !tag_dropped || rule == opt_out::RULE => return Err(rule.clone()),
+            removed => verdicts.extend(removed.cloned()),
         }
         if let Some(values) = join.and_then(|join| join.find(row.sample.id)) {
             row.columns.to_mut().extend(values);
         }
-        trial::judge_row(rules, row).map_err(|dropped| dropped.rule)
+        match trial::judge_row(rules, row) {
+            Ok(texts) => Ok((texts, verdicts)),
+            Err(dropped) if *tag_dropped => {
+                verdicts.push(dropped.rule);
+                Ok((rules.texts(row.sample.subject, row.sample.message), verdicts))
+            }
+            Err(dropped) => Err(dropped.rule),
+        }
     }
 
-    /// Hands a row to `each`, as rules rewrote it and as it goes out, which is masked.
+    /// Hands a row to `each`: as rules rewrote it, and as it goes out, which is masked.
     ///
     /// # Errors
     /// The rule by which it is left out.
@@ -331,65 +358,100 @@ impl Judge<'_> {
         &self,
         row: &mut Row<'_>,
         scratch: &mut redact::Scratch,
-        each: impl FnOnce(&Sample<'_>, &Sample<'_>) -> T,
+        each: impl FnOnce(&Sample<'_>, Going<'_>) -> T,
     ) -> Result<T, String> {
-        let texts = self.judge(row)?;
+        let (texts, verdicts) = self.judge(row)?;
         let (subject, message) = (texts.last_subject(), texts.last_message());
         let whole = Sample { subject, message, ..row.sample.clone() };
         match self.options.redaction.map_or(redact::Fate::Clean, |redaction| redaction.redact(&whole, scratch)) {
             redact::Fate::Drop(rule, _) => Err(rule.to_owned()),
-            fate => Ok(each(&whole, &fate.sample(&whole))),
+            fate => {
+                let (split, is_divided) = self.options.splits.of(whole.repos);
+                Ok(each(&whole, Going { sample: &fate.sample(&whole), split, is_divided, verdicts: &verdicts }))
+            }
         }
+    }
+}
+
+/// Where rows and records go: to their files, or to those that are put into another order first.
+struct Outlet<'a> {
+    writer: Writer<'a>,
+    shuffle: Option<Shuffle>,
+    maker: Option<Maker<'a>>,
+    interrupt: &'a AtomicBool,
+}
+
+impl<'a> Outlet<'a> {
+    fn new(directory: &Path, options: &Options<'a>) -> Result<Self, export::Error> {
+        let written = options.written;
+        let shuffle = written.shuffle.map(|seed| Shuffle::new(&directory.join("shuffle"), seed)).transpose()?;
+        let writer = Writer::new(directory, written)?;
+        Ok(Outlet { writer, shuffle, maker: options.maker, interrupt: written.interrupt })
+    }
+
+    fn push(&mut self, sample: &Sample<'_>, split: usize, records: &[Record]) -> Result<(), export::Error> {
+        match (&mut self.shuffle, self.maker) {
+            (Some(shuffle), Some(_)) => {
+                records.iter().try_for_each(|record| shuffle.push(sample.id, split, &record.pack()))?;
+            }
+            (Some(shuffle), None) => {
+                let mut encoded = Vec::new();
+                rows::encode(sample, &mut encoded);
+                shuffle.push(sample.id, split, &encoded)?;
+            }
+            (None, Some(_)) => records.iter().try_for_each(|record| self.writer.push_record(record, split))?,
+            (None, None) => self.writer.push(sample, split)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<Shard>, export::Error> {
+        let Outlet { mut writer, shuffle, maker, interrupt } = self;
+        if let Some(shuffle) = shuffle {
+            shuffle.drain(&mut |split, mut row| {
+                go_on(interrupt)?;
+                match maker {
+                    Some(_) => writer.push_record(&Record::unpack(row).expect("what was spilled were records"), split),
+                    None => writer.push(&rows::decode(&mut row).expect("what was spilled were rows"), split),
+                }
+            })?;
+        }
+        writer.finish()
     }
 }
 
 fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Result<Exported, export::Error> {
     let Options { written, splits, maker, redaction, .. } = options;
-    let mut writer = Writer::new(directory, *written)?;
+    let mut outlet = Outlet::new(directory, options)?;
     let (mut exported, mut facts) = (Exported::default(), Facts::default());
     let mut by_split: Vec<u64> = vec![0; written.splits.len()];
     let judge = Judge { opt_outs: purge::opt_outs(store)?, options };
     let mut known = Known::of(store, directory, &judge)?;
-    let spilled = directory.join("shuffle");
-    let mut shuffle = written.shuffle.map(|seed| Shuffle::new(&spilled, seed)).transpose()?;
     let mut records = Vec::new();
     let (mut scratch, mut answers) = (redact::Scratch::default(), redact::Scratch::default());
     let checkpoints = for_each_or(store, written.interrupt, |mut row| -> Result<(), export::Error> {
-        let is_kept =
-            judge.with(&mut row, &mut scratch, |whole, sample| -> Result<Result<(), &'static str>, export::Error> {
-                let (split, is_divided) = splits.of(sample.repos);
-                records.clear();
-                if let Some(maker) = maker {
-                    let mut mask = |contents: &str| {
-                        // What the prompt has is numbered first, so placeholders are the same in every answer to it.
-                        let answer = Sample { new_contents: Some(contents), message: "", subject: "", ..whole.clone() };
-                        match redaction.map(|redaction| redaction.redact(&answer, &mut answers)) {
-                            Some(redact::Fate::Drop(rule, _)) => Err(rule),
-                            fate => Ok(fate.and_then(|fate| fate.sample(&answer).new_contents.map(str::to_owned))),
-                        }
-                    };
-                    if let Err(rule) = known.write(maker, &mut records, sample, split, &mut mask)? {
-                        return Ok(Err(rule));
-                    }
+        let mut each = |whole: &Sample<'_>, going: Going<'_>| -> Result<Result<(), &'static str>, export::Error> {
+            let Going { sample, split, is_divided, .. } = going;
+            records.clear();
+            let mut mask = |contents: &str| {
+                // What the prompt has is numbered first, so placeholders are the same in every answer to it.
+                let answer = Sample { new_contents: Some(contents), message: "", subject: "", ..whole.clone() };
+                match redaction.map(|redaction| redaction.redact(&answer, &mut answers)) {
+                    Some(redact::Fate::Drop(rule, _)) => Err(rule),
+                    fate => Ok(fate.and_then(|fate| fate.sample(&answer).new_contents.map(str::to_owned))),
                 }
-                by_split[split] += 1;
-                exported.rows_of_several_splits += u64::from(is_divided);
-                facts.see(sample);
-                match (&mut shuffle, maker) {
-                    (Some(shuffle), Some(_)) => {
-                        records.iter().try_for_each(|record| shuffle.push(sample.id, split, &record.pack()))?;
-                    }
-                    (Some(shuffle), None) => {
-                        let mut encoded = Vec::new();
-                        rows::encode(sample, &mut encoded);
-                        shuffle.push(sample.id, split, &encoded)?;
-                    }
-                    (None, Some(_)) => records.iter().try_for_each(|record| writer.push_record(record, split))?,
-                    (None, None) => writer.push(sample, split)?,
-                }
-                Ok(Ok(()))
-            });
-        match is_kept {
+            };
+            let made = maker.as_ref().map(|maker| known.write(maker, &mut records, going, &mut mask));
+            if let Some(Err(rule)) = made.transpose()? {
+                return Ok(Err(rule));
+            }
+            by_split[split] += 1;
+            exported.rows_of_several_splits += u64::from(is_divided);
+            facts.see(sample);
+            outlet.push(sample, split, &records)?;
+            Ok(Ok(()))
+        };
+        match judge.with(&mut row, &mut scratch, &mut each) {
             Ok(is_kept) => match is_kept? {
                 Ok(()) => exported.changes.keep(),
                 Err(rule) => exported.changes.drop_by(rule),
@@ -398,18 +460,9 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
         }
         Ok(())
     })?;
-    if let Some(shuffle) = shuffle {
-        shuffle.drain(&mut |split, mut row| {
-            go_on(written.interrupt)?;
-            match maker {
-                Some(_) => writer.push_record(&Record::unpack(row).expect("what was spilled were records"), split),
-                None => writer.push(&rows::decode(&mut row).expect("what was spilled were rows"), split),
-            }
-        })?;
-    }
-    let shards = writer.finish()?;
+    let shards = outlet.finish()?;
     exported.masked = redaction.filter(|redaction| redaction.digest().is_some()).map(|_| scratch.masked);
-    exported.making = maker.as_ref().map(|maker| known.finish(directory, maker)).transpose()?;
+    exported.making = maker.as_ref().map(|maker| known.finish(options, directory, maker)).transpose()?;
     let by_split: BTreeMap<&str, Split> = splits
         .fractions()
         .zip(&by_split)

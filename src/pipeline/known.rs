@@ -4,15 +4,18 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
-    export::{Judge, Options, for_each},
+    export::{Going, Judge, Options, for_each},
     negatives::Negatives,
     pairs::{Fates, Pairs, Why},
     redact, reversal,
 };
 use crate::{
+    classify::license::Licenses,
     export::{
         Format, Record,
+        dolma::{self, EXPERIMENT, Labels, Tagged},
         embedding::{Embedded, Embedding, pair, rules},
+        facts::UNKNOWN,
         manifest::Making,
         trainer::{Answer, Classes, Feedback, Trainer, Training},
     },
@@ -28,6 +31,8 @@ pub enum Maker<'a> {
     Training(&'a Trainer<'a>, &'a Training),
     /// Subjects with changes, and how they are made.
     Embedding(&'a Embedding<'a>, &'a Embedded),
+    /// Documents with attributes, of which these columns are metadata.
+    Dolma(&'a [&'a str]),
 }
 
 /// Masks contents, if there is something to mask; or the rule by which they go.
@@ -43,6 +48,8 @@ pub enum Known {
     Pairs(Box<(Pairs, Comparer)>, BTreeMap<&'static str, u64>),
     /// Hard negatives.
     Negatives(Box<(Negatives, Embedded)>),
+    /// What licences ask, and rows by the rules that would drop them.
+    Tags(&'static Licenses, BTreeMap<String, u64>),
 }
 
 /// The file of texts that pairs and negatives take, while an export is written.
@@ -54,13 +61,15 @@ impl Known {
     /// # Errors
     /// A segment is damaged, or a file can't be written.
     pub(super) fn of(store: &Store, directory: &Path, judge: &Judge<'_>) -> Result<Self, store::Error> {
-        let Options { written, maker, splits, .. } = judge.options;
+        let Options { written, maker, .. } = judge.options;
+        if let Some(Maker::Dolma(_)) = maker {
+            return Ok(Known::Tags(Licenses::in_use(), BTreeMap::new()));
+        }
         let texts = directory.join(TEXTS);
         if let Some(Maker::Embedding(_, embedded)) = maker {
             let (mut negatives, mut scratch) = (Negatives::new(&texts)?, redact::Scratch::default());
             for_each(store, written.interrupt, |mut row| {
-                let seen =
-                    judge.with(&mut row, &mut scratch, |_, sample| negatives.see(sample, splits.of(sample.repos).0));
+                let seen = judge.with(&mut row, &mut scratch, |_, going| negatives.see(going.sample, going.split));
                 seen.unwrap_or(Ok(())) // What is left out is counted when it is exported.
             })?;
             return Ok(Known::Negatives(Box::new((negatives, (*embedded).clone()))));
@@ -86,15 +95,24 @@ impl Known {
     ///
     /// # Errors
     /// The texts of other rows can't be read.
-    pub fn write(
+    pub(super) fn write(
         &mut self,
         maker: &Maker<'_>,
         records: &mut Vec<Record>,
-        sample: &Sample<'_>,
-        split: usize,
+        going: Going<'_>,
         mask: Mask<'_>,
     ) -> Result<Result<(), &'static str>, store::Error> {
+        let Going { sample, split, verdicts, .. } = going;
         match maker {
+            Maker::Dolma(columns) => {
+                let Known::Tags(licenses, counts) = self else { unreachable!("documents are tagged") };
+                for rule in verdicts {
+                    *counts.entry(rule.clone()).or_default() += 1;
+                }
+                let class = licenses.class(sample.license_spdx.unwrap_or(UNKNOWN)).name();
+                records.extend(dolma::records(sample, Labels { class, verdicts }, columns));
+                Ok(Ok(()))
+            }
             Maker::Training(trainer, _) => {
                 let mut bytes = Vec::new();
                 let written = self.train(trainer, &mut bytes, sample, mask)?;
@@ -112,7 +130,9 @@ impl Known {
         mask: Mask<'_>,
     ) -> Result<Result<(), &'static str>, store::Error> {
         match self {
-            Known::Nothing | Known::Negatives(..) => Ok(trainer.write(record, sample, Feedback::None)),
+            Known::Nothing | Known::Negatives(..) | Known::Tags(..) => {
+                Ok(trainer.write(record, sample, Feedback::None))
+            }
             Known::Fates(fates, classes) => Ok(fates.stayed(sample.commit).and_then(|stayed| {
                 trainer.write(record, sample, Feedback::Label(stayed))?;
                 *if stayed { &mut classes.desirable } else { &mut classes.undesirable } += 1;
@@ -174,13 +194,22 @@ impl Known {
     ///
     /// # Errors
     /// The file of texts can't be removed.
-    pub fn finish(self, directory: &Path, maker: &Maker<'_>) -> Result<Making, store::Error> {
+    pub(super) fn finish(
+        self,
+        options: &Options<'_>,
+        directory: &Path,
+        maker: &Maker<'_>,
+    ) -> Result<Making, store::Error> {
         if matches!(self, Known::Pairs(..) | Known::Negatives(..)) {
             let path = directory.join(TEXTS);
             fs::remove_file(&path).map_err(io_error(&path))?;
         }
         Ok(match (self, *maker) {
             (Known::Negatives(parts), _) => Making::Embedding(parts.1),
+            (Known::Tags(_, verdicts), _) => {
+                Making::Dolma(Tagged { experiment: EXPERIMENT, has_dropped: options.tag_dropped, verdicts })
+            }
+            (_, Maker::Dolma(_)) => Making::Dolma(Tagged::default()),
             (_, Maker::Embedding(_, embedded)) => Making::Embedding(embedded.clone()),
             (known, Maker::Training(_, training)) => {
                 let mut training = training.clone();
@@ -189,7 +218,7 @@ impl Known {
                         training.classes = Some(Classes::of(desirable, undesirable));
                     }
                     Known::Pairs(_, counts) => training.pairs = Some(counts),
-                    Known::Nothing | Known::Negatives(..) => {}
+                    Known::Nothing | Known::Negatives(..) | Known::Tags(..) => {}
                 }
                 Making::Training(training)
             }
