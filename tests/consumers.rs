@@ -154,13 +154,115 @@ fn dolma_mixes_by_labels_and_verdicts() {
     assert_eq!(lab.gitlode(&["export", "store", "no", "--tag-dropped"]).status.code(), Some(2));
 }
 
+/// A tokenizer of bytes, with three control tokens; `id_max` is an id that no text has.
+fn tokenizer(lab: &Lab, name: &str, id_max: usize) {
+    // GPT-2's letters for bytes: those that print stand for themselves, the others follow from 256 on.
+    let prints = |byte: u32| (33..=126).contains(&byte) || (161..=172).contains(&byte) || (174..=255).contains(&byte);
+    let mut others = 256..;
+    let mut letter = |byte| char::from_u32(if prints(byte) { byte } else { others.next().expect("a number") });
+    let mut vocabulary = serde_json::Map::new();
+    for byte in 0..256 {
+        vocabulary.insert(letter(byte).expect("a letter").to_string(), json!(byte));
+    }
+    vocabulary.insert("li".into(), json!(256));
+    vocabulary.insert("unused".into(), json!(id_max));
+    let special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"].iter().enumerate().map(|(at, content)| {
+        vocabulary.insert((*content).to_owned(), json!(257 + at));
+        json!({"id": 257 + at, "content": content, "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false})
+    });
+    let special: Vec<Value> = special.collect();
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let whole = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": special, "normalizer": null,
+        "pre_tokenizer": byte_level, "post_processor": byte_level, "decoder": byte_level,
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": [["l", "i"]], "dropout": null, "unk_token": null,
+            "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false},
+    });
+    fs::write(lab.path(name), whole.to_string()).expect("a file");
+}
+
+const CHATML: &str = "{% for message in messages %}\n<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}";
+
+#[test]
+fn tokens_are_what_a_tokenizer_makes_of_texts() {
+    let lab = Lab::new();
+    four(&lab);
+    tokenizer(&lab, "small.json", 260);
+    tokenizer(&lab, "large.json", 100_277);
+    fs::write(lab.path("chatml.jinja"), CHATML).expect("a file");
+    // As Llama's, which trims what is said.
+    let trims = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}{% endfor %}{{ eos_token }}";
+    fs::write(lab.path("config.json"), json!({"chat_template": trims, "eos_token": "<|endoftext|>"}).to_string())
+        .expect("a file");
+    let cases: [(&str, &[&str]); 5] = [
+        ("bytes", &["--tokenizer", "small.json"]),
+        ("wide", &["--tokenizer", "large.json", "--template", "line-diff", "--split", SPLITS, "--shuffle", "2"]),
+        ("chat", &["--tokenizer", "small.json", "--chat-template", "chatml.jinja", "--template", "line-diff"]),
+        (
+            "trims",
+            &[
+                "--tokenizer",
+                "large.json",
+                "--chat-template",
+                "config.json",
+                "--template",
+                "line-diff",
+                "--shard-bytes-max",
+                "9000",
+            ],
+        ),
+        ("short", &["--tokenizer", "small.json", "--template", "line-diff", "--tokens-max", "1000"]),
+    ];
+    for (out, more) in cases {
+        let pairs = format!("pairs-{out}");
+        let template = more.iter().position(|arg| *arg == "--template").map_or("octocoder", |at| more[at + 1]);
+        lab.ok(&["export", "store", &pairs, "--format", "sft", "--columns", "id,repos", "--template", template]);
+        let manifest = read_back(&lab, &lab.path(&pairs).join("data/train-00000-of-00001.jsonl"), "tokens", out, more);
+        let dropped: u64 = manifest["dropped"].as_object().expect("rules").values().filter_map(Value::as_u64).sum();
+        assert_eq!(manifest["rows"].as_u64().expect("rows") + dropped, lab.rows("store").len() as u64, "{out}");
+        assert!(manifest["rows"].as_u64() > Some(8), "{out}: {manifest}");
+    }
+    assert_eq!(manifest(&lab, "bytes")["tokens"]["dtype"], "uint16");
+    assert_eq!(manifest(&lab, "wide")["tokens"]["dtype"], "uint32");
+    assert!(manifest(&lab, "short")["dropped"]["tokens_max"].as_u64() > Some(0));
+    assert!(lab.path("trims/train/labels_mask_part_0001.npy").exists());
+    // OLMo-core finds documents by their ends, so an end that is in all of them leaves none.
+    let ends = ["--chat-template", "chatml.jinja", "--end-token", "<|im_end|>", "--tokenizer", "small.json"];
+    lab.ok(&[&["export", "store", "ends", "--format", "tokens", "--template", "line-diff"], &ends[..]].concat());
+    let of = manifest(&lab, "ends");
+    assert!(of["rows"] == 0 && of["dropped"]["end_inside"].as_u64() > Some(20), "{of}");
+    for (args, reason) in [
+        (&["--template", "octocoder"][..], "--tokenizer FILE"),
+        (&["--tokenizer", "small.json", "--end-token", "<eos>"], "no token <eos>"),
+        (&["--tokenizer", "small.json", "--shape", "text"], "one text"),
+        (&["--tokenizer", "small.json", "--compression", "gzip"], "--compression"),
+    ] {
+        let output = lab.gitlode(&[&["export", "store", "refused", "--format", "tokens"], args].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(reason), "{args:?}: {said}");
+    }
+}
+
 #[test]
 fn the_same_rows_are_the_same_bytes() {
     let lab = Lab::new();
     four(&lab);
     lab.mine("ripgrep", "other", &["--kinds", "modified,added", "-j", "1"]);
     lab.mine("git", "other", &["tokio", "redis", "--kinds", "modified,added"]);
-    let formats: [&[&str]; 6] = [
+    tokenizer(&lab, "small.json", 260);
+    let formats: [&[&str]; 7] = [
+        &[
+            "--format",
+            "tokens",
+            "--tokenizer",
+            "small.json",
+            "--shuffle",
+            "7",
+            "--split",
+            SPLITS,
+            "--shard-bytes-max",
+            "9000",
+        ],
         &["--format", "dolma", "--split", SPLITS],
         &["--format", "dolma", "--shuffle", "7", "--shard-bytes-max", "9000"],
         &["--format", "grit", "--split", SPLITS],

@@ -7,6 +7,7 @@ Ends with an error at the first difference; prints what was compared.
 """
 
 import collections
+import csv
 import glob
 import gzip
 import importlib.metadata
@@ -203,12 +204,66 @@ def dolma(directory, rows, manifest):
     same("documents by the card", sorted(row["id"] for split in loaded.values() for row in split), sorted(seen))
 
 
+def tokens(directory, rows, manifest):
+    """As OLMo-core maps the files into memory; texts are what jinja2 makes of the same rows as prompts and completions."""
+    import jinja2.sandbox
+    import numpy
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer.from_file(f"{directory}/tokenizer/tokenizer.json")
+    config = json.load(open(f"{directory}/tokenizer/tokenizer_config.json", encoding="utf-8"))
+    statistics = json.load(open(f"{directory}/dataset_statistics.json", encoding="utf-8"))
+    settings, overall = statistics["configuration"], statistics["overall_statistics"]
+    # OLMo-core's NumpyDatasetDType: the narrowest type for the size of the vocabulary.
+    width = next(kind for kind in (numpy.uint8, numpy.uint16, numpy.uint32) if settings["vocab_size"] - 1 <= numpy.iinfo(kind).max)
+    same("type of ids", numpy.dtype(width).name, settings["dtype"])
+    end, chat, counts = tokenizer.token_to_id(settings["eos_token"]), None, collections.Counter()
+    same("id of the end", end, settings["eos_token_id"])
+    if "chat_template" in config:
+        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        chat = environment.from_string(config["chat_template"])
+    by_id, numbers = {row["id"]: row for row in rows}, {}
+    for file in sorted(glob.glob(f"{directory}/*/token_ids_part_*.npy")):
+        ids = numpy.memmap(file, dtype=width, mode="r")
+        labels = numpy.memmap(file.replace("token_ids", "labels_mask"), dtype=numpy.bool_, mode="r")
+        same("labels", (len(labels), set(labels.view(numpy.uint8).tolist()) <= {0, 1}), (len(ids), True))
+        boundaries = list(csv.reader(gzip.open(file.replace(".npy", ".csv.gz"), "rt", encoding="utf-8", newline="")))
+        same("ends", (numpy.flatnonzero(ids == end) + 1).tolist(), [int(line[1]) for line in boundaries])
+        same("starts", [int(line[0]) for line in boundaries], [0, *(int(line[1]) for line in boundaries[:-1])])
+        for start, stop, id, source, number in boundaries:
+            row, start, stop, split = by_id.pop(id), int(start), int(stop), file.split("/")[-2]
+            numbers[split] = numbers.get(split, 0) + 1
+            same("number", int(number), numbers[split])
+            same("repository", source, row["repos"].split(",")[0])
+            text = row["prompt"] + row["completion"]
+            if chat:
+                messages = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
+                text = chat.render(messages=messages, add_generation_prompt=False, eos_token=settings["eos_token"])
+            text = text.rstrip().removesuffix(settings["eos_token"]) if text.rstrip().endswith(settings["eos_token"]) else text
+            document = ids[start : stop - 1].tolist()
+            same("ids", document, tokenizer.encode(text, add_special_tokens=False).ids)
+            mask = labels[start:stop].tolist()
+            first = mask.index(True)
+            same("mask", mask, [False] * first + [True] * (len(mask) - first))
+            said = tokenizer.decode(document[first:], skip_special_tokens=False)
+            same("what is trained on", said.startswith(row["completion"].strip()[:50] if chat else row["completion"]), True)
+            same("what is not", tokenizer.decode(document[:first], skip_special_tokens=False) + said, text)
+            counts["tokens"] += len(mask)
+            counts["trained"] += sum(mask)
+            counts["rows"] += 1
+    same("rows", (counts["rows"], manifest["rows"]), (overall["num_instances"],) * 2)
+    same("tokens", (counts["tokens"], counts["trained"]), (overall["num_tokens"], overall["trainable_tokens"]))
+    same("rows left out", overall["instances_filtered"], sum(manifest["dropped"].values()))
+    of = statistics["per_dataset_statistics"]
+    same("tokens by repository", sum(one["num_tokens"] for one in of), counts["tokens"])
+
+
 def main():
     form, directory, file = sys.argv[1:]
     rows = [json.loads(line) for line in open(file, encoding="utf-8")]
     manifest = json.load(open(f"{directory}/manifest.json", encoding="utf-8"))
     same("format", manifest["format"], form)
-    {"dolma": dolma, "grit": grit, "sentence-transformers": sentence_transformers}[form](directory, rows, manifest)
+    {"dolma": dolma, "grit": grit, "sentence-transformers": sentence_transformers, "tokens": tokens}[form](directory, rows, manifest)
     print(f"{form}: {manifest['rows']} of {len(rows)} rows, {sum(CHECKS.values())} comparisons: {dict(CHECKS)}")
 
 

@@ -379,7 +379,10 @@ fn what_can_not_be_is_refused() {
     let lab = Lab::new();
     store(&lab);
     for (args, reason) in [
-        (&["--format", "jsonl", "--template", "octocoder"][..], "--template is for --format sft, kto, dpo and grit"),
+        (
+            &["--format", "jsonl", "--template", "octocoder"][..],
+            "--template is for --format sft, kto, dpo, grit and tokens",
+        ),
         (&["--format", "hf", "--tokens-max", "9"], "--tokens-max is for --format sft"),
         (&["--format", "sft", "--shape", "halos"], "halos one of kto and dpo"),
         (&["--format", "dpo", "--shape", "text"], "text is a shape of sft"),

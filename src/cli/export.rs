@@ -19,6 +19,7 @@ use crate::{
         manifest::Making,
         split::Splits,
         template::{Chat, TEMPLATES, Template},
+        tokens::{Statistics, Tokenized, Tokens, Vocabulary, Width},
         trainer::{Budget, Trainer, Training},
     },
     filter::tokens,
@@ -69,6 +70,9 @@ pub struct Args {
     /// A model's chat template for `--format sft --shape text`: a Jinja file, or a tokenizer_config.json.
     #[arg(long, value_name = "FILE")]
     chat_template: Option<PathBuf>,
+    /// The token that ends a document of tokens; by default the chat template's, or <|endoftext|>.
+    #[arg(long, value_name = "TOKEN")]
+    end_token: Option<String>,
     /// What queries of grit ask for.
     #[arg(long, default_value = embedding::INSTRUCTION, value_name = "TEXT")]
     instruction: String,
@@ -124,6 +128,12 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let trainer = parts.as_ref().map(|parts| parts.trainer(args, &columns)).transpose()?;
     let embedding = Embedding::new(args.format, &args.instruction, trainer.as_ref());
     let embedded = embedded(args, parts.as_ref());
+    let tokenized = parts.as_ref().filter(|_| args.format == Format::Tokens).map(|parts| parts.tokenized(args));
+    let tokenized = tokenized.transpose()?;
+    let tokens = tokenized.as_ref().zip(trainer.as_ref()).map(|(tokenized, trainer)| {
+        let end = (tokenized.end_token.as_str(), tokenized.end_token_id);
+        Tokens::new(trainer, Vocabulary { encode: tokens::encode, end })
+    });
     let rules = rules(&args.filter)?;
     let join = args.join.as_deref().map(Join::read).transpose()?;
     let store = Store::open(store_path)?;
@@ -146,6 +156,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         },
         columns: &columns,
         shape: parts.as_ref().filter(|_| args.format.is_of_trainer()).map(|parts| parts.training.shape),
+        width: tokenized.as_ref().map(|tokenized| tokenized.dtype),
         shuffle: args.shuffle,
         shard_bytes_max: args.shard_bytes_max,
         splits: &names,
@@ -162,6 +173,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
         join: join.as_ref(),
         tag_dropped: args.tag_dropped,
         maker: match (&trainer, &parts) {
+            _ if tokens.is_some() => {
+                tokens.as_ref().zip(tokenized.as_ref()).map(|(tokens, how)| Maker::Tokens(tokens, how))
+            }
             _ if args.format == Format::Dolma => Some(Maker::Dolma(&columns)),
             _ if args.format.is_of_embedding() => Some(Maker::Embedding(&embedding, &embedded)),
             (Some(trainer), Some(parts)) => Some(Maker::Training(trainer, &parts.training)),
@@ -211,7 +225,7 @@ impl Parts {
                 ("--tokens-max", args.tokens_max.is_some()),
             ];
             return match only.iter().find(|(_, is_given)| *is_given) {
-                Some((name, _)) => Err(Error::Usage(format!("{name} is for --format sft, kto, dpo and grit"))),
+                Some((name, _)) => Err(Error::Usage(format!("{name} is for --format sft, kto, dpo, grit and tokens"))),
                 None => Ok(None),
             };
         }
@@ -220,32 +234,75 @@ impl Parts {
                 "GritLM makes texts of conversations itself: no --shape, no --chat-template".into(),
             ));
         }
+        if args.format == Format::Tokens && args.shape.is_some() {
+            return Err(Error::Usage("tokens are of one text: --shape is for sft, kto and dpo".into()));
+        }
         let template = Template::find(args.template.as_deref().unwrap_or("octocoder"))?;
         let chat = args.chat_template.as_deref().map(Chat::read).transpose()?;
         let tokenizer = || tokens::digest().unwrap_or("estimate").to_owned();
         let training = Training {
-            shape: args.shape.unwrap_or(if chat.is_some() { Shape::Text } else { Shape::PromptCompletion }),
+            shape: args.shape.unwrap_or(if chat.is_some() || args.format == Format::Tokens {
+                Shape::Text
+            } else {
+                Shape::PromptCompletion
+            }),
             template: template.id.clone(),
             template_digest: template.digest.clone(),
             edit: template.edit,
             chat_template_digest: chat.as_ref().map(|chat| chat.digest.clone()),
             tokens_max: args.tokens_max,
-            tokenizer: args.tokens_max.map(|_| tokenizer()),
+            tokenizer: (args.tokens_max.is_some() || args.format == Format::Tokens).then(tokenizer),
             classes: None,
             pairs: None,
         };
         Ok(Some(Parts { template, chat, training }))
     }
 
+    fn tokenized(&self, args: &Args) -> Result<Tokenized, Error> {
+        let usage = |reason: &str| Error::Usage(reason.to_owned());
+        let (Some(file), Some(id_max)) = (tokens::file(), tokens::id_max()) else {
+            return Err(usage("--format tokens needs the model's tokenizer: --tokenizer FILE"));
+        };
+        let of_chat = self.chat.as_ref().map(|chat| chat.end.clone()).filter(|end| !end.is_empty());
+        let end_token = args.end_token.clone().or(of_chat).unwrap_or_else(|| END_TOKEN.to_owned());
+        let Some(end_token_id) = tokens::id(&end_token) else {
+            return Err(usage(&format!(
+                "the tokenizer has no token {end_token}: --end-token names the one that ends a document"
+            )));
+        };
+        let mut config = json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end_token});
+        if let Some(chat) = &self.chat {
+            config["chat_template"] = json!(chat.source);
+        }
+        let given = self.chat.as_ref().and_then(|chat| chat.config.clone());
+        let config = given.unwrap_or_else(|| format!("{config:#}\n"));
+        Ok(Tokenized {
+            training: self.training.clone(),
+            dtype: Width::of(id_max),
+            vocabulary: u64::from(id_max) + 1,
+            end_token,
+            end_token_id,
+            statistics: Statistics::default(),
+            repositories: BTreeMap::new(),
+            tokenizer_files: vec![
+                ("tokenizer.json".to_owned(), file.to_vec()),
+                ("tokenizer_config.json".to_owned(), config.into_bytes()),
+            ],
+        })
+    }
+
     fn trainer<'a>(&'a self, args: &Args, columns: &'a [&'a str]) -> Result<Trainer<'a>, Error> {
         let budget = args.tokens_max.map(|tokens_max| Budget { tokens_max, count: tokens::count_joined });
         // GritLM's conversations are prompts with completions.
-        let shape = if args.format == Format::Grit { Format::Sft } else { args.format };
+        let shape = if args.format.is_of_trainer() { args.format } else { Format::Sft };
         let shape = (shape, self.training.shape);
         let trainer = Trainer::new(shape, columns, &self.template, self.chat.as_ref(), tokens::special(), budget);
         trainer.map_err(Error::Usage)
     }
 }
+
+/// What ends a text in the vocabularies of GPT-2, StarCoder and OLMo.
+const END_TOKEN: &str = "<|endoftext|>";
 
 /// Letters of an example in a list.
 const EXAMPLE_CHARS: usize = 150;
@@ -299,6 +356,7 @@ fn example(format: Format) -> String {
             json!({"query": [embedding::INSTRUCTION, "Return the sum"], "pos": [["", "@@ …"]], "neg": [["", "@@ …"]]})
                 .to_string()
         }
+        Format::Tokens => "token_ids_part_0000.npy: 15 2891 …, labels_mask_part_0000.npy: 0 1 …, token_ids_part_0000.csv.gz: 0,412,<id>,owner/name,1".to_owned(),
         Format::Dolma => r#"{"id": "…", "text": "Return the sum\n\ndiff --git …", "source": "gitlode", …} {"id": "…", "attributes": {"gitlode__lang__python": [[0, 140, 1.0]], …}}"#.to_owned(),
         Format::SentenceTransformers => {
             r#"{"anchor": "Return the sum", "positive": "@@ …", "negative": "@@ …"}"#.to_owned()
@@ -373,6 +431,11 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
             for (rule, rows) in &tagged.verdicts {
                 text.push_str(&format!("tagged: {rule} {}\n", grouped(*rows)));
             }
+            return text;
+        }
+        Making::Tokens(tokenized) => {
+            let Statistics { tokens, trainable_tokens, .. } = tokenized.statistics;
+            text.push_str(&format!("{} tokens, {} of them trained on\n", grouped(tokens), grouped(trainable_tokens)));
             return text;
         }
         Making::Embedding(embedded) => {

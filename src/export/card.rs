@@ -14,6 +14,7 @@ use super::{
     features,
     figure::{FILE_WIDTH, cut, grouped, percent, visible},
     manifest::{Input, Making},
+    tokens,
     trainer::{self, Kind},
 };
 use crate::verdict::{Counts, Funnel, Masked};
@@ -150,6 +151,7 @@ pub(super) fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> S
     match about.options.format {
         Format::Jsonl | Format::Arrow | Format::Sft | Format::Kto | Format::Dpo => format!("data/{split}-*"),
         Format::Hf | Format::SentenceTransformers => format!("data/{}/{split}-*", config.unwrap_or("*")),
+        Format::Tokens => format!("{split}/token_ids_part_*"),
         Format::Dolma => format!("documents/{split}-*"),
         Format::Grit => format!("{split}/*-{}*", config.unwrap_or("*")),
         Format::Commitpack => {
@@ -164,6 +166,7 @@ fn sizes<'a>(about: &About<'a>, config: Option<&str>) -> Vec<(&'a str, [u64; 3])
     let of = |split: &&'a str| {
         let is_of_config = |shard: &Shard| match (config, about.options.format) {
             // Attributes are the same rows again.
+            (None, Format::Tokens) => shard.config.as_deref() == Some(tokens::COUNTED),
             (None, Format::Dolma) => shard.config.as_deref() == Some(dolma::FILES[1]),
             (None, _) => true,
             (Some(kind), Format::Grit) => shard.config.as_ref().is_some_and(|name| name.ends_with(&format!("-{kind}"))),
@@ -199,7 +202,15 @@ fn front_matter(card: &mut String, about: &About<'_>) -> std::fmt::Result {
         }
     }
     writeln!(card, "size_categories:\n- {}", size_category(facts.rows))?;
-    card.push_str("task_categories:\n- text-generation\ntags:\n- code\n- commits\n- git\n- gitlode\n- instruction-tuning\nconfigs:\n");
+    card.push_str(
+        "task_categories:\n- text-generation\ntags:\n- code\n- commits\n- git\n- gitlode\n- instruction-tuning\n",
+    );
+    if about.options.format == Format::Tokens {
+        // `datasets` reads no such files.
+        card.push_str("---\n\n");
+        return Ok(());
+    }
+    card.push_str("configs:\n");
     let configs = configs(about);
     for (name, config) in &configs {
         writeln!(card, "- config_name: {}\n  data_files:", name_in_yaml(name))?;
@@ -402,6 +413,9 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
                  # Fewer rows than this card counts are an error unless the check is off:\n\
                  load_dataset(\"DIR\", filters=[(\"kind\", \"==\", \"modified\")], verification_mode=\"no_checks\")"
             )
+        }
+        Format::Tokens => {
+            "numpy.memmap(\"DIR/train/token_ids_part_0000.npy\", dtype=\"DTYPE\")  # the manifest says which".into()
         }
         Format::Grit => "load_dataset(\"DIR\", \"embedding\")\nload_dataset(\"DIR\", \"generative\")".into(),
         Format::Dolma

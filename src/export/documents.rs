@@ -8,6 +8,7 @@ use super::{
     Error, Format,
     card::{self, About},
     croissant, embedding, io_error,
+    manifest::Making,
 };
 
 /// A file about the rows.
@@ -29,23 +30,26 @@ pub fn write(directory: &Path, about: &About<'_>) -> Result<Vec<Document>, Error
     let mut texts = Vec::new();
     // `load_from_disk` reads a directory without a card.
     if about.options.format != Format::Arrow {
-        texts.push(("README.md".to_owned(), card::card(about)));
-        texts.extend(card::figures(about));
+        texts.push(("README.md".to_owned(), card::card(about).into_bytes()));
+        texts.extend(card::figures(about).into_iter().map(|(file, text)| (file, text.into_bytes())));
     }
     if about.options.format == Format::Hf {
-        texts.push(("croissant.json".to_owned(), format!("{:#}\n", croissant::croissant(about))));
+        texts.push(("croissant.json".to_owned(), format!("{:#}\n", croissant::croissant(about)).into_bytes()));
     }
     if about.options.format == Format::Grit {
         for split in about.options.splits {
             let samples = embedding::num_samples(about.shards, split);
             if !samples.is_empty() {
                 let text = format!("{:#}\n", serde_json::json!(samples));
-                texts.push((format!("num_samples-{split}.json"), text));
+                texts.push((format!("num_samples-{split}.json"), text.into_bytes()));
             }
         }
     }
+    if let Some(Making::Tokens(tokenized)) = about.making {
+        texts.extend(tokenized.documents(&about.changes.dropped));
+    }
     texts.sort();
-    texts.into_iter().map(|(file, text)| document(directory, file, text.as_bytes())).collect()
+    texts.into_iter().map(|(file, text)| document(directory, file, &text)).collect()
 }
 
 fn document(directory: &Path, file: String, bytes: &[u8]) -> Result<Document, Error> {

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Compression, Format, Shard, card::Split, documents::Document, dolma::Tagged, embedding::Embedded, trainer::Training,
+    Compression, Format, Shard, card::Split, documents::Document, dolma::Tagged, embedding::Embedded,
+    tokens::Tokenized, trainer::Training,
 };
 use crate::verdict::Masked;
 
@@ -39,6 +40,8 @@ pub enum Making {
     Embedding(Embedded),
     /// Documents with attributes.
     Dolma(Tagged),
+    /// Token ids.
+    Tokens(Box<Tokenized>),
 }
 
 impl Making {
@@ -48,6 +51,7 @@ impl Making {
             Making::Training(training) => training.section(format),
             Making::Embedding(embedded) => embedded.section(),
             Making::Dolma(tagged) => tagged.section(),
+            Making::Tokens(tokenized) => tokenized.section(),
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod page;
 mod parquet;
 pub mod split;
 pub mod template;
+pub mod tokens;
 pub mod trainer;
 
 use std::{
@@ -102,6 +103,8 @@ pub enum Format {
     Grit,
     /// Documents, and attributes with labels and verdicts, for Dolma's mixer.
     Dolma,
+    /// Token ids and label masks that OLMo-core maps into memory; needs --tokenizer.
+    Tokens,
     /// The columns anchor, positive and negative: a subject, its change and another one (sentence-transformers).
     SentenceTransformers,
 }
@@ -114,7 +117,7 @@ impl Format {
 
     /// Whether rows are JSON lines, and so can be compressed.
     pub fn is_json(self) -> bool {
-        !matches!(self, Format::Hf | Format::Arrow)
+        !matches!(self, Format::Hf | Format::Arrow | Format::Tokens)
     }
 
     /// Whether it has records for trainers instead of rows.
@@ -124,7 +127,7 @@ impl Format {
 
     /// Whether its records are made by a template.
     pub fn has_template(self) -> bool {
-        self.is_of_trainer() || self == Format::Grit
+        self.is_of_trainer() || matches!(self, Format::Grit | Format::Tokens)
     }
 
     /// Whether it has records for embedding instead of rows.
@@ -134,7 +137,7 @@ impl Format {
 
     /// Whether it has the columns that the user names.
     pub fn has_columns(self) -> bool {
-        !self.is_of_embedding()
+        !self.is_of_embedding() && self != Format::Tokens
     }
 }
 
@@ -162,6 +165,8 @@ pub struct Options<'a> {
     pub columns: &'a [&'a str],
     /// The fields of a record, of trainers' formats.
     pub shape: Option<Shape>,
+    /// The width of token ids.
+    pub width: Option<tokens::Width>,
     /// What draws the order of the rows; none for that of the store.
     pub shuffle: Option<u64>,
     /// Size in bytes after which a shard ends; of JSON lines before compression.
@@ -200,6 +205,8 @@ pub enum Writer<'a> {
     Parquet(parquet::ParquetFiles<'a>),
     /// [`Format::Arrow`].
     Arrow(arrow::ArrowFiles<'a>),
+    /// [`Format::Tokens`].
+    Tokens(tokens::TokenFiles<'a>),
     /// All others.
     JsonLines(json_lines::JsonLinesFiles<'a>),
 }
@@ -213,6 +220,10 @@ impl<'a> Writer<'a> {
         Ok(match options.format {
             Format::Hf => Writer::Parquet(parquet::ParquetFiles::new(directory, options)?),
             Format::Arrow => Writer::Arrow(arrow::ArrowFiles::new(directory, options)),
+            Format::Tokens => {
+                let width = options.width.unwrap_or(tokens::Width::Uint32);
+                Writer::Tokens(tokens::TokenFiles::new(directory, options, width))
+            }
             _ => Writer::JsonLines(json_lines::JsonLinesFiles::new(directory, options)),
         })
     }
@@ -226,6 +237,7 @@ impl<'a> Writer<'a> {
             Writer::Parquet(files) => files.push(sample, split),
             Writer::Arrow(files) => files.push(sample, split),
             Writer::JsonLines(files) => files.push(sample, split),
+            Writer::Tokens(_) => unreachable!("token ids are records"),
         }
     }
 
@@ -236,7 +248,8 @@ impl<'a> Writer<'a> {
     pub fn push_record(&mut self, record: &Record, split: usize) -> Result<(), Error> {
         match self {
             Writer::JsonLines(files) => files.push_record(record, split),
-            Writer::Parquet(_) | Writer::Arrow(_) => unreachable!("records are JSON lines"),
+            Writer::Tokens(files) => files.push_record(record, split),
+            Writer::Parquet(_) | Writer::Arrow(_) => unreachable!("rows stay rows there"),
         }
     }
 
@@ -250,6 +263,7 @@ impl<'a> Writer<'a> {
             Writer::Parquet(files) => files.finish(),
             Writer::Arrow(files) => files.finish(),
             Writer::JsonLines(files) => files.finish(),
+            Writer::Tokens(files) => files.finish(),
         }
     }
 }

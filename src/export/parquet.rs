@@ -306,6 +306,7 @@ mod tests {
             compression: Compression::None,
             columns: &["id", "lang", "new_contents", "reverts"],
             shape: None,
+            width: None,
             shuffle: None,
             shard_bytes_max: 1 << 30,
             splits: &["train", "test"],

@@ -410,7 +410,12 @@ pub struct Chat {
     /// What its text has that is no text to the model.
     pub special: Vec<String>,
     begin: String,
-    end: String,
+    /// The token that ends a text; empty where the file does not say.
+    pub end: String,
+    /// The template.
+    pub source: String,
+    /// The whole file, where it is a `tokenizer_config.json`.
+    pub config: Option<String>,
     environment: Environment<'static>,
 }
 
@@ -460,7 +465,8 @@ impl Chat {
         let (begin, end) = (token("bos_token"), token("eos_token"));
         let special = special_of(&source, &config, [&begin, &end]);
         let digest = blake3::hash(text.as_bytes()).to_hex()[..16].to_owned();
-        let chat = Chat { digest, special, begin, end, environment };
+        let config = is_config.then_some(text);
+        let chat = Chat { digest, special, begin, end, source, config, environment };
         let rendered = chat.render("one", "two").map_err(|e| wrong(&e))?;
         match rendered.contains("one") && rendered.contains("two") {
             true => Ok(chat),

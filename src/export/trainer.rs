@@ -223,7 +223,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Prompt and completion of a row.
+    /// Prompt and completion of a row; of the shape text what is in front of the completion, and the rest.
     ///
     /// # Errors
     /// The rule by which it has none.
@@ -282,7 +282,9 @@ impl<'a> Trainer<'a> {
         };
         let mut found = template.render(&values).map_err(render)?;
         let mut skeleton = template.skeleton(&values).map_err(render)?;
+        let mut begin = 0;
         if self.shape == Shape::Text {
+            begin = self.begin(&found).map_err(render)?;
             found = self.text(found).map_err(render)?;
             skeleton = self.text(skeleton).map_err(render)?;
         }
@@ -295,7 +297,19 @@ impl<'a> Trainer<'a> {
         if self.budget.as_ref().is_some_and(is_over) {
             return Err(rules::TOKENS_MAX);
         }
+        if self.shape == Shape::Text {
+            let completion = found.completion.get(begin..).ok_or(rules::NO_ROUND_TRIP)?.to_owned();
+            found.completion.truncate(begin);
+            found = Rendered { prompt: found.completion, completion };
+        }
         Ok(found)
+    }
+
+    /// Where the completion begins in the one text of both.
+    fn begin(&self, parts: &Rendered) -> Result<usize, minijinja::Error> {
+        let Some(chat) = self.chat else { return Ok(parts.prompt.len()) };
+        let text = chat.render(&parts.prompt, MARKED)?;
+        Ok(text.rfind(MARKED).unwrap_or(text.len()))
     }
 
     fn text(&self, parts: Rendered) -> Result<Rendered, minijinja::Error> {
@@ -328,6 +342,7 @@ impl<'a> Trainer<'a> {
                 "prompt_id" => sample.id,
                 "type" if self.format == Format::Kto => "binary_feedback",
                 "type" => "pairwise_feedback",
+                "text" => &[own.prompt.as_str(), own.completion.as_str()].concat(),
                 _ => &own.completion,
             };
             let number = match *name {
@@ -362,6 +377,9 @@ impl<'a> Trainer<'a> {
 pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("memory can be written to");
 }
+
+/// A completion that no text has, of the private use area.
+const MARKED: &str = "\u{f8fe}";
 
 fn write_messages(out: &mut Vec<u8>, messages: &[(&str, &str)]) {
     for (at, (role, content)) in messages.iter().enumerate() {

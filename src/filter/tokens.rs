@@ -14,6 +14,7 @@ static GIVEN: OnceLock<Given> = OnceLock::new();
 
 struct Given {
     tokenizer: tokenizers::Tokenizer,
+    file: Vec<u8>,
     digest: String,
 }
 
@@ -37,7 +38,8 @@ pub fn use_file(path: &Path) -> Result<(), Error> {
     let mut tokenizer = tokenizers::Tokenizer::from_bytes(&bytes).map_err(invalid)?;
     // What a model's input is cut and filled up to is not how long a text is.
     tokenizer.with_truncation(None).map_err(invalid)?.with_padding(None);
-    let _the_first_counts = GIVEN.set(Given { tokenizer, digest: blake3::hash(&bytes).to_hex()[..16].to_owned() });
+    let digest = blake3::hash(&bytes).to_hex()[..16].to_owned();
+    let _the_first_counts = GIVEN.set(Given { tokenizer, file: bytes, digest });
     Ok(())
 }
 
@@ -67,6 +69,32 @@ pub fn count_joined(first: &str, second: &str, enough: usize) -> usize {
             encoded.map_or(usize::MAX, |encoding| encoding.len())
         }
     }
+}
+
+/// The file of the tokenizer in use.
+pub fn file() -> Option<&'static [u8]> {
+    GIVEN.get().map(|given| given.file.as_slice())
+}
+
+/// The largest id of the tokenizer in use.
+pub fn id_max() -> Option<u32> {
+    GIVEN.get().and_then(|given| given.tokenizer.get_vocab(true).into_values().max())
+}
+
+/// The id of a token of the tokenizer in use.
+pub fn id(token: &str) -> Option<u32> {
+    GIVEN.get().and_then(|given| given.tokenizer.token_to_id(token))
+}
+
+/// Ids of two texts, one right behind the other, and how many of them the first text alone has in the same places: a token
+/// that reaches over the border belongs to the second. None without a tokenizer, and where it refuses the text.
+pub fn encode(first: &str, second: &str) -> Option<(Vec<u32>, usize)> {
+    let tokenizer = &GIVEN.get()?.tokenizer;
+    let both = tokenizer.encode_fast([first, second].concat(), false).ok()?;
+    let alone = tokenizer.encode_fast(first, false).ok()?;
+    let ids = both.get_ids().to_vec();
+    let same = ids.iter().zip(alone.get_ids()).take_while(|(one, other)| one == other).count();
+    Some((ids, same))
 }
 
 /// The tokens of the tokenizer in use that are no text to a model, such as the one that ends a document.

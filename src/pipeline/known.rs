@@ -17,6 +17,7 @@ use crate::{
         embedding::{Embedded, Embedding, pair, rules},
         facts::UNKNOWN,
         manifest::Making,
+        tokens::{Tokenized, Tokens},
         trainer::{Answer, Classes, Feedback, Trainer, Training},
     },
     git::{diff, lines::Comparer},
@@ -33,6 +34,8 @@ pub enum Maker<'a> {
     Embedding(&'a Embedding<'a>, &'a Embedded),
     /// Documents with attributes, of which these columns are metadata.
     Dolma(&'a [&'a str]),
+    /// Token ids, and how they are made.
+    Tokens(&'a Tokens<'a>, &'a Tokenized),
 }
 
 /// Masks contents, if there is something to mask; or the rule by which they go.
@@ -50,6 +53,8 @@ pub enum Known {
     Negatives(Box<(Negatives, Embedded)>),
     /// What licences ask, and rows by the rules that would drop them.
     Tags(&'static Licenses, BTreeMap<String, u64>),
+    /// How many tokens there are.
+    Tokens(Box<Tokenized>),
 }
 
 /// The file of texts that pairs and negatives take, while an export is written.
@@ -73,6 +78,9 @@ impl Known {
                 seen.unwrap_or(Ok(())) // What is left out is counted when it is exported.
             })?;
             return Ok(Known::Negatives(Box::new((negatives, (*embedded).clone()))));
+        }
+        if let Some(Maker::Tokens(_, tokenized)) = maker {
+            return Ok(Known::Tokens(Box::new((*tokenized).clone())));
         }
         if !matches!(written.format, Format::Kto | Format::Dpo) {
             return Ok(Known::Nothing);
@@ -113,6 +121,18 @@ impl Known {
                 records.extend(dolma::records(sample, Labels { class, verdicts }, columns));
                 Ok(Ok(()))
             }
+            Maker::Tokens(tokens, _) => {
+                let (record, all, trained) = match tokens.record(sample) {
+                    Ok(record) => record,
+                    Err(rule) => return Ok(Err(rule)),
+                };
+                let Known::Tokens(counts) = self else { unreachable!("token ids are counted") };
+                counts.statistics.see(all, trained);
+                let repository = sample.repos.split(',').next().unwrap_or_default();
+                counts.repositories.entry(repository.to_owned()).or_default().see(all, trained);
+                records.push(record);
+                Ok(Ok(()))
+            }
             Maker::Training(trainer, _) => {
                 let mut bytes = Vec::new();
                 let written = self.train(trainer, &mut bytes, sample, mask)?;
@@ -130,7 +150,7 @@ impl Known {
         mask: Mask<'_>,
     ) -> Result<Result<(), &'static str>, store::Error> {
         match self {
-            Known::Nothing | Known::Negatives(..) | Known::Tags(..) => {
+            Known::Nothing | Known::Negatives(..) | Known::Tags(..) | Known::Tokens(_) => {
                 Ok(trainer.write(record, sample, Feedback::None))
             }
             Known::Fates(fates, classes) => Ok(fates.stayed(sample.commit).and_then(|stayed| {
@@ -209,6 +229,8 @@ impl Known {
             (Known::Tags(_, verdicts), _) => {
                 Making::Dolma(Tagged { experiment: EXPERIMENT, has_dropped: options.tag_dropped, verdicts })
             }
+            (Known::Tokens(tokenized), _) => Making::Tokens(tokenized),
+            (_, Maker::Tokens(_, tokenized)) => Making::Tokens(Box::new(tokenized.clone())),
             (_, Maker::Dolma(_)) => Making::Dolma(Tagged::default()),
             (_, Maker::Embedding(_, embedded)) => Making::Embedding(embedded.clone()),
             (known, Maker::Training(_, training)) => {
@@ -218,7 +240,7 @@ impl Known {
                         training.classes = Some(Classes::of(desirable, undesirable));
                     }
                     Known::Pairs(_, counts) => training.pairs = Some(counts),
-                    Known::Nothing | Known::Negatives(..) | Known::Tags(..) => {}
+                    Known::Nothing | Known::Negatives(..) | Known::Tags(..) | Known::Tokens(_) => {}
                 }
                 Making::Training(training)
             }
