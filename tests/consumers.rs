@@ -243,6 +243,78 @@ fn tokens_are_what_a_tokenizer_makes_of_texts() {
     }
 }
 
+/// A commit in each of twelve languages, one of them without templates, and one that nobody can tell.
+const MESSAGES: [(&str, &str); 13] = [
+    ("deu", "Behebe den Fehler beim Lesen der Datei, wenn sie leer ist"),
+    ("eng", "Fix the error that is raised when the file is empty"),
+    ("spa", "Corrige el error que aparece cuando el archivo está vacío"),
+    ("fin", "Korjaa virhe, joka tapahtuu kun tiedosto on tyhjä eikä sitä voi lukea"),
+    ("fra", "Corrige l'erreur qui apparaît lorsque le fichier est vide"),
+    ("jpn", "ファイルが空のときに発生するエラーを修正する"),
+    ("kor", "파일이 비어 있을 때 발생하는 오류를 수정한다"),
+    ("por", "Corrige o erro que acontece quando o arquivo está vazio e não pode ser lido"),
+    ("rus", "Исправить ошибку, которая возникает при чтении пустого файла"),
+    ("zho", "修复文件为空时出现的错误"),
+    ("zho", "修復檔案為空時出現的錯誤"),
+    ("", "Popraw błąd, który pojawia się, gdy plik jest pusty"),
+    ("", "1.2.3"),
+];
+
+#[test]
+fn instructions_are_in_the_language_of_the_message() {
+    let lab = Lab::new();
+    let repository = lab.repository("r", "sha1", "seq 9 > a.py; git add .; git commit -qm 'Add a file'");
+    for (number, (_, message)) in MESSAGES.iter().enumerate() {
+        for file in ["a.py", "b.py", "c.py", "d.py"] {
+            fs::write(lab.path("message"), message).expect("a file");
+            let script = format!("echo {number} >> {file}; git add .; git commit -qF ../message");
+            lab.script(&repository, &script);
+        }
+    }
+    lab.mine("r", "store", &["--kinds", "modified,added"]);
+    lab.ok(&["export", "store", "plain"]);
+    let rows = lab.path("plain/data/train-00000-of-00001.jsonl");
+    let whole = read_back(&lab, &rows, "aya", "whole", &[]);
+    let cut = [
+        "--split",
+        SPLITS,
+        "--shuffle",
+        "4",
+        "--shard-bytes-max",
+        "900",
+        "--compression",
+        "gzip",
+        "--tokens-max",
+        "60",
+    ];
+    let cut = read_back(&lab, &rows, "aya", "cut", &cut);
+    assert!(cut["dropped"]["tokens_max"].as_u64() > Some(0), "{cut}");
+    let mut configs: Vec<&str> =
+        whole["shards"].as_array().expect("shards").iter().filter_map(|shard| shard["config"].as_str()).collect();
+    configs.sort_unstable();
+    let mut expected: Vec<&str> = MESSAGES.iter().map(|(code, _)| *code).filter(|code| !code.is_empty()).collect();
+    expected.sort_unstable();
+    expected.dedup();
+    assert_eq!(configs, expected);
+    assert_eq!(whole["dropped"], json!({"message_language_unknown": 4, "no_template_in_language": 4}));
+    let tasks = whole["aya"]["templates"].as_object().expect("templates");
+    for task in ["-edit", "-message", "-diff"] {
+        assert!(tasks.keys().any(|template| template.ends_with(task)), "{task}: {tasks:?}");
+    }
+    // A table of one's own.
+    let table = fs::read_to_string("filters/templates/aya.toml").expect("templates");
+    let (first, _) = table.split_once("\n[[language]]\nmessage_language = \"en\"").expect("two languages");
+    fs::write(lab.path("own.toml"), first).expect("a file");
+    let own = read_back(&lab, &rows, "aya", "own", &["--template", "own.toml"]);
+    assert_eq!(own["rows"], 4);
+    fs::write(lab.path("twice.toml"), format!("{first}{first}")).expect("a file");
+    for (file, reason) in [("none.toml", "none.toml"), ("twice.toml", "sorted")] {
+        let output = lab.gitlode(&["export", "store", "refused", "--format", "aya", "--template", file]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(reason), "{said}");
+    }
+}
+
 #[test]
 fn the_same_rows_are_the_same_bytes() {
     let lab = Lab::new();
@@ -250,7 +322,8 @@ fn the_same_rows_are_the_same_bytes() {
     lab.mine("ripgrep", "other", &["--kinds", "modified,added", "-j", "1"]);
     lab.mine("git", "other", &["tokio", "redis", "--kinds", "modified,added"]);
     tokenizer(&lab, "small.json", 260);
-    let formats: [&[&str]; 7] = [
+    let formats: [&[&str]; 8] = [
+        &["--format", "aya", "--shuffle", "7", "--shard-bytes-max", "9000"],
         &[
             "--format",
             "tokens",

@@ -258,12 +258,46 @@ def tokens(directory, rows, manifest):
     same("tokens by repository", sum(one["num_tokens"] for one in of), counts["tokens"])
 
 
+# ISO 639-3, which Aya has, of the languages that have templates.
+CODES = {"de": "deu", "en": "eng", "es": "spa", "fi": "fin", "fr": "fra", "ja": "jpn", "ko": "kor", "pt": "por", "ru": "rus", "zh": "zho"}
+AYA = "id inputs targets dataset_name sub_dataset_name task_type template_id language split script".split()
+
+
+def aya(directory, rows, manifest):
+    """The columns of the Aya Collection; the language is the message's, and inputs hold what the task needs."""
+    by_id, seen, templates = {row["id"]: row for row in rows}, set(), collections.Counter()
+    languages = sorted({shard["config"] for shard in manifest["shards"]})
+    for language in languages:
+        for split, loaded in datasets.load_dataset(directory, language).items():
+            same("columns", loaded.column_names, AYA)
+            for record in loaded:
+                row = by_id[record["id"]]
+                same("language", (record["language"], record["script"]), (CODES[row["message_language"]], row["message_script"]))
+                same("config and split", (language, split), (record["language"], record["split"]))
+                same("programming language", record["sub_dataset_name"], row["lang"])
+                same("file", (row["new_file"] or row["old_file"]) in record["inputs"], True)
+                if record["task_type"] == "commit-message":
+                    same("diff", hunks(row) in record["inputs"], True)
+                    same("subject", record["targets"], row["subject"])
+                else:
+                    same("question", row["subject"] in record["inputs"] and row["old_contents"] in record["inputs"], True)
+                    same("answer", record["targets"] in (row["new_contents"], hunks(row)), True)
+                seen.add(record["id"])
+                templates[record["template_id"]] += 1
+    same("rows", len(seen), manifest["rows"])
+    same("all rows", len(seen) + sum(manifest["dropped"].values()), len(rows))
+    same("records by template", sorted(templates.values()), sorted(manifest["aya"]["templates"].values()))
+    unknown = [row for row in rows if row["message_language"] is None]
+    same("unknown languages", manifest["dropped"].get("message_language_unknown", 0), len(unknown))
+    same("all languages", sum(of.num_rows for of in datasets.load_dataset(directory).values()), len(seen))
+
+
 def main():
     form, directory, file = sys.argv[1:]
     rows = [json.loads(line) for line in open(file, encoding="utf-8")]
     manifest = json.load(open(f"{directory}/manifest.json", encoding="utf-8"))
     same("format", manifest["format"], form)
-    {"dolma": dolma, "grit": grit, "sentence-transformers": sentence_transformers, "tokens": tokens}[form](directory, rows, manifest)
+    {"aya": aya, "dolma": dolma, "grit": grit, "sentence-transformers": sentence_transformers, "tokens": tokens}[form](directory, rows, manifest)
     print(f"{form}: {manifest['rows']} of {len(rows)} rows, {sum(CHECKS.values())} comparisons: {dict(CHECKS)}")
 
 

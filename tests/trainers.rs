@@ -381,7 +381,7 @@ fn what_can_not_be_is_refused() {
     for (args, reason) in [
         (
             &["--format", "jsonl", "--template", "octocoder"][..],
-            "--template is for --format sft, kto, dpo, grit and tokens",
+            "--template is for --format sft, kto, dpo, grit, tokens and aya",
         ),
         (&["--format", "hf", "--tokens-max", "9"], "--tokens-max is for --format sft"),
         (&["--format", "sft", "--shape", "halos"], "halos one of kto and dpo"),

@@ -14,7 +14,9 @@ use super::{Error, counted, grouped, interrupt_flag, memory, print};
 use crate::{
     dedup::near::SIMILARITY_MIN,
     export::{
-        self, COMMITPACK_COLUMNS, Compression, Format, Shape, dolma,
+        self, COMMITPACK_COLUMNS, Compression, Format, Shape,
+        aya::{self, Aya, Templated},
+        dolma,
         embedding::{self, Embedded, Embedding, Generative},
         manifest::Making,
         split::Splits,
@@ -128,6 +130,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let trainer = parts.as_ref().map(|parts| parts.trainer(args, &columns)).transpose()?;
     let embedding = Embedding::new(args.format, &args.instruction, trainer.as_ref());
     let embedded = embedded(args, parts.as_ref());
+    let set = match args.format {
+        Format::Aya => Some(aya::Set::find(args.template.as_deref())?),
+        _ => None,
+    };
+    let names = splits.names();
+    let special = tokens::special();
+    let budget = args.tokens_max.map(|tokens_max| Budget { tokens_max, count: tokens::count_joined });
+    let aya = set.as_ref().map(|set| Aya::new(set, &names, &special, budget)).transpose().map_err(Error::Usage)?;
+    let digest = set.as_ref().map(|set| set.digest.clone()).unwrap_or_default();
+    let templated = Templated { templates_digest: digest, tokens_max: args.tokens_max, templates: BTreeMap::new() };
     let tokenized = parts.as_ref().filter(|_| args.format == Format::Tokens).map(|parts| parts.tokenized(args));
     let tokenized = tokenized.transpose()?;
     let tokens = tokenized.as_ref().zip(trainer.as_ref()).map(|(tokenized, trainer)| {
@@ -173,6 +185,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         join: join.as_ref(),
         tag_dropped: args.tag_dropped,
         maker: match (&trainer, &parts) {
+            _ if aya.is_some() => aya.as_ref().map(|aya| Maker::Aya(aya, &templated)),
             _ if tokens.is_some() => {
                 tokens.as_ref().zip(tokenized.as_ref()).map(|(tokens, how)| Maker::Tokens(tokens, how))
             }
@@ -220,12 +233,14 @@ impl Parts {
         if !args.format.has_template() {
             let only = [
                 ("--shape", args.shape.is_some()),
-                ("--template", args.template.is_some()),
+                ("--template", args.template.is_some() && args.format != Format::Aya),
                 ("--chat-template", args.chat_template.is_some()),
-                ("--tokens-max", args.tokens_max.is_some()),
+                ("--tokens-max", args.tokens_max.is_some() && args.format != Format::Aya),
             ];
             return match only.iter().find(|(_, is_given)| *is_given) {
-                Some((name, _)) => Err(Error::Usage(format!("{name} is for --format sft, kto, dpo, grit and tokens"))),
+                Some((name, _)) => {
+                    Err(Error::Usage(format!("{name} is for --format sft, kto, dpo, grit, tokens and aya")))
+                }
                 None => Ok(None),
             };
         }
@@ -356,6 +371,7 @@ fn example(format: Format) -> String {
             json!({"query": [embedding::INSTRUCTION, "Return the sum"], "pos": [["", "@@ …"]], "neg": [["", "@@ …"]]})
                 .to_string()
         }
+        Format::Aya => r#"{"id": "…", "inputs": "Die Datei add.py soll geändert werden: Gib die Summe zurück …", "targets": "@@ …", "language": "deu", "script": "Latn", …}"#.to_owned(),
         Format::Tokens => "token_ids_part_0000.npy: 15 2891 …, labels_mask_part_0000.npy: 0 1 …, token_ids_part_0000.csv.gz: 0,412,<id>,owner/name,1".to_owned(),
         Format::Dolma => r#"{"id": "…", "text": "Return the sum\n\ndiff --git …", "source": "gitlode", …} {"id": "…", "attributes": {"gitlode__lang__python": [[0, 140, 1.0]], …}}"#.to_owned(),
         Format::SentenceTransformers => {
@@ -433,6 +449,7 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
             }
             return text;
         }
+        Making::Aya(_) => return text,
         Making::Tokens(tokenized) => {
             let Statistics { tokens, trainable_tokens, .. } = tokenized.statistics;
             text.push_str(&format!("{} tokens, {} of them trained on\n", grouped(tokens), grouped(trainable_tokens)));

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Compression, Format, Options, Shard, charts, config_name, dolma, embedding,
+    Compression, Format, Options, Shard, aya, charts, config_name, dolma, embedding,
     facts::{Facts, OTHERS, UNKNOWN, day, ranked},
     features,
     figure::{FILE_WIDTH, cut, grouped, percent, visible},
@@ -138,6 +138,7 @@ fn fields(options: &Options<'_>, config: Option<&str>) -> &'static [(&'static st
     match options.format {
         Format::SentenceTransformers => &embedding::COLUMNS,
         Format::Dolma => &dolma::FIELDS,
+        Format::Aya => &aya::FIELDS,
         Format::Grit => {
             let kind = embedding::Kind::ALL.into_iter().find(|kind| Some(kind.name()) == config);
             kind.unwrap_or(embedding::Kind::Embedding).fields()
@@ -150,7 +151,7 @@ fn fields(options: &Options<'_>, config: Option<&str>) -> &'static [(&'static st
 pub(super) fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> String {
     match about.options.format {
         Format::Jsonl | Format::Arrow | Format::Sft | Format::Kto | Format::Dpo => format!("data/{split}-*"),
-        Format::Hf | Format::SentenceTransformers => format!("data/{}/{split}-*", config.unwrap_or("*")),
+        Format::Hf | Format::SentenceTransformers | Format::Aya => format!("data/{}/{split}-*", config.unwrap_or("*")),
         Format::Tokens => format!("{split}/token_ids_part_*"),
         Format::Dolma => format!("documents/{split}-*"),
         Format::Grit => format!("{split}/*-{}*", config.unwrap_or("*")),
@@ -424,7 +425,8 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
         | Format::Sft
         | Format::Kto
         | Format::Dpo
-        | Format::SentenceTransformers => "load_dataset(\"DIR\")".into(),
+        | Format::SentenceTransformers
+        | Format::Aya => "load_dataset(\"DIR\")".into(),
         Format::Arrow => "load_from_disk(\"DIR\")".into(),
     };
     writeln!(card, "```python\n{example}\n```\n")?;

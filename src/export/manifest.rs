@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Compression, Format, Shard, card::Split, documents::Document, dolma::Tagged, embedding::Embedded,
+    Compression, Format, Shard, aya::Templated, card::Split, documents::Document, dolma::Tagged, embedding::Embedded,
     tokens::Tokenized, trainer::Training,
 };
 use crate::verdict::Masked;
@@ -40,6 +40,8 @@ pub enum Making {
     Embedding(Embedded),
     /// Documents with attributes.
     Dolma(Tagged),
+    /// Instructions.
+    Aya(Templated),
     /// Token ids.
     Tokens(Box<Tokenized>),
 }
@@ -52,6 +54,7 @@ impl Making {
             Making::Embedding(embedded) => embedded.section(),
             Making::Dolma(tagged) => tagged.section(),
             Making::Tokens(tokenized) => tokenized.section(),
+            Making::Aya(templated) => templated.section(),
         }
     }
 }

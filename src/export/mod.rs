@@ -5,6 +5,7 @@
 //! history of a store, and decides about no row.
 
 mod arrow;
+pub mod aya;
 pub mod card;
 pub mod charts;
 mod croissant;
@@ -105,6 +106,8 @@ pub enum Format {
     Dolma,
     /// Token ids and label masks that OLMo-core maps into memory; needs --tokenizer.
     Tokens,
+    /// Templated instructions in the language of each message, in the columns of the Aya Collection.
+    Aya,
     /// The columns anchor, positive and negative: a subject, its change and another one (sentence-transformers).
     SentenceTransformers,
 }
@@ -112,7 +115,7 @@ pub enum Format {
 impl Format {
     /// Whether every language has files of its own.
     fn has_configs(self) -> bool {
-        matches!(self, Format::Hf | Format::Commitpack | Format::SentenceTransformers)
+        matches!(self, Format::Hf | Format::Commitpack | Format::SentenceTransformers | Format::Aya)
     }
 
     /// Whether rows are JSON lines, and so can be compressed.
@@ -137,7 +140,7 @@ impl Format {
 
     /// Whether it has the columns that the user names.
     pub fn has_columns(self) -> bool {
-        !self.is_of_embedding() && self != Format::Tokens
+        !self.is_of_embedding() && !matches!(self, Format::Tokens | Format::Aya)
     }
 }
 

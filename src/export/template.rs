@@ -64,11 +64,14 @@ pub enum Error {
     Example { path: PathBuf, number: usize, what: &'static str, found: String, expected: String },
 }
 
+/// A template as its file has it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+pub struct RawTemplate {
     id: String,
     why: String,
+    #[serde(default)]
+    task_type: String,
     edit: Edit,
     #[serde(default)]
     only: Option<String>,
@@ -186,6 +189,8 @@ pub struct Template {
     pub id: String,
     /// What it is and where it is from.
     pub why: String,
+    /// The kind of task, for formats that name it.
+    pub task_type: String,
     /// What its completion holds.
     pub edit: Edit,
     /// BLAKE3 of its text, 16 digits.
@@ -230,7 +235,16 @@ impl Template {
 
     fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let invalid = |reason: String| Error::Invalid { path: path.to_owned(), reason };
-        let raw: Raw = toml::from_str(text).map_err(|e| invalid(e.to_string().trim_end().to_owned()))?;
+        let raw = toml::from_str(text).map_err(|e| invalid(e.to_string().trim_end().to_owned()))?;
+        Template::of(path, text, raw)
+    }
+
+    /// A template out of the text of a file.
+    ///
+    /// # Errors
+    /// As [`Template::find`].
+    pub fn of(path: &Path, text: &str, raw: RawTemplate) -> Result<Self, Error> {
+        let invalid = |reason: String| Error::Invalid { path: path.to_owned(), reason };
         let mut environment = environment(UndefinedBehavior::Strict, false);
         let mut uses = BTreeSet::new();
         let mut uses_of_part =
@@ -266,8 +280,8 @@ impl Template {
         let only = raw.only.as_deref().map(Regex::new).transpose().map_err(|e| invalid(e.to_string()))?;
         let example = raw.example.first().cloned().ok_or_else(|| invalid("there has to be an example".into()))?;
         let digest = blake3::hash(text.as_bytes()).to_hex()[..16].to_owned();
-        let Raw { id, why, edit, special, .. } = raw;
-        let template = Template { id, why, edit, digest, example, only, special, uses, environment };
+        let RawTemplate { id, why, task_type, edit, special, .. } = raw;
+        let template = Template { id, why, task_type, edit, digest, example, only, special, uses, environment };
         for (number, example) in raw.example.iter().enumerate() {
             template.check(path, number + 1, example)?;
         }

@@ -13,6 +13,7 @@ use crate::{
     classify::license::Licenses,
     export::{
         Format, Record,
+        aya::{Aya, Templated},
         dolma::{self, EXPERIMENT, Labels, Tagged},
         embedding::{Embedded, Embedding, pair, rules},
         facts::UNKNOWN,
@@ -34,6 +35,8 @@ pub enum Maker<'a> {
     Embedding(&'a Embedding<'a>, &'a Embedded),
     /// Documents with attributes, of which these columns are metadata.
     Dolma(&'a [&'a str]),
+    /// Instructions, and how they are made.
+    Aya(&'a Aya<'a>, &'a Templated),
     /// Token ids, and how they are made.
     Tokens(&'a Tokens<'a>, &'a Tokenized),
 }
@@ -53,6 +56,8 @@ pub enum Known {
     Negatives(Box<(Negatives, Embedded)>),
     /// What licences ask, and rows by the rules that would drop them.
     Tags(&'static Licenses, BTreeMap<String, u64>),
+    /// Records by template.
+    Templated(Templated),
     /// How many tokens there are.
     Tokens(Box<Tokenized>),
 }
@@ -78,6 +83,9 @@ impl Known {
                 seen.unwrap_or(Ok(())) // What is left out is counted when it is exported.
             })?;
             return Ok(Known::Negatives(Box::new((negatives, (*embedded).clone()))));
+        }
+        if let Some(Maker::Aya(_, templated)) = maker {
+            return Ok(Known::Templated((*templated).clone()));
         }
         if let Some(Maker::Tokens(_, tokenized)) = maker {
             return Ok(Known::Tokens(Box::new((*tokenized).clone())));
@@ -121,6 +129,16 @@ impl Known {
                 records.extend(dolma::records(sample, Labels { class, verdicts }, columns));
                 Ok(Ok(()))
             }
+            Maker::Aya(aya, _) => {
+                let (record, template) = match aya.record(sample, split) {
+                    Ok(record) => record,
+                    Err(rule) => return Ok(Err(rule)),
+                };
+                let Known::Templated(counts) = self else { unreachable!("instructions are counted") };
+                *counts.templates.entry(template.to_owned()).or_default() += 1;
+                records.push(record);
+                Ok(Ok(()))
+            }
             Maker::Tokens(tokens, _) => {
                 let (record, all, trained) = match tokens.record(sample) {
                     Ok(record) => record,
@@ -150,7 +168,7 @@ impl Known {
         mask: Mask<'_>,
     ) -> Result<Result<(), &'static str>, store::Error> {
         match self {
-            Known::Nothing | Known::Negatives(..) | Known::Tags(..) | Known::Tokens(_) => {
+            Known::Nothing | Known::Negatives(..) | Known::Tags(..) | Known::Tokens(_) | Known::Templated(_) => {
                 Ok(trainer.write(record, sample, Feedback::None))
             }
             Known::Fates(fates, classes) => Ok(fates.stayed(sample.commit).and_then(|stayed| {
@@ -231,6 +249,8 @@ impl Known {
             }
             (Known::Tokens(tokenized), _) => Making::Tokens(tokenized),
             (_, Maker::Tokens(_, tokenized)) => Making::Tokens(Box::new(tokenized.clone())),
+            (Known::Templated(templated), _) => Making::Aya(templated),
+            (_, Maker::Aya(_, templated)) => Making::Aya(templated.clone()),
             (_, Maker::Dolma(_)) => Making::Dolma(Tagged::default()),
             (_, Maker::Embedding(_, embedded)) => Making::Embedding(embedded.clone()),
             (known, Maker::Training(_, training)) => {
@@ -240,7 +260,11 @@ impl Known {
                         training.classes = Some(Classes::of(desirable, undesirable));
                     }
                     Known::Pairs(_, counts) => training.pairs = Some(counts),
-                    Known::Nothing | Known::Negatives(..) | Known::Tags(..) | Known::Tokens(_) => {}
+                    Known::Nothing
+                    | Known::Negatives(..)
+                    | Known::Tags(..)
+                    | Known::Tokens(_)
+                    | Known::Templated(_) => {}
                 }
                 Making::Training(training)
             }
