@@ -1,35 +1,25 @@
 //! `gitlode export`: writes the rows of a store for other programs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
     thread,
 };
 
-use clap::ValueEnum as _;
-use serde_json::json;
-
-use super::{Error, counted, grouped, interrupt_flag, memory, print};
+use super::{
+    Error, counted, formats, grouped, interrupt_flag, memory, print,
+    records::{Machines, Materials},
+};
 use crate::{
-    dedup::near::SIMILARITY_MIN,
     export::{
-        self, COMMITPACK_COLUMNS, Compression, Format, Shape,
-        aya::{self, Aya, Templated},
-        dolma,
-        embedding::{self, Embedded, Embedding, Generative},
-        manifest::Making,
-        split::Splits,
-        template::{Chat, TEMPLATES, Template},
-        tokens::{Statistics, Tokenized, Tokens, Vocabulary, Width},
-        trainer::{Budget, Trainer, Training},
+        self, COMMITPACK_COLUMNS, Compression, Format, Shape, dolma, embedding, manifest::Making, split::Splits,
+        tokens::Statistics,
     },
-    filter::tokens,
     pipeline::{
         assemble,
         export::{Exported, Options, export},
         join::Join,
-        known::Maker,
         recipe::rules,
         redact::Redaction,
     },
@@ -52,7 +42,7 @@ pub struct Args {
     list: bool,
     /// The format.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
-    format: Format,
+    pub format: Format,
     /// How JSON lines are compressed; the other formats are as they have to be.
     #[arg(long, value_enum, default_value_t)]
     compression: Compression,
@@ -65,23 +55,23 @@ pub struct Args {
     columns: Vec<String>,
     /// Fields of a record of sft, kto and dpo; prompt-completion by default.
     #[arg(long, value_enum)]
-    shape: Option<Shape>,
+    pub shape: Option<Shape>,
     /// Template of sft, kto, dpo and grit's conversations, octocoder by default: a name of `export --list`, or the path of a file.
     #[arg(long, value_name = "NAME|FILE")]
-    template: Option<String>,
+    pub template: Option<String>,
     /// A model's chat template for `--format sft --shape text`: a Jinja file, or a tokenizer_config.json.
     #[arg(long, value_name = "FILE")]
-    chat_template: Option<PathBuf>,
+    pub chat_template: Option<PathBuf>,
     /// The token that ends a document of tokens; by default the chat template's, or <|endoftext|>.
     #[arg(long, value_name = "TOKEN")]
-    end_token: Option<String>,
+    pub end_token: Option<String>,
     /// What queries of grit ask for.
     #[arg(long, default_value = embedding::INSTRUCTION, value_name = "TEXT")]
-    instruction: String,
+    pub instruction: String,
     /// Leave out records of sft, kto and dpo, and grit's conversations, with more tokens, prompt and completion together; estimated without
     /// --tokenizer.
     #[arg(long, value_name = "N")]
-    tokens_max: Option<usize>,
+    pub tokens_max: Option<usize>,
     /// Draw the order of the rows by this number and their ids.
     #[arg(long, value_name = "SEED")]
     shuffle: Option<u64>,
@@ -110,7 +100,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Error> {
     if args.list {
-        return list();
+        return formats::list();
     }
     let (Some(store_path), Some(out)) = (&args.store, &args.out) else {
         return Err(Error::Usage("name a store and a directory to write".into()));
@@ -126,26 +116,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if out.exists() {
         return Err(Error::Usage(format!("{} exists already; name a new directory", out.display())));
     }
-    let parts = Parts::read(args)?;
-    let trainer = parts.as_ref().map(|parts| parts.trainer(args, &columns)).transpose()?;
-    let embedding = Embedding::new(args.format, &args.instruction, trainer.as_ref());
-    let embedded = embedded(args, parts.as_ref());
-    let set = match args.format {
-        Format::Aya => Some(aya::Set::find(args.template.as_deref())?),
-        _ => None,
-    };
     let names = splits.names();
-    let special = tokens::special();
-    let budget = args.tokens_max.map(|tokens_max| Budget { tokens_max, count: tokens::count_joined });
-    let aya = set.as_ref().map(|set| Aya::new(set, &names, &special, budget)).transpose().map_err(Error::Usage)?;
-    let digest = set.as_ref().map(|set| set.digest.clone()).unwrap_or_default();
-    let templated = Templated { templates_digest: digest, tokens_max: args.tokens_max, templates: BTreeMap::new() };
-    let tokenized = parts.as_ref().filter(|_| args.format == Format::Tokens).map(|parts| parts.tokenized(args));
-    let tokenized = tokenized.transpose()?;
-    let tokens = tokenized.as_ref().zip(trainer.as_ref()).map(|(tokenized, trainer)| {
-        let end = (tokenized.end_token.as_str(), tokenized.end_token_id);
-        Tokens::new(trainer, Vocabulary { encode: tokens::encode, end })
-    });
+    let materials = Materials::read(args)?;
+    let machines = Machines::new(args, &materials, &columns, &names)?;
     let rules = rules(&args.filter)?;
     let join = args.join.as_deref().map(Join::read).transpose()?;
     let store = Store::open(store_path)?;
@@ -158,7 +131,6 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let redaction = redaction.transpose().map_err(assemble::Error::Redact)?;
     let assembly = assembled.map(|options| serde_json::json!(options));
     let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    let names = splits.names();
     let written = export::Options {
         format: args.format,
         // Dolma knows compressed files only.
@@ -167,8 +139,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
             (_, compression) => compression,
         },
         columns: &columns,
-        shape: parts.as_ref().filter(|_| args.format.is_of_trainer()).map(|parts| parts.training.shape),
-        width: tokenized.as_ref().map(|tokenized| tokenized.dtype),
+        shape: materials.shape(args.format),
+        width: materials.width(),
         shuffle: args.shuffle,
         shard_bytes_max: args.shard_bytes_max,
         splits: &names,
@@ -184,16 +156,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         rules: &rules,
         join: join.as_ref(),
         tag_dropped: args.tag_dropped,
-        maker: match (&trainer, &parts) {
-            _ if aya.is_some() => aya.as_ref().map(|aya| Maker::Aya(aya, &templated)),
-            _ if tokens.is_some() => {
-                tokens.as_ref().zip(tokenized.as_ref()).map(|(tokens, how)| Maker::Tokens(tokens, how))
-            }
-            _ if args.format == Format::Dolma => Some(Maker::Dolma(&columns)),
-            _ if args.format.is_of_embedding() => Some(Maker::Embedding(&embedding, &embedded)),
-            (Some(trainer), Some(parts)) => Some(Maker::Training(trainer, &parts.training)),
-            _ => None,
-        },
+        maker: machines.maker(args, &materials, &columns),
     };
     let exported = match export(&store, out, &options) {
         Err(error) if error.is_interruption() => {
@@ -208,186 +171,6 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return print(&format!("{:#}\n", serde_json::json!(exported)));
     }
     print(&summary(&exported, &names, out))
-}
-
-fn embedded(args: &Args, parts: Option<&Parts>) -> Embedded {
-    let generative = |parts: &Parts| Generative { training: parts.training.clone(), rows: 0, dropped: BTreeMap::new() };
-    Embedded {
-        instruction: (args.format == Format::Grit).then(|| args.instruction.clone()),
-        similarity_max: SIMILARITY_MIN,
-        negatives: BTreeMap::new(),
-        generative: parts.map(generative),
-    }
-}
-
-/// What makes records of rows by a template.
-struct Parts {
-    template: Template,
-    chat: Option<Chat>,
-    training: Training,
-}
-
-impl Parts {
-    /// Reads the template and what goes with it; none for a format without records.
-    fn read(args: &Args) -> Result<Option<Self>, Error> {
-        if !args.format.has_template() {
-            let only = [
-                ("--shape", args.shape.is_some()),
-                ("--template", args.template.is_some() && args.format != Format::Aya),
-                ("--chat-template", args.chat_template.is_some()),
-                ("--tokens-max", args.tokens_max.is_some() && args.format != Format::Aya),
-            ];
-            return match only.iter().find(|(_, is_given)| *is_given) {
-                Some((name, _)) => {
-                    Err(Error::Usage(format!("{name} is for --format sft, kto, dpo, grit, tokens and aya")))
-                }
-                None => Ok(None),
-            };
-        }
-        if args.format == Format::Grit && (args.shape.is_some() || args.chat_template.is_some()) {
-            return Err(Error::Usage(
-                "GritLM makes texts of conversations itself: no --shape, no --chat-template".into(),
-            ));
-        }
-        if args.format == Format::Tokens && args.shape.is_some() {
-            return Err(Error::Usage("tokens are of one text: --shape is for sft, kto and dpo".into()));
-        }
-        let template = Template::find(args.template.as_deref().unwrap_or("octocoder"))?;
-        let chat = args.chat_template.as_deref().map(Chat::read).transpose()?;
-        let tokenizer = || tokens::digest().unwrap_or("estimate").to_owned();
-        let training = Training {
-            shape: args.shape.unwrap_or(if chat.is_some() || args.format == Format::Tokens {
-                Shape::Text
-            } else {
-                Shape::PromptCompletion
-            }),
-            template: template.id.clone(),
-            template_digest: template.digest.clone(),
-            edit: template.edit,
-            chat_template_digest: chat.as_ref().map(|chat| chat.digest.clone()),
-            tokens_max: args.tokens_max,
-            tokenizer: (args.tokens_max.is_some() || args.format == Format::Tokens).then(tokenizer),
-            classes: None,
-            pairs: None,
-        };
-        Ok(Some(Parts { template, chat, training }))
-    }
-
-    fn tokenized(&self, args: &Args) -> Result<Tokenized, Error> {
-        let usage = |reason: &str| Error::Usage(reason.to_owned());
-        let (Some(file), Some(id_max)) = (tokens::file(), tokens::id_max()) else {
-            return Err(usage("--format tokens needs the model's tokenizer: --tokenizer FILE"));
-        };
-        let of_chat = self.chat.as_ref().map(|chat| chat.end.clone()).filter(|end| !end.is_empty());
-        let end_token = args.end_token.clone().or(of_chat).unwrap_or_else(|| END_TOKEN.to_owned());
-        let Some(end_token_id) = tokens::id(&end_token) else {
-            return Err(usage(&format!(
-                "the tokenizer has no token {end_token}: --end-token names the one that ends a document"
-            )));
-        };
-        let mut config = json!({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end_token});
-        if let Some(chat) = &self.chat {
-            config["chat_template"] = json!(chat.source);
-        }
-        let given = self.chat.as_ref().and_then(|chat| chat.config.clone());
-        let config = given.unwrap_or_else(|| format!("{config:#}\n"));
-        Ok(Tokenized {
-            training: self.training.clone(),
-            dtype: Width::of(id_max),
-            vocabulary: u64::from(id_max) + 1,
-            end_token,
-            end_token_id,
-            statistics: Statistics::default(),
-            repositories: BTreeMap::new(),
-            tokenizer_files: vec![
-                ("tokenizer.json".to_owned(), file.to_vec()),
-                ("tokenizer_config.json".to_owned(), config.into_bytes()),
-            ],
-        })
-    }
-
-    fn trainer<'a>(&'a self, args: &Args, columns: &'a [&'a str]) -> Result<Trainer<'a>, Error> {
-        let budget = args.tokens_max.map(|tokens_max| Budget { tokens_max, count: tokens::count_joined });
-        // GritLM's conversations are prompts with completions.
-        let shape = if args.format.is_of_trainer() { args.format } else { Format::Sft };
-        let shape = (shape, self.training.shape);
-        let trainer = Trainer::new(shape, columns, &self.template, self.chat.as_ref(), tokens::special(), budget);
-        trainer.map_err(Error::Usage)
-    }
-}
-
-/// What ends a text in the vocabularies of GPT-2, StarCoder and OLMo.
-const END_TOKEN: &str = "<|endoftext|>";
-
-/// Letters of an example in a list.
-const EXAMPLE_CHARS: usize = 150;
-
-/// Every format and every template, with an example.
-fn list() -> Result<(), Error> {
-    let short = |text: String, chars: usize| match text.char_indices().nth(chars) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    };
-    let mut text = String::from("Formats (--format):\n");
-    for format in Format::value_variants() {
-        let Some(value) = format.to_possible_value() else { continue };
-        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-        text.push_str(&format!(
-            "\n  {:<12}{help}\n  {:<12}{}\n",
-            value.get_name(),
-            "",
-            short(example(*format), EXAMPLE_CHARS)
-        ));
-    }
-    text.push_str("\nTemplates of sft, kto and dpo (--template), with what they make of a small change:\n");
-    for (name, _) in TEMPLATES {
-        let template = Template::find(name)?;
-        let [prompt, completion] = [&template.example.prompt, &template.example.completion]
-            .map(|text| short(json!(text).to_string(), EXAMPLE_CHARS / 2));
-        text.push_str(&format!("\n  {name}\n    {}\n    {prompt} → {completion}\n", template.why));
-    }
-    print(&text)
-}
-
-/// What a row or record looks like.
-fn example(format: Format) -> String {
-    let (prompt, chosen, rejected) = ("Question: Return the sum\n…", "\nreturn a + b", "\nreturn a - b");
-    let row = || {
-        let row = json!({"id": "…", "commit": "…", "old_file": "add.py", "new_file": "add.py", "old_contents": "…",
-            "new_contents": "…", "subject": "Return the sum", "diff": "@@ -1,2 +1,2 @@\n…"});
-        let columns: Vec<&str> = match format {
-            Format::Commitpack => COMMITPACK_COLUMNS.to_vec(),
-            _ => COLUMNS.to_vec(),
-        };
-        let fields = columns.into_iter().filter(|name| !row[*name].is_null());
-        format!(
-            "{{{}, …}}",
-            fields.map(|name| format!("{}: {}", json!(name), row[name])).collect::<Vec<_>>().join(", ")
-        )
-    };
-    match format {
-        Format::Jsonl | Format::Hf | Format::Arrow | Format::Commitpack => row(),
-        Format::Grit => {
-            json!({"query": [embedding::INSTRUCTION, "Return the sum"], "pos": [["", "@@ …"]], "neg": [["", "@@ …"]]})
-                .to_string()
-        }
-        Format::Aya => r#"{"id": "…", "inputs": "Die Datei add.py soll geändert werden: Gib die Summe zurück …", "targets": "@@ …", "language": "deu", "script": "Latn", …}"#.to_owned(),
-        Format::Tokens => "token_ids_part_0000.npy: 15 2891 …, labels_mask_part_0000.npy: 0 1 …, token_ids_part_0000.csv.gz: 0,412,<id>,owner/name,1".to_owned(),
-        Format::Dolma => r#"{"id": "…", "text": "Return the sum\n\ndiff --git …", "source": "gitlode", …} {"id": "…", "attributes": {"gitlode__lang__python": [[0, 140, 1.0]], …}}"#.to_owned(),
-        Format::SentenceTransformers => {
-            r#"{"anchor": "Return the sum", "positive": "@@ …", "negative": "@@ …"}"#.to_owned()
-        }
-        Format::Sft => format!("{{\"prompt\": {}, \"completion\": {}}}", json!(prompt), json!(chosen)),
-        Format::Kto => {
-            format!("{{\"prompt\": {}, \"completion\": {}, \"label\": false}}", json!(prompt), json!(rejected))
-        }
-        Format::Dpo => format!(
-            "{{\"prompt\": {}, \"chosen\": {}, \"rejected\": {}}}",
-            json!(prompt),
-            json!(chosen),
-            json!(rejected)
-        ),
-    }
 }
 
 /// The columns, in order.

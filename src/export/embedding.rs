@@ -77,6 +77,7 @@ pub const COLUMNS: [(&str, trainer::Kind); 3] =
     [("anchor", trainer::Kind::Text), ("positive", trainer::Kind::Text), ("negative", trainer::Kind::Text)];
 
 /// Makes records of rows.
+#[derive(Clone, Copy)]
 pub struct Embedding<'a> {
     format: Format,
     instruction: &'a str,

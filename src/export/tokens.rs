@@ -75,6 +75,7 @@ pub struct Vocabulary<'a> {
 }
 
 /// Makes ids of rows.
+#[derive(Clone, Copy)]
 pub struct Tokens<'a> {
     trainer: &'a Trainer<'a>,
     vocabulary: Vocabulary<'a>,

@@ -32,13 +32,13 @@ pub enum Maker<'a> {
     /// Prompts with completions, and how they are made.
     Training(&'a Trainer<'a>, &'a Training),
     /// Subjects with changes, and how they are made.
-    Embedding(&'a Embedding<'a>, &'a Embedded),
+    Embedding(Embedding<'a>, &'a Embedded),
     /// Documents with attributes, of which these columns are metadata.
     Dolma(&'a [&'a str]),
     /// Instructions, and how they are made.
     Aya(&'a Aya<'a>, &'a Templated),
     /// Token ids, and how they are made.
-    Tokens(&'a Tokens<'a>, &'a Tokenized),
+    Tokens(Tokens<'a>, &'a Tokenized),
 }
 
 /// Masks contents, if there is something to mask; or the rule by which they go.
