@@ -316,13 +316,55 @@ fn instructions_are_in_the_language_of_the_message() {
 }
 
 #[test]
+fn provenance_names_every_repository_licence_and_evidence() {
+    let lab = Lab::new();
+    for name in ["tokio", "redis", "a_b{c}"] {
+        lab.repository(name, "sha1", &FILES.replace("NAME", "it"));
+    }
+    let mit = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation \
+        files (the \"Software\"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify, merge, \
+        publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is furnished to do so, \
+        subject to the following conditions: The above copyright notice and this permission notice shall be included in all copies or \
+        substantial portions of the Software. THE SOFTWARE IS PROVIDED \"AS IS\", WITHOUT WARRANTY OF ANY KIND";
+    fs::write(lab.path("redis/LICENSE"), mit).expect("a file");
+    lab.script(
+        &lab.path("redis"),
+        "git add .; git commit -qm 'Add a licence'; sed -i 1d a.py; git commit -qam 'Change a file under it'
+         mkdir own; echo 1 > own/x.c; echo '// SPDX-License-Identifier: GPL-3.0-only' > own/y.c; git add .; git commit -qm 'Add more'
+         echo 2 >> own/x.c; echo 2 >> own/y.c; git commit -qam 'Change them'
+         git -c user.name=Claude commit -q --allow-empty -m x; echo 3 >> own/x.c
+         git commit -qam 'Change it again' -m 'Co-Authored-By: Claude <noreply@anthropic.com>'",
+    );
+    lab.repository("empty", "sha1", "echo x > a; git add .; git commit -qm 'Add what nobody changes'");
+    lab.mine("tokio", "store", &["redis", "a_b{c}", "empty"]);
+    lab.ok(&["export", "store", "plain"]);
+    let rows = lab.path("plain/data/train-00000-of-00001.jsonl");
+    let manifest = read_back(&lab, &rows, "provenance", "out", &[]);
+    assert_eq!(manifest["shards"], json!([]));
+    let read = |name: &str| fs::read_to_string(lab.path("out").join(name)).expect("a file");
+    let attribution = read("data_attribution.csv");
+    for line in [
+        "redis,,MIT,MIT License,All,1,0,text,LICENSE,",
+        "redis,,GPL-3.0-only,GNU General Public License v3.0,All,1,1,tag,in each file,1",
+        "redis,,unknown,Unspecified,Unspecified,?,?,,,",
+        "empty,,,,,,,,,0",
+    ] {
+        assert!(attribution.lines().any(|found| found.starts_with(line)), "{line}: {attribution}");
+    }
+    assert!(read("bibliography.bib").contains("title = {a\\_b-c-}"));
+    let summary: Value = serde_json::from_str(&read("data_summaries/gitlode.json")).expect("JSON");
+    assert_eq!(summary["gitlode-c"]["Model Generated"], json!(["claude"]), "{summary}");
+}
+
+#[test]
 fn the_same_rows_are_the_same_bytes() {
     let lab = Lab::new();
     four(&lab);
     lab.mine("ripgrep", "other", &["--kinds", "modified,added", "-j", "1"]);
     lab.mine("git", "other", &["tokio", "redis", "--kinds", "modified,added"]);
     tokenizer(&lab, "small.json", 260);
-    let formats: [&[&str]; 8] = [
+    let formats: [&[&str]; 9] = [
+        &["--format", "provenance"],
         &["--format", "aya", "--shuffle", "7", "--shard-bytes-max", "9000"],
         &[
             "--format",

@@ -292,12 +292,88 @@ def aya(directory, rows, manifest):
     same("all languages", sum(of.num_rows for of in datasets.load_dataset(directory).values()), len(seen))
 
 
+# Keys of data_summaries/_template_spec.yaml in order, and whether they have to say something.
+SPEC = {
+    "Unique Dataset Identifier": (str, True), "Dataset Name": (str, True), "Collection": (str, True), "Collection URL": (str, True),
+    "Dataset URL": (str, True), "GitHub URL": (str, False), "Hugging Face URL": (str, False), "Paper Title": (str, False),
+    "Papers with Code URL": (str, False), "ArXiv URL": (str, False), "Semantic Scholar Corpus ID": (str, False), "Bibtex": (str, False),
+    "Languages": (list, True), "Task Categories": (list, True), "Format": (list, True), "Text Metrics": (dict, True),
+    "Text Sources": (list, False), "Model Generated": (list, False), "Human Annotation": (str, True), "Derived from Datasets": (list, False),
+    "Creators": (list, False), "Licenses": (list, False), "License Notes": (str, False), "License Verified By": (str, False),
+    "Dataset Filter IDs": (list, True),
+}
+
+
+def resolved(summary, classes, custom):
+    """As src/helpers/filters.py of the Data-Provenance-Collection classes licences, and lets the most restrictive win."""
+    found = []
+    for one in summary["Licenses"]:
+        by_url = one["License"] == "Custom"
+        use, attribution, share_alike = custom[one["License URL"]] if by_url else classes[one["License"]]
+        found.append((use, *(int(flag) if flag.isnumeric() else 1 for flag in (attribution, share_alike))))
+    uses = [use for use, _, _ in found]
+    use = next(use for use in ("Acad", "NC", "Unspecified", "All") if use in uses)
+    return use, max(flag for _, flag, _ in found), max(flag for _, _, flag in found)
+
+
+def provenance(directory, rows, manifest):
+    """The summary by the rules of the Data-Provenance-Collection; numbers by an own count over the rows."""
+    read = lambda name: json.load(open(f"{directory}/{name}", encoding="utf-8"))
+    summaries, classes, custom = read("data_summaries/gitlode.json"), read("license_classes.json"), read("custom_license_classes.json")
+    by_lang = collections.defaultdict(list)
+    for row in rows:
+        by_lang[row["lang"]].append(row)
+    same("datasets", sorted(summary["Dataset Filter IDs"][0] for summary in summaries.values()), sorted(by_lang))
+    for key, summary in summaries.items():
+        lang = summary["Dataset Filter IDs"][0]
+        same("identifier", (summary["Unique Dataset Identifier"], key.split("-")[0], summary["Collection"]), (key, "gitlode", "gitlode"))
+        same("keys, in order", list(summary), list(SPEC))
+        for name, (kind, has_value) in SPEC.items():
+            same("type", isinstance(summary[name], kind) and bool(summary[name] or not has_value), True)
+        metrics, of = summary["Text Metrics"], by_lang[lang]
+        inputs = [len(row["subject"]) + len(row["old_contents"] or "") for row in of]
+        targets = [len(row["new_contents"] or "") for row in of]
+        same("examples", metrics["Num Dialogs"], len(of))
+        for name, lengths in (("Inputs", inputs), ("Targets", targets)):
+            mean = metrics[f"Mean {name} Length"]
+            same("lengths", (metrics[f"Min {name} Length"], metrics[f"Max {name} Length"]), (min(lengths), max(lengths)))
+            same("mean", abs(mean - sum(lengths) / len(of)) < 0.001, True)
+        use, attribution, share_alike = resolved(summary, classes, custom)
+        same("use in the notes", f"use {use}," in summary["License Notes"], True)
+        same("flags", {attribution, share_alike} <= {0, 1}, True)
+    attribution = list(csv.DictReader(open(f"{directory}/data_attribution.csv", encoding="utf-8", newline="")))
+    names = sorted({entry["repository"] for entry in manifest["inputs"]})
+    same("every repository", sorted({line["repository"] for line in attribution}), names)
+    wanted = collections.Counter()
+    for row in rows:
+        for repository in row["repos"].split(","):
+            method = row["license_method"] or ""
+            path = "in each file" if method in ("tag", "header") else row["license_path"] or ""
+            wanted[repository, row["license_spdx"] or "unknown", method, path] += 1
+    same("attribution", {(line["repository"], line["license"], line["evidence"], line["path"]): int(line["rows"])
+                         for line in attribution if line["rows"] != "0"}, dict(wanted))
+    for line in attribution:
+        if line["rows"] != "0":
+            known = custom.get(line["license"]) or custom.get(f"https://spdx.org/licenses/{line['license']}.html") or classes[line["license_name"]]
+            same("class", known, [line["use"], line["attribution"], line["share_alike"]])
+    bibliography = open(f"{directory}/bibliography.bib", encoding="utf-8").read()
+    entries = re.findall(r"^@\w+\{([^,]+),\n((?:  .*\n)+)\}$", bibliography, re.MULTILINE)
+    same("bibliography", len(entries), 2 + len(names))
+    same("every entry", (bibliography.count("@"), len({key for key, _ in entries})), (len(entries), len(entries)))
+    card = open(f"{directory}/data_card.md", encoding="utf-8").read()
+    for title in ("Collections", "Languages", "Task Categories", "Licenses"):
+        same("tables", f"\n### {title}\n\n|" in card, True)
+    for lang, of in by_lang.items():
+        same("line of a language", re.search(rf"^\| `{re.escape(lang)}` \| 1 \([\d.]+ %\) \| {len(of):,} \([\d.]+ %\) \|$", card, re.MULTILINE) is not None, True)
+    same("rows in the manifest", manifest["rows"], len(rows))
+
+
 def main():
     form, directory, file = sys.argv[1:]
     rows = [json.loads(line) for line in open(file, encoding="utf-8")]
     manifest = json.load(open(f"{directory}/manifest.json", encoding="utf-8"))
     same("format", manifest["format"], form)
-    {"aya": aya, "dolma": dolma, "grit": grit, "sentence-transformers": sentence_transformers, "tokens": tokens}[form](directory, rows, manifest)
+    {"aya": aya, "dolma": dolma, "grit": grit, "provenance": provenance, "sentence-transformers": sentence_transformers, "tokens": tokens}[form](directory, rows, manifest)
     print(f"{form}: {manifest['rows']} of {len(rows)} rows, {sum(CHECKS.values())} comparisons: {dict(CHECKS)}")
 
 

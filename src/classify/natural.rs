@@ -104,7 +104,6 @@ struct Table {
 #[serde(deny_unknown_fields)]
 struct Entry {
     id: String,
-    #[cfg_attr(not(test), expect(dead_code, reason = "for readers of the table; a test demands it"))]
     name: String,
     script: String,
     letters: String,
@@ -166,6 +165,11 @@ impl NaturalLanguages {
     /// The languages that it knows, by ISO 639-1 code.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.id.as_str())
+    }
+
+    /// Their English names, by the same code.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|entry| (entry.id.as_str(), entry.name.as_str()))
     }
 
     /// The language of `message`; none where it has no prose, or too little of it to tell.

@@ -232,7 +232,7 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
             }
             return text;
         }
-        Making::Aya(_) => return text,
+        Making::Aya(_) | Making::Provenance(_) => return text,
         Making::Tokens(tokenized) => {
             let Statistics { tokens, trainable_tokens, .. } = tokenized.statistics;
             text.push_str(&format!("{} tokens, {} of them trained on\n", grouped(tokens), grouped(trainable_tokens)));

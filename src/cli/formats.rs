@@ -62,6 +62,9 @@ fn example(format: Format) -> &'static str {
         Format::Aya => {
             r#"{"id": "…", "inputs": "Die Datei add.py soll geändert werden: Gib die Summe zurück …", "targets": "@@ …", …, "language": "deu", …}"#
         }
+        Format::Provenance => {
+            "data_attribution.csv: owner/name,https://…,Apache-2.0,Apache License 2.0,All,1,0,text,LICENSE,412"
+        }
         Format::SentenceTransformers => r#"{"anchor": "Return the sum", "positive": "@@ …", "negative": "@@ …"}"#,
     }
 }

@@ -105,6 +105,7 @@ impl<'a> Machines<'a> {
                 Some(Maker::Embedding(embedding, &materials.embedded))
             }
             Format::Dolma => Some(Maker::Dolma(columns)),
+            Format::Provenance => Some(Maker::Provenance),
             Format::Tokens => trainer.zip(materials.tokenized.as_ref()).map(|(trainer, tokenized)| {
                 let end = (tokenized.end_token.as_str(), tokenized.end_token_id);
                 let tokens = Tokens::new(trainer, Vocabulary { encode: tokens::encode, end });

@@ -152,6 +152,7 @@ pub(super) fn pattern(about: &About<'_>, config: Option<&str>, split: &str) -> S
     match about.options.format {
         Format::Jsonl | Format::Arrow | Format::Sft | Format::Kto | Format::Dpo => format!("data/{split}-*"),
         Format::Hf | Format::SentenceTransformers | Format::Aya => format!("data/{}/{split}-*", config.unwrap_or("*")),
+        Format::Provenance => String::new(),
         Format::Tokens => format!("{split}/token_ids_part_*"),
         Format::Dolma => format!("documents/{split}-*"),
         Format::Grit => format!("{split}/*-{}*", config.unwrap_or("*")),
@@ -206,7 +207,7 @@ fn front_matter(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     card.push_str(
         "task_categories:\n- text-generation\ntags:\n- code\n- commits\n- git\n- gitlode\n- instruction-tuning\n",
     );
-    if about.options.format == Format::Tokens {
+    if matches!(about.options.format, Format::Tokens | Format::Provenance) {
         // `datasets` reads no such files.
         card.push_str("---\n\n");
         return Ok(());
@@ -285,7 +286,7 @@ fn megabytes(bytes: u64) -> String {
 }
 
 /// What others wrote, in a table: no mark-up, no end of the cell.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let plain = visible(&cut(text, CELL_CHARS_MAX)).replace(['\\', '`', '|', '<', '>', '\n', '\r', '[', ']', '*'], " ");
     format!("`{plain}`")
 }
@@ -359,11 +360,26 @@ pub fn digest(shards: &[Shard]) -> String {
     digest.finalize().to_hex()[..16].to_owned()
 }
 
+/// What tells these repositories, as they were, from all others.
+fn digest_of_inputs(inputs: &[Input]) -> String {
+    let tips: BTreeSet<&str> = last_tips(inputs).into_values().flatten().map(String::as_str).collect();
+    blake3::hash(tips.into_iter().collect::<Vec<_>>().join("\n").as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// The commits that each repository, by name and identity, was mined up to the last time.
+pub(super) fn last_tips(inputs: &[Input]) -> BTreeMap<(&str, &str), &[String]> {
+    // Batches come in their order, so the last one stays.
+    inputs.iter().map(|input| ((input.repository.as_str(), input.identity.as_str()), input.tips.as_slice())).collect()
+}
+
 /// How to name exactly these files.
 pub fn citation(about: &About<'_>) -> String {
-    let digest = digest(about.shards);
+    let (digest, of) = match about.shards {
+        [] => (digest_of_inputs(about.inputs), "commits mined up to"),
+        shards => (digest(shards), "files"),
+    };
     format!(
-        "@misc{{gitlode_{digest},\n  title = {{{TITLE}}},\n  note = {{gitlode {}, {} rows, digest of the files {digest}}}\n}}",
+        "@misc{{gitlode_{digest},\n  title = {{{TITLE}}},\n  note = {{gitlode {}, {} rows, digest of the {of} {digest}}}\n}}",
         env!("CARGO_PKG_VERSION"),
         grouped(about.facts.rows)
     )
@@ -418,6 +434,7 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
         Format::Tokens => {
             "numpy.memmap(\"DIR/train/token_ids_part_0000.npy\", dtype=\"DTYPE\")  # the manifest says which".into()
         }
+        Format::Provenance => "pandas.read_csv(\"DIR/data_attribution.csv\")".into(),
         Format::Grit => "load_dataset(\"DIR\", \"embedding\")\nload_dataset(\"DIR\", \"generative\")".into(),
         Format::Dolma
         | Format::Commitpack

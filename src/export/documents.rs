@@ -48,6 +48,9 @@ pub fn write(directory: &Path, about: &About<'_>) -> Result<Vec<Document>, Error
     if let Some(Making::Tokens(tokenized)) = about.making {
         texts.extend(tokenized.documents(&about.changes.dropped));
     }
+    if let Some(Making::Provenance(provenance)) = about.making {
+        texts.extend(provenance.documents(about));
+    }
     texts.sort();
     texts.into_iter().map(|(file, text)| document(directory, file, &text)).collect()
 }

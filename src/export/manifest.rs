@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Compression, Format, Shard, aya::Templated, card::Split, documents::Document, dolma::Tagged, embedding::Embedded,
-    tokens::Tokenized, trainer::Training,
+    provenance::Provenance, tokens::Tokenized, trainer::Training,
 };
 use crate::verdict::Masked;
 
@@ -42,6 +42,8 @@ pub enum Making {
     Dolma(Tagged),
     /// Instructions.
     Aya(Templated),
+    /// Nothing but what is known of them.
+    Provenance(Box<Provenance>),
     /// Token ids.
     Tokens(Box<Tokenized>),
 }
@@ -54,6 +56,7 @@ impl Making {
             Making::Embedding(embedded) => embedded.section(),
             Making::Dolma(tagged) => tagged.section(),
             Making::Tokens(tokenized) => tokenized.section(),
+            Making::Provenance(provenance) => provenance.section(),
             Making::Aya(templated) => templated.section(),
         }
     }

@@ -21,6 +21,7 @@ mod json_lines;
 pub mod manifest;
 pub mod page;
 mod parquet;
+pub mod provenance;
 pub mod split;
 pub mod template;
 pub mod tokens;
@@ -108,6 +109,8 @@ pub enum Format {
     Tokens,
     /// Templated instructions in the language of each message, in the columns of the Aya Collection.
     Aya,
+    /// No rows: what the Data Provenance Initiative asks of a data set, with every repository, licence and evidence.
+    Provenance,
     /// The columns anchor, positive and negative: a subject, its change and another one (sentence-transformers).
     SentenceTransformers,
 }
@@ -120,7 +123,7 @@ impl Format {
 
     /// Whether rows are JSON lines, and so can be compressed.
     pub fn is_json(self) -> bool {
-        !matches!(self, Format::Hf | Format::Arrow | Format::Tokens)
+        !matches!(self, Format::Hf | Format::Arrow | Format::Tokens | Format::Provenance)
     }
 
     /// Whether it has records for trainers instead of rows.
@@ -140,7 +143,7 @@ impl Format {
 
     /// Whether it has the columns that the user names.
     pub fn has_columns(self) -> bool {
-        !self.is_of_embedding() && !matches!(self, Format::Tokens | Format::Aya)
+        !self.is_of_embedding() && !matches!(self, Format::Tokens | Format::Aya | Format::Provenance)
     }
 }
 
@@ -210,6 +213,8 @@ pub enum Writer<'a> {
     Arrow(arrow::ArrowFiles<'a>),
     /// [`Format::Tokens`].
     Tokens(tokens::TokenFiles<'a>),
+    /// [`Format::Provenance`], which has no rows.
+    Nothing,
     /// All others.
     JsonLines(json_lines::JsonLinesFiles<'a>),
 }
@@ -223,6 +228,7 @@ impl<'a> Writer<'a> {
         Ok(match options.format {
             Format::Hf => Writer::Parquet(parquet::ParquetFiles::new(directory, options)?),
             Format::Arrow => Writer::Arrow(arrow::ArrowFiles::new(directory, options)),
+            Format::Provenance => Writer::Nothing,
             Format::Tokens => {
                 let width = options.width.unwrap_or(tokens::Width::Uint32);
                 Writer::Tokens(tokens::TokenFiles::new(directory, options, width))
@@ -240,7 +246,7 @@ impl<'a> Writer<'a> {
             Writer::Parquet(files) => files.push(sample, split),
             Writer::Arrow(files) => files.push(sample, split),
             Writer::JsonLines(files) => files.push(sample, split),
-            Writer::Tokens(_) => unreachable!("token ids are records"),
+            Writer::Tokens(_) | Writer::Nothing => unreachable!("these have records"),
         }
     }
 
@@ -252,6 +258,7 @@ impl<'a> Writer<'a> {
         match self {
             Writer::JsonLines(files) => files.push_record(record, split),
             Writer::Tokens(files) => files.push_record(record, split),
+            Writer::Nothing => Ok(()),
             Writer::Parquet(_) | Writer::Arrow(_) => unreachable!("rows stay rows there"),
         }
     }
@@ -267,6 +274,7 @@ impl<'a> Writer<'a> {
             Writer::Arrow(files) => files.finish(),
             Writer::JsonLines(files) => files.finish(),
             Writer::Tokens(files) => files.finish(),
+            Writer::Nothing => Ok(Vec::new()),
         }
     }
 }

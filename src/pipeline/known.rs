@@ -10,7 +10,10 @@ use super::{
     redact, reversal,
 };
 use crate::{
-    classify::license::Licenses,
+    classify::{
+        license::{self, Licenses},
+        natural::NaturalLanguages,
+    },
     export::{
         Format, Record,
         aya::{Aya, Templated},
@@ -18,6 +21,7 @@ use crate::{
         embedding::{Embedded, Embedding, pair, rules},
         facts::UNKNOWN,
         manifest::Making,
+        provenance::{self, Asks, Provenance},
         tokens::{Tokenized, Tokens},
         trainer::{Answer, Classes, Feedback, Trainer, Training},
     },
@@ -35,6 +39,8 @@ pub enum Maker<'a> {
     Embedding(Embedding<'a>, &'a Embedded),
     /// Documents with attributes, of which these columns are metadata.
     Dolma(&'a [&'a str]),
+    /// No records, but what is known of rows.
+    Provenance,
     /// Instructions, and how they are made.
     Aya(&'a Aya<'a>, &'a Templated),
     /// Token ids, and how they are made.
@@ -56,6 +62,8 @@ pub enum Known {
     Negatives(Box<(Negatives, Embedded)>),
     /// What licences ask, and rows by the rules that would drop them.
     Tags(&'static Licenses, BTreeMap<String, u64>),
+    /// What licences ask, and what was seen of rows.
+    Provenance(&'static Licenses, Box<Provenance>),
     /// Records by template.
     Templated(Templated),
     /// How many tokens there are.
@@ -83,6 +91,11 @@ impl Known {
                 seen.unwrap_or(Ok(())) // What is left out is counted when it is exported.
             })?;
             return Ok(Known::Negatives(Box::new((negatives, (*embedded).clone()))));
+        }
+        if let Some(Maker::Provenance) = maker {
+            let names = NaturalLanguages::in_use().names().map(|(code, name)| (code.to_owned(), name.to_owned()));
+            let provenance = Box::new(Provenance::new(names.collect()));
+            return Ok(Known::Provenance(Licenses::in_use(), provenance));
         }
         if let Some(Maker::Aya(_, templated)) = maker {
             return Ok(Known::Templated((*templated).clone()));
@@ -129,6 +142,12 @@ impl Known {
                 records.extend(dolma::records(sample, Labels { class, verdicts }, columns));
                 Ok(Ok(()))
             }
+            Maker::Provenance => {
+                let Known::Provenance(licenses, provenance) = self else { unreachable!("rows are looked at") };
+                provenance
+                    .see(sample, sample.license_spdx.map_or(Asks::UNKNOWN, |license| asks(licenses.class(license))));
+                Ok(Ok(()))
+            }
             Maker::Aya(aya, _) => {
                 let (record, template) = match aya.record(sample, split) {
                     Ok(record) => record,
@@ -168,9 +187,12 @@ impl Known {
         mask: Mask<'_>,
     ) -> Result<Result<(), &'static str>, store::Error> {
         match self {
-            Known::Nothing | Known::Negatives(..) | Known::Tags(..) | Known::Tokens(_) | Known::Templated(_) => {
-                Ok(trainer.write(record, sample, Feedback::None))
-            }
+            Known::Nothing
+            | Known::Negatives(..)
+            | Known::Tags(..)
+            | Known::Tokens(_)
+            | Known::Templated(_)
+            | Known::Provenance(..) => Ok(trainer.write(record, sample, Feedback::None)),
             Known::Fates(fates, classes) => Ok(fates.stayed(sample.commit).and_then(|stayed| {
                 trainer.write(record, sample, Feedback::Label(stayed))?;
                 *if stayed { &mut classes.desirable } else { &mut classes.undesirable } += 1;
@@ -251,6 +273,8 @@ impl Known {
             (_, Maker::Tokens(_, tokenized)) => Making::Tokens(Box::new(tokenized.clone())),
             (Known::Templated(templated), _) => Making::Aya(templated),
             (_, Maker::Aya(_, templated)) => Making::Aya(templated.clone()),
+            (Known::Provenance(_, provenance), _) => Making::Provenance(provenance),
+            (_, Maker::Provenance) => Making::Provenance(Box::default()),
             (_, Maker::Dolma(_)) => Making::Dolma(Tagged::default()),
             (_, Maker::Embedding(_, embedded)) => Making::Embedding(embedded.clone()),
             (known, Maker::Training(_, training)) => {
@@ -264,10 +288,23 @@ impl Known {
                     | Known::Negatives(..)
                     | Known::Tags(..)
                     | Known::Tokens(_)
-                    | Known::Templated(_) => {}
+                    | Known::Templated(_)
+                    | Known::Provenance(..) => {}
                 }
                 Making::Training(training)
             }
         })
     }
+}
+
+/// What a class says, in the words of the Data Provenance Initiative.
+fn asks(class: license::Class) -> Asks {
+    let flag = |is_asked| if is_asked { '1' } else { '0' };
+    let users = match class.users {
+        license::Use::All => provenance::Use::All,
+        license::Use::Academic => provenance::Use::Academic,
+        license::Use::NonCommercial => provenance::Use::NonCommercial,
+        license::Use::Unspecified => return Asks::UNKNOWN,
+    };
+    Asks { users, attribution: flag(class.attribution), share_alike: flag(class.share_alike) }
 }
