@@ -28,8 +28,15 @@ use serde_json::Value;
 use support::Lab;
 
 const MESSAGES: &str = include_str!("../fixtures/messages.sh");
-const PRESETS: [&str; 6] =
-    ["commitpack", "commitpack-strict", "commitpackft", "commitpackft-multilingual", "instruct", "none"];
+const PRESETS: [&str; 7] = [
+    "commitpack",
+    "commitpack-strict",
+    "commitpackft",
+    "commitpackft-multilingual",
+    "instruct",
+    "multilingual",
+    "none",
+];
 
 /// The verdicts that were compared, and how many rows each preset keeps.
 #[derive(Debug, Default, PartialEq)]
@@ -349,6 +356,64 @@ fn subjects_of_all_languages_pass_the_whole_multilingual_preset() {
     let mut expected = keep;
     expected.sort_unstable();
     assert_eq!(kept, expected);
+}
+
+/// Finnish has no list of verbs, so other rulesets drop all of it; here noise goes by the line heuristics, each counted.
+#[test]
+fn a_small_language_stays_and_its_noise_is_counted() {
+    let keep = [
+        "Korjaa virhe tyhjän tiedoston lukemisessa",
+        "Lisää haku kaikille sivuille asetuksista",
+        "Poista vanhentunut asetus palvelimen asetuksista",
+        "Päivitä käännökset vastaamaan uutta käyttöliittymää",
+        "Oprav chybu při čtení prázdného souboru",
+        "Laga felet som uppstår när filen är tom",
+        "Fix the error in an empty file",
+    ];
+    let drop = [
+        ("line-digits", "Korjaa virhe tiedostossa 20241126 ja 12345678901"),
+        ("line-punctuation", "Korjaa virhe >>>>>> ######## ;;;;;; [[[]]] tiedostossa"),
+        ("line-capitals", "KORJAA VIRHE TYHJÄN TIEDOSTON LUKEMISESSA"),
+        ("line-type-token", "Korjaa tiedoston tiedoston tiedoston virhe virhe virhe tiedoston"),
+        ("line-foreign", "Korjaa virhe tiedoston ñandúñú lukemisessa"),
+        ("line-words", "Se on nyt niin että ei se voi olla"),
+        ("subject-verb", "Typo in the help of the pager"),
+        ("language-known", "ᚠᚢᚦᚨᚱ ᚲᚷᚹᚺᚾ ᛁᛃᛇᛈᛉ"),
+    ];
+    let lab = Lab::new();
+    let license = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and \
+                   associated documentation files (the \"Software\"), to deal in the Software without restriction, including \
+                   without limitation the rights to use. The above copyright notice and this permission notice shall \
+                   be included.";
+    let repository = lab.repository("r", "sha1", &format!("echo '{license}' > LICENSE"));
+    let subjects = keep.iter().copied().chain(drop.iter().map(|(_, subject)| *subject));
+    let repeated = "Korjaa virhe tyhjän kansion lukemisessa\n\nhaha haha haha haha haha haha";
+    for (line, message) in std::iter::once("Start").chain(subjects).chain([repeated]).enumerate() {
+        fs::write(lab.path("message"), message).expect("it is written");
+        let script = format!(
+            "for i in $(seq 20); do echo \"let value_$i = compute($i, {line}000)\"; done > x.rs; git add -A; git commit -qF ../message"
+        );
+        lab.script(&repository, &script);
+    }
+    let funnel = lab.mine("r", "store", &["--filter", "multilingual"]);
+    let rows = lab.rows("store");
+    let mut kept: Vec<&str> = rows.iter().map(|row| row["subject"].as_str().expect("text")).collect();
+    let mut expected = keep;
+    kept.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(kept, expected, "{funnel}");
+    let dropped = |rule: &str| {
+        ["commits", "changes"].iter().map(|unit| funnel[*unit]["dropped"][rule].as_u64().unwrap_or(0)).sum::<u64>()
+    };
+    for rule in drop.iter().map(|(rule, _)| *rule).chain(["line-repeats"]) {
+        assert_eq!(dropped(rule), 1, "{rule}: {funnel}");
+    }
+    for ruleset in ["instruct", "commitpackft-multilingual"] {
+        lab.mine("r", ruleset, &["--filter", ruleset]);
+        let rows = lab.rows(ruleset);
+        let finnish = rows.iter().filter(|row| row["message_language"] == "fi").count();
+        assert_eq!(finnish, 0, "{ruleset}");
+    }
 }
 
 #[test]

@@ -9,7 +9,10 @@ use std::{
 
 use regex::Regex;
 
-use super::{Field, Layer, LicenseScope, Texts, Value, View};
+use super::{
+    Field, Layer, LicenseScope, Texts, Value, View,
+    measures::{self, Alphabet},
+};
 
 /// A ledger repeats at most so many characters of what it saw.
 const SHOWN_CHARS_MAX: usize = 80;
@@ -97,6 +100,14 @@ pub enum Test {
     Number(Range),
     /// The share of characters of a kind, 0 to 1.
     Ratio(Characters, Range),
+    /// The share of letters that an alphabet does not have, 0 to 1.
+    Foreign(Alphabet, Range),
+    /// How many words are different, of all words.
+    TypeToken(Range),
+    /// How often a word comes in a row at most.
+    Repeats(Range),
+    /// Letters of a word, on average.
+    WordChars(Range),
     /// One of the expressions matches somewhere.
     Regex(Vec<Regex>),
     /// One of the texts is in it.
@@ -412,7 +423,7 @@ impl Check {
     pub fn cost(&self) -> u32 {
         let own = match self {
             Check::Field { test, .. } => match test {
-                Test::Regex(_) => 8,
+                Test::Regex(_) | Test::Foreign(..) | Test::TypeToken(_) => 8,
                 Test::Ratio(..) | Test::Glob(..) | Test::Contains(_) => 4,
                 _ => 1,
             },
@@ -461,6 +472,10 @@ impl Test {
             Test::Lines(range) => range.has_count(text.lines().count()),
             Test::Bytes(range) => range.has_count(text.len()),
             Test::Ratio(characters, range) => range.has(ratio(text, *characters)),
+            Test::Foreign(alphabet, range) => range.has(alphabet.foreign(text)),
+            Test::TypeToken(range) => range.has(measures::type_token(text)),
+            Test::Repeats(range) => range.has_count(measures::repeats(text)),
+            Test::WordChars(range) => range.has(measures::word_chars(text)),
             Test::Regex(expressions) => expressions.iter().any(|expression| expression.is_match(text)),
             Test::Contains(parts) => parts.iter().any(|part| text.contains(part.as_str())),
             Test::OneOf(texts) => texts.contains(text),
@@ -480,6 +495,10 @@ impl Test {
             Test::Lines(_) => text.lines().count().to_string(),
             Test::Bytes(_) => text.len().to_string(),
             Test::Ratio(characters, _) => format!("{:.3}", ratio(&text, *characters)),
+            Test::Foreign(alphabet, _) => format!("{:.3}", alphabet.foreign(&text)),
+            Test::TypeToken(_) => format!("{:.3}", measures::type_token(&text)),
+            Test::Repeats(_) => measures::repeats(&text).to_string(),
+            Test::WordChars(_) => format!("{:.3}", measures::word_chars(&text)),
             Test::Regex(expressions) => match expressions.iter().find_map(|expression| expression.find(&text)) {
                 Some(found) => shown(found.as_str()),
                 None => shown(&text),
@@ -507,6 +526,10 @@ impl fmt::Display for Test {
             Test::Bytes(range) => write!(f, "{range} bytes"),
             Test::Number(range) => write!(f, "{range}"),
             Test::Ratio(characters, range) => write!(f, "share of {characters:?} {range}"),
+            Test::Foreign(alphabet, range) => write!(f, "share of letters other than {alphabet} {range}"),
+            Test::TypeToken(range) => write!(f, "share of different words {range}"),
+            Test::Repeats(range) => write!(f, "{range} times the same word in a row"),
+            Test::WordChars(range) => write!(f, "{range} letters a word"),
             Test::Regex(expressions) => {
                 write!(f, "matches {}", list(&mut expressions.iter().map(Regex::as_str)))
             }

@@ -14,17 +14,19 @@ use toml::{Spanned, Table};
 use super::{
     FIELDS, Field, LicenseScope, Rule, Ruleset, Type, Value, View,
     check::{Characters, Check, DrawOf, Expression, Range, Test, Verbs},
+    measures::Alphabet,
     ruleset::{Action, Example, Step},
     tokens,
 };
 
 /// The presets by name, as they are compiled in.
-const PRESETS: [(&str, &str); 6] = [
+const PRESETS: [(&str, &str); 7] = [
     ("commitpack", include_str!("../../filters/commitpack.toml")),
     ("commitpack-strict", include_str!("../../filters/commitpack-strict.toml")),
     ("commitpackft", include_str!("../../filters/commitpackft.toml")),
     ("commitpackft-multilingual", include_str!("../../filters/commitpackft-multilingual.toml")),
     ("instruct", include_str!("../../filters/instruct.toml")),
+    ("multilingual", include_str!("../../filters/multilingual.toml")),
     ("none", include_str!("../../filters/none.toml")),
 ];
 
@@ -307,6 +309,10 @@ struct Raw {
     value: Option<Range>,
     tokens: Option<RawTokens>,
     ratio: Option<RawRatio>,
+    foreign: Option<RawForeign>,
+    type_token: Option<Range>,
+    repeats: Option<Range>,
+    word_chars: Option<Range>,
     regex: Option<OneOrMany>,
     contains: Option<OneOrMany>,
     equals: Option<OneOrMany>,
@@ -353,6 +359,16 @@ struct RawRatio {
     max: f64,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawForeign {
+    letters: String,
+    #[serde(default)]
+    min: f64,
+    #[serde(default = "one")]
+    max: f64,
+}
+
 fn one() -> f64 {
     1.0
 }
@@ -380,7 +396,8 @@ impl OneOrMany {
     }
 }
 
-const KINDS: &str = "chars, words, lines, bytes, value, tokens, ratio, regex, contains, equals, one_of, starts_with, \
+const KINDS: &str = "chars, words, lines, bytes, value, tokens, ratio, foreign, type_token, \
+                     repeats, word_chars, regex, contains, equals, one_of, starts_with, \
                      ends_with, glob, is, present, license, thin, whitespace_only, edit_distance, verbs, expr, all, any, not";
 
 fn check(table: Table) -> Result<Check, String> {
@@ -406,6 +423,13 @@ fn check(table: Table) -> Result<Check, String> {
     if let Some(RawRatio { of, min, max }) = raw.ratio {
         tests.push(Test::Ratio(of, bounds(Range { min, max }, "ratio", 0.0, 1.0)?));
     }
+    if let Some(RawForeign { letters, min, max }) = raw.foreign {
+        tests.push(Test::Foreign(Alphabet::new(&letters)?, bounds(Range { min, max }, "foreign", 0.0, 1.0)?));
+    }
+    let type_token = raw.type_token.map(|range| bounds(range, "type_token", 0.0, 1.0)).transpose()?;
+    tests.extend(type_token.map(Test::TypeToken));
+    tests.extend(count(raw.repeats, "repeats")?.map(Test::Repeats));
+    tests.extend(count(raw.word_chars, "word_chars")?.map(Test::WordChars));
     if let Some(patterns) = texts(raw.regex, "regex")? {
         tests.push(Test::Regex(patterns.iter().map(|pattern| regex(pattern)).collect::<Result<_, _>>()?));
     }

@@ -6,6 +6,7 @@
 
 mod check;
 mod load;
+mod measures;
 mod ruleset;
 pub mod tokens;
 
