@@ -147,7 +147,10 @@ fn arrow_loads_from_disk() {
     let lab = Lab::new();
     let rows = four(&lab);
     lab.ok(&["export", "store", "whole", "--format", "arrow"]);
-    check_manifest(&lab, "whole", &["dataset_dict.json", "train/state.json", "train/dataset_info.json"]);
+    let others = ["dataset_dict.json", "train/state.json", "train/dataset_info.json", "README.md"];
+    check_manifest(&lab, "whole", &others);
+    let card = fs::read_to_string(lab.path("whole/README.md")).expect("a card");
+    assert!(card.contains("load_from_disk(\"DIR\")") && !card.contains("configs:"), "{card}");
     read_back(&lab, "arrow", "whole", &rows);
     lab.ok(&["export", "store", "cut", "--format", "arrow", "--split", SPLITS, "--shard-bytes-max", "1"]);
     read_back(&lab, "arrow", "cut", &rows);
@@ -280,6 +283,50 @@ fn the_card_says_what_there_is() {
 }
 
 #[test]
+fn mining_and_exporting_is_one_command() {
+    let lab = Lab::new();
+    lab.repository("r", "sha1", &FILES.replace("NAME", "r"));
+    fs::write(lab.path("settings.toml"), "[export]\nsplit = \"train=0.5,test=0.5\"\n").expect("settings");
+    let one = [
+        "mine",
+        "r",
+        "--store",
+        "one",
+        "--export",
+        "hf:one-hf",
+        "--export",
+        "jsonl:one-jsonl",
+        "--config",
+        "settings.toml",
+    ];
+    let said = lab.ok(&one);
+    assert!(said.contains("under one-hf") && said.contains("under one-jsonl"), "{said}");
+    lab.ok(&["mine", "r", "--store", "two"]);
+    for format in ["hf", "jsonl"] {
+        let (one, two) = (format!("one-{format}"), format!("two-{format}"));
+        lab.ok(&["export", "two", &two, "--format", format, "--split", "train=0.5,test=0.5"]);
+        assert!(files(&lab.path(&one)) == files(&lab.path(&two)), "{format}");
+    }
+    // A repository that fails is told, and the others are exported.
+    let output = lab.gitlode(&["mine", "r", "absent", "--store", "four", "--export", "commitpack:out"]);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(manifest(&lab, "out")["rows"], lab.rows("four").len());
+    // What can't work is said before anything is mined.
+    for (export, reason) in [
+        ("hf", "FORMAT:DIR"),
+        ("hf:", "no directory"),
+        ("csv:new", "no format csv"),
+        ("hf:out", "out exists already"),
+        ("tokens:new", "--tokenizer FILE"),
+    ] {
+        let output = lab.gitlode(&["mine", "r", "--store", "none", "--export", export]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(reason), "{export}: {said}");
+        assert!(!lab.path("none").exists(), "{export}");
+    }
+}
+
+#[test]
 fn an_interrupted_export_leaves_nothing_in_any_format() {
     let lab = Lab::new();
     four(&lab);
@@ -288,7 +335,7 @@ fn an_interrupted_export_leaves_nothing_in_any_format() {
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with("out")).collect()
     };
-    for format in ["hf", "arrow", "jsonl", "commitpack", "sft"] {
+    for format in ["hf", "arrow", "jsonl", "commitpack", "sft", "grit", "dolma", "aya", "provenance"] {
         let mut interrupted = 0;
         for pause in [0, 2, 5, 10, 20] {
             let mut export = lab.program();

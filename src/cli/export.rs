@@ -2,10 +2,13 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
     thread,
 };
+
+use clap::FromArgMatches as _;
 
 use super::{
     Error, counted, formats, grouped, interrupt_flag, memory, print,
@@ -98,6 +101,40 @@ pub struct Args {
     json: bool,
 }
 
+impl Args {
+    /// Those of an export of `store` to `out` with everything as `command` has it by default.
+    pub fn parse(command: &clap::Command, store: &Path, out: &Path, format: &str, json: bool) -> Result<Self, Error> {
+        let mut arguments: Vec<&OsStr> = ["gitlode", "export"].map(OsStr::new).to_vec();
+        arguments.extend(json.then_some(OsStr::new("--json")));
+        arguments.extend([OsStr::new("--format"), OsStr::new(format), OsStr::new("--")]);
+        arguments.extend([store.as_os_str(), out.as_os_str()]);
+        let usage = |error: clap::Error| Error::Usage(error.to_string());
+        let matches = command.clone().try_get_matches_from(arguments).map_err(usage)?;
+        let of_export = matches.subcommand_matches("export").expect("that is the subcommand");
+        Args::from_arg_matches(of_export).map_err(usage)
+    }
+
+    /// Finds what is wrong with them as far as it shows without rows.
+    pub fn check(&self) -> Result<(), Error> {
+        columns(self)?;
+        Splits::parse(&self.split).map_err(Error::Usage)?;
+        if self.compression != Compression::None && !self.format.is_json() {
+            return Err(Error::Usage(
+                "--compression is for JSON lines: Parquet is compressed, Arrow must not be".into(),
+            ));
+        }
+        if self.tag_dropped && self.format != Format::Dolma {
+            return Err(Error::Usage("--tag-dropped is for --format dolma, which has attributes".into()));
+        }
+        match &self.out {
+            Some(out) if out.exists() => {
+                Err(Error::Usage(format!("{} exists already; name a new directory", out.display())))
+            }
+            _ => Materials::read(self).map(|_| ()),
+        }
+    }
+}
+
 pub fn run(args: &Args) -> Result<(), Error> {
     if args.list {
         return formats::list();
@@ -105,17 +142,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let (Some(store_path), Some(out)) = (&args.store, &args.out) else {
         return Err(Error::Usage("name a store and a directory to write".into()));
     };
+    args.check()?;
     let columns = columns(args)?;
     let splits = Splits::parse(&args.split).map_err(Error::Usage)?;
-    if args.compression != Compression::None && !args.format.is_json() {
-        return Err(Error::Usage("--compression is for JSON lines: Parquet is compressed, Arrow must not be".into()));
-    }
-    if args.tag_dropped && args.format != Format::Dolma {
-        return Err(Error::Usage("--tag-dropped is for --format dolma, which has attributes".into()));
-    }
-    if out.exists() {
-        return Err(Error::Usage(format!("{} exists already; name a new directory", out.display())));
-    }
     let names = splits.names();
     let materials = Materials::read(args)?;
     let machines = Machines::new(args, &materials, &columns, &names)?;

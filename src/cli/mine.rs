@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     Error,
     display::{Display, Level},
-    grouped, interrupt_flag, print, printable, repositories, seconds_now,
+    export, grouped, interrupt_flag, print, printable, repositories, seconds_now,
 };
 use crate::{
     classify::{
@@ -26,6 +26,7 @@ use crate::{
         natural::Judge,
     },
     dedup::opt_out::{OptOuts, Work},
+    export::Format,
     filter::Ruleset,
     git::{mirror::redact_url, repository::Revision, supervise::Limits, walk::Window},
     pipeline::{
@@ -146,6 +147,10 @@ pub struct Args {
     #[arg(long, default_value_t = 3, value_name = "N", help_heading = "Mirrors")]
     fetch_retries: u32,
 
+    /// Export the store when all is mined, with the options of `export` as they are set elsewhere or by default; may be
+    /// given several times.
+    #[arg(long, value_name = "FORMAT:DIR", value_parser = wanted, conflicts_with_all = ["dry_run", "retry_failed"])]
+    export: Vec<Wanted>,
     /// Mine and count, but write no rows.
     #[arg(long)]
     dry_run: bool,
@@ -167,6 +172,49 @@ pub struct Args {
     /// A line for every step; wins over --quiet.
     #[arg(long, short)]
     verbose: bool,
+}
+
+/// An export that is to follow.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    format: String,
+    directory: String,
+}
+
+fn wanted(text: &str) -> Result<Wanted, String> {
+    let (format, directory) = text.split_once(':').ok_or("it is FORMAT:DIR, like hf:out")?;
+    if directory.is_empty() {
+        return Err("it names no directory".into());
+    }
+    <Format as clap::ValueEnum>::from_str(format, false)
+        .map_err(|_| format!("there is no format {format}; `gitlode export --list` has all"))?;
+    Ok(Wanted { format: format.to_owned(), directory: directory.to_owned() })
+}
+
+/// The exports that are to follow, each as its own command would be, checked as far as can be before there are rows.
+fn exports(args: &Args, command: &clap::Command) -> Result<Vec<export::Args>, Error> {
+    let Some(store) = args.store.as_deref() else { return Ok(Vec::new()) };
+    let mut exports = Vec::new();
+    for (at, Wanted { format, directory }) in args.export.iter().enumerate() {
+        if args.export[..at].iter().any(|other| other.directory == *directory) {
+            return Err(Error::Usage(format!("two exports to {directory}")));
+        }
+        let follows = export::Args::parse(command, store, Path::new(directory), format, args.json)?;
+        follows.check()?;
+        exports.push(follows);
+    }
+    Ok(exports)
+}
+
+/// Mines, and exports what is there then. Where some repositories failed, the others are exported all the same.
+pub fn run(args: &Args, given: Option<&clap::ArgMatches>, command: &clap::Command) -> Result<(), Error> {
+    let exports = exports(args, command)?;
+    let mined = mine(args, given);
+    if !matches!(mined, Ok(()) | Err(Error::Reported(3))) {
+        return mined;
+    }
+    exports.iter().try_for_each(export::run)?;
+    mined
 }
 
 pub(super) fn judge(text: &str) -> Result<Judge, String> {
@@ -210,7 +258,7 @@ struct Outcome {
     result: Result<Report, Failure>,
 }
 
-pub fn run(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
+fn mine(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
     let started = Instant::now();
     if args.store.is_none() && !args.dry_run {
         return Err(Error::Usage("--store DIR is missing: where the rows go; or --dry-run to count only".into()));

@@ -272,7 +272,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         crate::filter::tokens::use_file(file)?;
     }
     match cli.command {
-        Command::Mine(args) => mine::run(&args, matches.subcommand_matches("mine")),
+        Command::Mine(args) => mine::run(&args, matches.subcommand_matches("mine"), &command),
         Command::Stats(args) => stats::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -207,8 +207,8 @@ fn front_matter(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     card.push_str(
         "task_categories:\n- text-generation\ntags:\n- code\n- commits\n- git\n- gitlode\n- instruction-tuning\n",
     );
-    if matches!(about.options.format, Format::Tokens | Format::Provenance) {
-        // `datasets` reads no such files.
+    if matches!(about.options.format, Format::Arrow | Format::Tokens | Format::Provenance) {
+        // `load_dataset` reads no such files.
         card.push_str("---\n\n");
         return Ok(());
     }

@@ -27,12 +27,8 @@ pub struct Document {
 /// # Errors
 /// A file can't be written.
 pub fn write(directory: &Path, about: &About<'_>) -> Result<Vec<Document>, Error> {
-    let mut texts = Vec::new();
-    // `load_from_disk` reads a directory without a card.
-    if about.options.format != Format::Arrow {
-        texts.push(("README.md".to_owned(), card::card(about).into_bytes()));
-        texts.extend(card::figures(about).into_iter().map(|(file, text)| (file, text.into_bytes())));
-    }
+    let mut texts = vec![("README.md".to_owned(), card::card(about).into_bytes())];
+    texts.extend(card::figures(about).into_iter().map(|(file, text)| (file, text.into_bytes())));
     if about.options.format == Format::Hf {
         texts.push(("croissant.json".to_owned(), format!("{:#}\n", croissant::croissant(about)).into_bytes()));
     }
