@@ -1,6 +1,8 @@
 //! What the tests share: throw-away repositories made by scripts, and the program itself.
 #![allow(dead_code)]
 
+pub mod server;
+
 use std::{
     fs,
     path::{Path, PathBuf},
