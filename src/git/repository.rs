@@ -243,6 +243,25 @@ impl Repository {
         Ok(tips)
     }
 
+    /// A digest of the tips that `revision` stands for, and of the edge of a shallow clone, which decides as well what is
+    /// mined; none for a repository without commits.
+    ///
+    /// # Errors
+    /// As [`Repository::tips`].
+    pub fn tips_digest(&self, revision: &Revision) -> Result<Option<String>, Error> {
+        let tips = self.tips(revision)?;
+        if tips.is_empty() {
+            return Ok(None);
+        }
+        let edge: std::collections::BTreeSet<&ObjectId> = self.shallow.iter().collect();
+        let mut hasher = blake3::Hasher::new();
+        for (part, ids) in [("tips", tips.iter().collect::<Vec<_>>()), ("edge", edge.into_iter().collect())] {
+            hasher.update(part.as_bytes());
+            ids.iter().for_each(|id| _ = hasher.update(id.as_bytes()));
+        }
+        Ok(Some(hasher.finalize().to_hex()[..32].to_owned()))
+    }
+
     /// A branch that can't be read would be a silent loss of its commits, so it is an error here.
     fn branch_tips(&self, objects: &Objects) -> Result<Vec<ObjectId>, Error> {
         let bad =

@@ -54,7 +54,7 @@ pub(super) fn authority(url: &gix::Url) -> Option<(String, Option<u16>)> {
 }
 
 /// The token for a host, from the environment. github.com has three names for it, every other host its own.
-fn token(host: &str, port: Option<u16>, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+pub(super) fn token(host: &str, port: Option<u16>, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let set = |name: &str| env(name).map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
     if host.eq_ignore_ascii_case("github.com") && port.is_none() {
         return ["GITLODE_TOKEN", "GITHUB_TOKEN", "GH_TOKEN"].into_iter().find_map(set);

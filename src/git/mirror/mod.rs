@@ -6,6 +6,7 @@
 
 mod credentials;
 mod error;
+pub mod look;
 mod progress;
 
 use std::collections::HashSet;

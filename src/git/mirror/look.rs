@@ -1,0 +1,384 @@
+//! A look at the tips of a remote over HTTP, to see whether a fetch would bring anything.
+//!
+//! It takes one or two small requests and no process: every request has a deadline, so nothing can block for ever. Only
+//! the references that a revision needs are asked for. Refuses to follow a redirect to another server, and to send
+//! a password without encryption.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use gix::bstr::ByteSlice as _;
+use reqwest::{
+    StatusCode,
+    blocking::{Client, RequestBuilder, Response},
+    header::HeaderMap,
+    redirect::{self, Policy},
+};
+
+use super::{
+    Error, ErrorKind, classify_text,
+    credentials::{authority, token},
+};
+use crate::git::repository::Revision;
+
+/// Longest list of references that is read. GitHub's largest repositories have some hundred thousand.
+const BYTES_MAX: u64 = 256 << 20;
+/// Redirects in a row; a renamed repository takes one, a change to https another.
+const REDIRECTS_MAX: usize = 5;
+
+/// What a look saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Digest of the names and ids of the references that count.
+    pub tips: String,
+    /// Where the server says that the repository is now.
+    pub moved_to: Option<String>,
+    /// Bytes of the answers.
+    pub bytes: u64,
+}
+
+/// When a server that limits the rate wants to be asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It does not say.
+    Unsaid,
+    /// After so many seconds.
+    After(u64),
+    /// At a time in seconds since 1970.
+    At(u64),
+}
+
+/// Why there is nothing to see.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What is wrong.
+    pub error: Error,
+    /// Set where the server wants to be asked less often.
+    pub retry: Option<Retry>,
+}
+
+/// Looks at remotes; connections to a server are used again. A clone shares them.
+#[derive(Clone)]
+pub struct Looker {
+    client: Client,
+}
+
+/// One exchange with a remote.
+struct Exchange<'a> {
+    looker: &'a Looker,
+    url: &'a str,
+    login: Option<(String, String)>,
+    bytes: u64,
+}
+
+impl Looker {
+    /// A connection may take `connect` to open, and an answer `answer` to be complete.
+    ///
+    /// # Errors
+    /// The client can't be set up.
+    pub fn new(connect: Duration, answer: Duration) -> Result<Self, Error> {
+        let builder = Client::builder()
+            .user_agent(concat!("gitlode/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(connect)
+            .timeout(answer)
+            .redirect(Policy::custom(follow));
+        let client = builder.build().map_err(|e| Error::new(ErrorKind::Io, "the HTTP client", chain(&e)))?;
+        Ok(Looker { client })
+    }
+
+    /// Looks at those references of `url` that `revision` needs. `None` where only a fetch can tell: for other schemes
+    /// than HTTP, and where a password is wanted that only git's credential helpers may know.
+    ///
+    /// # Errors
+    /// The server can't be reached, refuses, or is no git server.
+    pub fn look(&self, url: &str, revision: &Revision) -> Result<Option<Look>, Refusal> {
+        let parsed = match gix::url::parse(url.as_bytes().as_bstr()) {
+            Ok(parsed) if matches!(parsed.scheme, gix::url::Scheme::Http | gix::url::Scheme::Https) => parsed,
+            _ => return Ok(None),
+        };
+        let is_private = parsed.scheme == gix::url::Scheme::Https;
+        let given = parsed.user().zip(parsed.password()).map(|(user, password)| (user.to_owned(), password.to_owned()));
+        let (host, port) = authority(&parsed).unwrap_or_default();
+        let token = || token(&host, port.filter(|port| *port != 443), &|name| std::env::var(name).ok());
+        let login = given.or_else(|| token().map(|token| ("x-access-token".to_owned(), token)));
+        let mut plain = parsed;
+        plain.set_user(None);
+        plain.set_password(None);
+        let base = plain.to_bstring().to_string();
+        let mut exchange = Exchange { looker: self, url, login: login.filter(|_| is_private), bytes: 0 };
+        match exchange.look(base.trim_end_matches('/'), revision) {
+            Err(refusal)
+                if refusal.error.kind() == ErrorKind::Authentication
+                    && refusal.retry.is_none()
+                    && is_private
+                    && exchange.login.is_none() =>
+            {
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+}
+
+impl Exchange<'_> {
+    fn look(&mut self, base: &str, revision: &Revision) -> Result<Look, Refusal> {
+        const SERVICE: &str = "/info/refs?service=git-upload-pack";
+        let asked = format!("{base}{SERVICE}");
+        let response = self.send(self.looker.client.get(&asked).header("Git-Protocol", "version=2"))?;
+        let kind = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with("application/x-git-upload-pack-advertisement") {
+            return Err(self.refuse(ErrorKind::Protocol, "it is no git server that speaks the smart protocol"));
+        }
+        let at = response.url().as_str().strip_suffix(SERVICE).map(str::to_owned);
+        let at = at.ok_or_else(|| self.refuse(ErrorKind::Protocol, "it leads to an address of another form"))?;
+        let greeting = self.read(response)?;
+        let lines = self.lines(&greeting)?;
+        let mut refs = if lines.iter().any(|line| line.trim_ascii_end() == b"version 2") {
+            self.list(&at, &lines, prefixes(revision))?
+        } else {
+            lines.iter().filter_map(|line| reference(line)).collect()
+        };
+        if *revision == Revision::Head && !refs.iter().any(|(name, _)| name == b"HEAD") {
+            // A HEAD that names no commit: a mirror takes the likeliest branch then.
+            if lines.iter().any(|line| line.trim_ascii_end() == b"version 2") {
+                refs = self.list(&at, &lines, &["refs/heads/"])?;
+            }
+            refs.retain(|(name, _)| name.starts_with(b"refs/heads/"));
+        } else {
+            refs.retain(|(name, _)| matters(name, revision));
+        }
+        refs.sort();
+        let mut hasher = blake3::Hasher::new();
+        for (name, id) in &refs {
+            [name, &b" "[..], id, b"\n"].iter().for_each(|part| _ = hasher.update(part));
+        }
+        let moved_to = Some(at).filter(|at| at != base);
+        Ok(Look { tips: hasher.finalize().to_hex()[..32].to_owned(), moved_to, bytes: self.bytes })
+    }
+
+    /// The references that begin with one of `prefixes`, in version 2 of the protocol.
+    fn list(&mut self, at: &str, greeting: &[&[u8]], prefixes: &[&str]) -> Result<Vec<Reference>, Refusal> {
+        let format = greeting.iter().find(|line| line.starts_with(b"object-format="));
+        let mut body = packet(b"command=ls-refs\n");
+        body.extend(format.iter().flat_map(|line| packet(line)));
+        body.extend(b"0001");
+        body.extend(prefixes.iter().flat_map(|prefix| packet(format!("ref-prefix {prefix}\n").as_bytes())));
+        body.extend(b"0000");
+        let request = self.looker.client.post(format!("{at}/git-upload-pack")).header("Git-Protocol", "version=2");
+        let request = request.header("Content-Type", "application/x-git-upload-pack-request");
+        let response = self.send(request.header("Accept", "application/x-git-upload-pack-result").body(body))?;
+        let answer = self.read(response)?;
+        Ok(self.lines(&answer)?.into_iter().filter_map(reference).collect())
+    }
+
+    fn refuse(&self, kind: ErrorKind, reason: impl Into<String>) -> Refusal {
+        Refusal { error: Error::new(kind, self.url, reason), retry: None }
+    }
+
+    fn send(&self, request: RequestBuilder) -> Result<Response, Refusal> {
+        let request = match &self.login {
+            Some((user, password)) => request.basic_auth(user, Some(password)),
+            None => request,
+        };
+        let response = request.send().map_err(|error| self.failed(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let retry = retry(status, response.headers());
+        let kind = classify_text(&format!("http status {}", status.as_u16())).unwrap_or(ErrorKind::Protocol);
+        let error = Error::new(kind, self.url, format!("HTTP status {}", status.as_u16()));
+        Err(Refusal { error, retry })
+    }
+
+    fn read(&mut self, response: Response) -> Result<Vec<u8>, Refusal> {
+        let mut answer = Vec::new();
+        let read = response.take(BYTES_MAX + 1).read_to_end(&mut answer);
+        read.map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
+            Some(error) => self.failed(error),
+            None => self.refuse(ErrorKind::Disconnected, error.to_string()),
+        })?;
+        self.bytes += answer.len() as u64;
+        if answer.len() as u64 > BYTES_MAX {
+            return Err(
+                self.refuse(ErrorKind::Limit, format!("its list of references has more than {BYTES_MAX} bytes"))
+            );
+        }
+        Ok(answer)
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> Refusal {
+        let reason = chain(error);
+        let kind = if error.is_redirect() {
+            ErrorKind::Protocol
+        } else if error.is_timeout() && !error.is_connect() {
+            ErrorKind::Stalled
+        } else if error.is_connect() {
+            ErrorKind::Unreachable
+        } else {
+            classify_text(&reason.to_ascii_lowercase()).unwrap_or(ErrorKind::Disconnected)
+        };
+        self.refuse(kind, reason)
+    }
+
+    /// The packets of an answer, without those that only divide.
+    fn lines<'b>(&self, mut answer: &'b [u8]) -> Result<Vec<&'b [u8]>, Refusal> {
+        let mut lines = Vec::new();
+        while !answer.is_empty() {
+            let line = split_packet(&mut answer);
+            let line = line.ok_or_else(|| self.refuse(ErrorKind::Protocol, "its answer is not made of packets"))?;
+            if let Some(said) = line.strip_prefix(b"ERR ") {
+                let said = String::from_utf8_lossy(said).trim().to_owned();
+                let kind = classify_text(&said.to_ascii_lowercase()).unwrap_or(ErrorKind::Protocol);
+                return Err(self.refuse(kind, said));
+            }
+            lines.extend(Some(line).filter(|line| !line.is_empty()));
+        }
+        Ok(lines)
+    }
+}
+
+/// Name and id.
+type Reference = (Vec<u8>, Vec<u8>);
+
+/// A line like `<id> <name>`, with what may follow behind a NUL (version 0) or a space (version 2).
+fn reference(line: &[u8]) -> Option<Reference> {
+    let (id, rest) = line.split_once_str(b" ")?;
+    let is_id = matches!(id.len(), 40 | 64) && id.iter().all(u8::is_ascii_hexdigit);
+    let name = rest.split(|byte| matches!(byte, b'\0' | b' ' | b'\n')).next().unwrap_or_default();
+    (is_id && id.iter().any(|byte| *byte != b'0')).then(|| (name.to_owned(), id.to_owned()))
+}
+
+fn prefixes(revision: &Revision) -> &'static [&'static str] {
+    match revision {
+        Revision::Head => &["HEAD"],
+        Revision::AllBranches => &["refs/heads/"],
+        Revision::Named(_) => &["HEAD", "refs/heads/", "refs/tags/"],
+    }
+}
+
+fn matters(name: &[u8], revision: &Revision) -> bool {
+    match revision {
+        Revision::Head => name == b"HEAD",
+        Revision::AllBranches => name.starts_with(b"refs/heads/"),
+        Revision::Named(_) => name == b"HEAD" || name.starts_with(b"refs/heads/") || name.starts_with(b"refs/tags/"),
+    }
+}
+
+fn packet(line: &[u8]) -> Vec<u8> {
+    [format!("{:04x}", line.len() + 4).as_bytes(), line].concat()
+}
+
+/// Takes the next packet off `answer`; those that only divide are empty.
+fn split_packet<'b>(answer: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let (length, rest) = answer.split_at_checked(4)?;
+    let length = usize::from_str_radix(std::str::from_utf8(length).ok()?, 16).ok()?;
+    let (line, rest) = match length {
+        0..=3 => (&rest[..0], rest),
+        _ => rest.split_at_checked(length - 4)?,
+    };
+    *answer = rest;
+    Some(line)
+}
+
+/// Only to the same server, or from http to https on it: a redirect must not make us ask machines that nobody named.
+fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
+    let Some(before) = attempt.previous().last() else { return attempt.follow() };
+    let next = attempt.url();
+    let same = |url: &reqwest::Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port());
+    let is_upgrade = (before.scheme(), next.scheme()) == ("http", "https")
+        && before.host_str() == next.host_str()
+        && before.port().is_none()
+        && next.port().is_none();
+    if attempt.previous().len() > REDIRECTS_MAX {
+        return attempt.error("it redirects too often");
+    }
+    if same(before) == same(next) || is_upgrade {
+        return attempt.follow();
+    }
+    let to = next.host_str().unwrap_or_default().to_owned();
+    attempt.error(format!("it redirects to another server ({to})"))
+}
+
+/// Whether the server limits the rate, as RFC 6585 (429) and GitHub's documentation (403 with either header) have it.
+fn retry(status: StatusCode, headers: &HeaderMap) -> Option<Retry> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let after = header("retry-after").map(|value| match value.parse() {
+        Ok(seconds) => Retry::After(seconds),
+        Err(_) => gix::date::parse(value, None)
+            .ok()
+            .and_then(|time| u64::try_from(time.seconds).ok())
+            .map_or(Retry::Unsaid, Retry::At),
+    });
+    let is_used_up = header("x-ratelimit-remaining") == Some("0");
+    let reset = header("x-ratelimit-reset").and_then(|value| value.parse().ok()).map(Retry::At);
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => Some(after.or(reset.filter(|_| is_used_up)).unwrap_or(Retry::Unsaid)),
+        StatusCode::FORBIDDEN if after.is_some() || is_used_up => after.or(reset).or(Some(Retry::Unsaid)),
+        StatusCode::SERVICE_UNAVAILABLE => after,
+        _ => None,
+    }
+}
+
+/// The messages of an error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        cause = error.source();
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_and_references_are_read_as_git_writes_them() {
+        let id = "1".repeat(40);
+        let mut answer: &[u8] = b"0006ab0000000100020004zz";
+        let mut seen = Vec::new();
+        while let Some(line) = split_packet(&mut answer) {
+            seen.push(line);
+        }
+        assert_eq!((seen, answer), (vec![&b"ab"[..], b"", b"", b"", b""], &b"zz"[..]));
+        for bad in [&b"00"[..], b"xyzw", b"0009ab"] {
+            assert_eq!(split_packet(&mut &bad[..]), None, "{bad:?}");
+        }
+        for (line, name) in [
+            (format!("{id} HEAD\0multi_ack symref=HEAD:refs/heads/main\n"), Some("HEAD")),
+            (format!("{id} refs/heads/a b\n"), Some("refs/heads/a")),
+            (format!("{id} HEAD symref-target:refs/heads/main\n"), Some("HEAD")),
+            (format!("{} capabilities^{{}}\0ofs-delta\n", "0".repeat(40)), None),
+            ("version 2\n".to_owned(), None),
+        ] {
+            let found = reference(line.as_bytes()).map(|(name, _)| name);
+            assert_eq!(found.as_deref(), name.map(str::as_bytes), "{line}");
+        }
+    }
+
+    #[test]
+    fn limits_of_the_rate_are_understood() {
+        let check = |status: u16, headers: &[(&'static str, &str)], expected| {
+            let mut map = HeaderMap::new();
+            headers.iter().for_each(|(name, value)| _ = map.insert(*name, value.parse().expect("a header")));
+            assert_eq!(retry(StatusCode::from_u16(status).expect("a status"), &map), expected, "{status} {headers:?}");
+        };
+        check(429, &[], Some(Retry::Unsaid));
+        check(429, &[("retry-after", "7")], Some(Retry::After(7)));
+        check(429, &[("retry-after", "Fri, 27 Nov 2026 00:00:00 +0000")], Some(Retry::At(1_795_737_600)));
+        check(429, &[("retry-after", "soon")], Some(Retry::Unsaid));
+        check(403, &[], None);
+        check(403, &[("retry-after", "60")], Some(Retry::After(60)));
+        let used_up = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1795737600")];
+        check(403, &used_up, Some(Retry::At(1_795_737_600)));
+        check(403, &[("x-ratelimit-remaining", "5"), ("x-ratelimit-reset", "1795737600")], None);
+        check(503, &[("retry-after", "3")], Some(Retry::After(3)));
+        check(404, &[("retry-after", "3")], None);
+    }
+}
