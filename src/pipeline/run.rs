@@ -62,6 +62,13 @@ pub struct Mirrors {
     pub program: PathBuf,
 }
 
+impl Mirrors {
+    /// Where the mirror of `spec` is, or would be.
+    pub fn of(&self, spec: &RepoSpec) -> PathBuf {
+        self.directory.join(mirror_path(&spec.identity))
+    }
+}
+
 /// A store that is being written, its index, and the number that the index gave to the run.
 pub struct Target<'a> {
     /// The store.
@@ -196,20 +203,8 @@ impl Run<'_> {
     }
 
     fn fetch(&self, number: usize) -> Result<PathBuf, mirror::Error> {
-        let spec = &self.sources[number];
-        let Location::Url(url) = &spec.location else { return Ok(PathBuf::new()) };
-        let Mirrors { directory, limits, program, .. } = &self.options.mirrors;
-        let request = Request {
-            url: url.clone(),
-            directory: directory.join(mirror_path(&spec.identity)),
-            connect_seconds: limits.connect_seconds,
-            stall_seconds: limits.low_speed_seconds,
-        };
-        (self.observe)(number, Event::Fetching(0));
-        let progress = |bytes| (self.observe)(number, Event::Fetching(bytes));
-        let outcome = supervise::fetch(program, &request, limits, self.interrupt, &progress)?;
-        (self.observe)(number, Event::Fetched(outcome));
-        Ok(request.directory)
+        let observe = |event: Event<'_>| (self.observe)(number, event);
+        fetch(&self.sources[number], &self.options.mirrors, self.interrupt, &observe)
     }
 
     fn mine_all(&self, ready: Receiver<(usize, PathBuf)>) {
@@ -238,9 +233,6 @@ impl Run<'_> {
 
     /// `None` when interrupted.
     fn mine(&self, number: usize, path: &Path) -> Option<Result<Report, Failure>> {
-        let spec = &self.sources[number];
-        let id =
-            RepositoryId { identity: spec.identity.clone(), name: spec.name.clone(), columns: spec.columns.clone() };
         // The last repositories get the threads that the others no longer use.
         let unfinished = self.unfinished.load(Ordering::Relaxed).max(1);
         let options = mine::Options {
@@ -251,23 +243,14 @@ impl Run<'_> {
         };
         let store = self.target.map(|target| target.store).or(self.options.dry_run.as_ref());
         let progress = |progress| (self.observe)(number, Event::Mining(progress));
-        // A repository must not take the others with it, whatever bug it finds.
-        let mined = catch_unwind(AssertUnwindSafe(|| {
-            mine_repository(store, &id, path, &(self.settings)(spec), &options, self.interrupt, &progress)
-        }));
-        match mined {
-            Ok(Ok(report)) => Some(Ok(report)),
-            Ok(Err(error)) if error.is_interruption() => None,
-            Ok(Err(error)) => Some(Err(Failure { reason: error.to_string(), hint: error.hint() })),
-            Err(_) => {
-                let hint = Some("please report it with the message above".into());
-                Some(Err(Failure { reason: "a bug in gitlode".into(), hint }))
-            }
-        }
+        let spec = &self.sources[number];
+        mine(store, spec, path, &(self.settings)(spec), &options, self.interrupt, &progress)
     }
 
     fn finish(&self, number: usize, result: Result<Report, Failure>) {
-        let result = match self.enter(&self.sources[number], &result) {
+        let spec = &self.sources[number];
+        let entered = self.target.map_or(Ok(()), |target| enter(target, spec, &(self.settings)(spec), &result));
+        let result = match entered {
             Ok(()) => result,
             Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
         };
@@ -275,31 +258,93 @@ impl Run<'_> {
         (self.observe)(number, Event::Finished(&result));
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)[number] = Some(result);
     }
+}
 
-    fn enter(&self, spec: &RepoSpec, result: &Result<Report, Failure>) -> Result<(), store::Error> {
-        let Some(target) = self.target else { return Ok(()) };
-        let mut index = target.index.lock().unwrap_or_else(PoisonError::into_inner);
-        if result.as_ref().is_ok_and(|report| !report.unchanged) {
-            index.enter(&target.store.directory(&spec.identity))?;
+/// Brings the mirror of `spec` up to date, and says where it is; nowhere for a repository on this machine.
+///
+/// # Errors
+/// As [`supervise::fetch`].
+pub fn fetch(
+    spec: &RepoSpec,
+    mirrors: &Mirrors,
+    interrupt: &AtomicBool,
+    observe: &dyn Fn(Event<'_>),
+) -> Result<PathBuf, mirror::Error> {
+    let Location::Url(url) = &spec.location else { return Ok(PathBuf::new()) };
+    let request = Request {
+        url: url.clone(),
+        directory: mirrors.of(spec),
+        connect_seconds: mirrors.limits.connect_seconds,
+        stall_seconds: mirrors.limits.low_speed_seconds,
+    };
+    observe(Event::Fetching(0));
+    let progress = |bytes| observe(Event::Fetching(bytes));
+    let outcome = supervise::fetch(&mirrors.program, &request, &mirrors.limits, interrupt, &progress)?;
+    observe(Event::Fetched(outcome));
+    Ok(request.directory)
+}
+
+/// Mines one repository at `path` into `store`, whatever bug it finds: it must not take the others with it. `None` when
+/// interrupted.
+pub fn mine(
+    store: Option<&Store>,
+    spec: &RepoSpec,
+    path: &Path,
+    settings: &Settings,
+    options: &mine::Options,
+    interrupt: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Option<Result<Report, Failure>> {
+    let mined = catch_unwind(AssertUnwindSafe(|| {
+        mine_repository(store, &id(spec), path, settings, options, interrupt, progress)
+    }));
+    match mined {
+        Ok(Ok(report)) => Some(Ok(report)),
+        Ok(Err(error)) if error.is_interruption() => None,
+        Ok(Err(error)) => Some(Err(Failure { reason: error.to_string(), hint: error.hint() })),
+        Err(_) => {
+            let hint = Some("please report it with the message above".into());
+            Some(Err(Failure { reason: "a bug in gitlode".into(), hint }))
         }
-        let without_secrets = match &spec.location {
-            Location::Url(url) => RepoSpec { location: Location::Url(redact_url(url)), ..spec.clone() },
-            Location::Path(_) => spec.clone(),
-        };
-        let settings = (self.settings)(spec);
-        let state = SourceState {
-            identity: spec.identity.clone(),
-            spec: serde_json::json!(without_secrets).to_string(),
-            rows: result.as_ref().map_or(0, |report| report.rows),
-            recipe: serde_json::json!(settings.recipe).to_string(),
-            replace: settings.replace && !result.as_ref().is_ok_and(|report| report.has_holes),
-            failure: result.as_ref().err().map(|failure| (failure.reason.clone(), failure.hint.clone())),
-        };
-        index.set_source(target.run, &state)
     }
 }
 
-fn hint(kind: ErrorKind) -> Option<&'static str> {
+/// Who the repository of `spec` is in a store.
+pub fn id(spec: &RepoSpec) -> RepositoryId {
+    RepositoryId { identity: spec.identity.clone(), name: spec.name.clone(), columns: spec.columns.clone() }
+}
+
+/// Notes in the index of `target` what became of a source that was mined with `settings`.
+///
+/// # Errors
+/// The index can't be written.
+pub fn enter(
+    target: &Target<'_>,
+    spec: &RepoSpec,
+    settings: &Settings,
+    result: &Result<Report, Failure>,
+) -> Result<(), store::Error> {
+    let mut index = target.index.lock().unwrap_or_else(PoisonError::into_inner);
+    if result.as_ref().is_ok_and(|report| !report.unchanged) {
+        index.enter(&target.store.directory(&spec.identity))?;
+    }
+    let without_secrets = match &spec.location {
+        Location::Url(url) => RepoSpec { location: Location::Url(redact_url(url)), ..spec.clone() },
+        Location::Path(_) => spec.clone(),
+    };
+    let state = SourceState {
+        identity: spec.identity.clone(),
+        spec: serde_json::json!(without_secrets).to_string(),
+        rows: result.as_ref().map_or(0, |report| report.rows),
+        recipe: serde_json::json!(settings.recipe).to_string(),
+        replace: settings.replace && !result.as_ref().is_ok_and(|report| report.has_holes),
+        failure: result.as_ref().err().map(|failure| (failure.reason.clone(), failure.hint.clone())),
+    };
+    index.set_source(target.run, &state)
+}
+
+/// What to do about a fetch that failed.
+pub fn hint(kind: ErrorKind) -> Option<&'static str> {
     Some(match kind {
         ErrorKind::NotFound => {
             "check the name (owner/name that is no path here is taken for one on github.com); a private repository \

@@ -89,6 +89,10 @@ pub fn parse(args: &[String], stdin: &mut dyn Read) -> Result<Found, Error> {
             let text =
                 fs::read_to_string(file).map_err(|e| Error::List { name: file.to_owned(), reason: e.to_string() })?;
             found.extend(list(file, &text)?);
+        } else if let Some((base, file)) = arg.split_once("/@").filter(|(base, _)| base.contains("://")) {
+            let text =
+                fs::read_to_string(file).map_err(|e| Error::List { name: file.to_owned(), reason: e.to_string() })?;
+            found.extend(below(base, &text));
         } else {
             found.extend(argument(arg));
         }
@@ -96,6 +100,12 @@ pub fn parse(args: &[String], stdin: &mut dyn Read) -> Result<Found, Error> {
     let mut seen = std::collections::HashSet::new();
     found.retain(|source| source.as_ref().map_or(true, |spec| seen.insert(spec.identity.clone())));
     Ok(found)
+}
+
+/// The repositories that `text` names, one a line, below the address `base`.
+fn below(base: &str, text: &str) -> Found {
+    let names = text.lines().map(|line| line.trim().trim_matches('/')).filter(|line| !line.is_empty());
+    names.filter(|name| !name.starts_with('#')).flat_map(|name| bare(&format!("{base}/{name}"))).collect()
 }
 
 /// What stands on the command line may be a path with a slip in it, where a line of a list is what it looks like.
@@ -359,6 +369,15 @@ mod tests {
         ] {
             assert_eq!(identities(text), both, "{text}");
         }
+    }
+
+    #[test]
+    fn names_are_below_their_base() {
+        let identities: Vec<String> = below("https://h:8443/git", "# all\n/a/b.git\n\nc\n")
+            .into_iter()
+            .map(|source| source.expect("a source").identity)
+            .collect();
+        assert_eq!(identities, ["h:8443/git/a/b", "h:8443/git/c"]);
     }
 
     #[test]

@@ -38,8 +38,8 @@ CREATE TABLE source (
 
 /// An open index.
 pub struct Index {
-    path: PathBuf,
-    connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) connection: Connection,
 }
 
 /// The last outcome of a source.
@@ -333,7 +333,7 @@ fn insert(transaction: &Transaction<'_>, directory: &Path, checkpoints: &[&Check
     Ok(())
 }
 
-fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> Error + '_ {
+pub(super) fn sql(path: &Path) -> impl FnOnce(rusqlite::Error) -> Error + '_ {
     |e| {
         let full = e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
         let kind = if full { std::io::ErrorKind::StorageFull } else { std::io::ErrorKind::Other };

@@ -16,6 +16,7 @@
 pub mod index;
 pub mod ledger;
 pub mod rows;
+pub mod schedule;
 pub mod segment;
 
 use std::{
@@ -414,6 +415,38 @@ pub fn visible(directory: &Path) -> Result<Vec<Checkpoint>, Error> {
     }
     Ok(checkpoints)
 }
+
+impl Store {
+    /// Removes all rows of a repository, at once or not at all.
+    ///
+    /// # Errors
+    /// They can't be moved away. What can't be removed after that is removed by [`Store::clean_up`].
+    pub fn remove(&self, identity: &str) -> Result<(), Error> {
+        let directory = self.directory(identity);
+        if directory.exists() {
+            let removed = self.root.join(REMOVED);
+            fs::create_dir_all(&removed).map_err(io_error(&removed))?;
+            let place = removed.join(directory.file_name().unwrap_or_default());
+            if place.exists() {
+                fs::remove_dir_all(&place).map_err(io_error(&place))?;
+            }
+            seal(&directory, &place).map_err(io_error(&directory))?;
+        }
+        self.clean_up()
+    }
+
+    /// Removes what a process that was killed had moved away to be removed.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    pub fn clean_up(&self) -> Result<(), Error> {
+        let removed = self.root.join(REMOVED);
+        if removed.exists() { fs::remove_dir_all(&removed).map_err(io_error(&removed)) } else { Ok(()) }
+    }
+}
+
+/// Where rows are moved to that are to be removed.
+const REMOVED: &str = "removed";
 
 /// Whether the segments of `checkpoints` are in `directory`, and as long as they were. What is in them only
 /// [`verify`] reads.
