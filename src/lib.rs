@@ -26,4 +26,6 @@ pub mod hub;
 
 pub mod pipeline;
 
+pub mod daemon;
+
 pub mod cli;

@@ -17,7 +17,8 @@ use toml::{Table, Value};
 use super::{Error, print, stats::new_table};
 
 /// Flags that say what one run is to do, and so have no place in a file.
-const NOT_IN_FILE: [&str; 8] = ["config", "dry-run", "export", "repair", "replace", "retry-failed", "rev", "verbose"];
+const NOT_IN_FILE: [&str; 9] =
+    ["config", "dry-run", "export", "once", "repair", "replace", "retry-failed", "rev", "verbose"];
 
 /// Variables that are no flag of a subcommand; with a last underscore, the start of many.
 const OTHER_VARIABLES: [&str; 4] = ["GITLODE_CONFIG", "GITLODE_TABLES", "GITLODE_TOKEN", "GITLODE_TOKENIZER"];

@@ -217,6 +217,35 @@ pub fn run(args: &Args, given: Option<&clap::ArgMatches>, command: &clap::Comman
     mined
 }
 
+impl Args {
+    /// What `gitlode mine --store STORE` would be told by the configuration file and the environment alone.
+    ///
+    /// # Errors
+    /// They hold something that `mine` does not take.
+    pub(super) fn of_configuration(command: &clap::Command, store: &Path) -> Result<Self, Error> {
+        use clap::FromArgMatches as _;
+        let arguments = ["gitlode".as_ref(), "mine".as_ref(), "--store".as_ref(), store.as_os_str(), "-".as_ref()];
+        let matches = command.clone().try_get_matches_from(arguments);
+        let args = matches.and_then(|matches| match matches.subcommand_matches("mine") {
+            Some(matches) => Args::from_arg_matches(matches),
+            None => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
+        });
+        args.map_err(|error| Error::Usage(format!("what `mine` is told: {error}")))
+    }
+
+    /// The ruleset.
+    pub(super) fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// Whether a repository is left out for its declared licence. What declares nothing may have a licence all the same.
+    pub(super) fn refuses(&self, spec: &RepoSpec) -> bool {
+        let policy = self.skip_by_declared_license.as_deref().and_then(Policy::find);
+        let declared = spec.columns.get("license");
+        policy.is_some_and(|policy| declared.is_some_and(|text| !policy.takes(Some(&license::declared(text)))))
+    }
+}
+
 pub(super) fn judge(text: &str) -> Result<Judge, String> {
     let judge = <Judge as clap::ValueEnum>::from_str(text, false).map_err(|_| "there are fast and lingua")?;
     if judge == Judge::Lingua && !cfg!(feature = "lingua") {
@@ -337,7 +366,7 @@ fn mine(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
 }
 
 /// What a list said of sources that are named without one now.
-fn remember_columns(sources: &mut Sources, index: &Index) -> Result<(), Error> {
+pub(super) fn remember_columns(sources: &mut Sources, index: &Index) -> Result<(), Error> {
     for spec in sources.iter_mut().flatten().filter(|spec| spec.is_bare) {
         let given = index.spec(&spec.identity)?.and_then(|json| serde_json::from_str::<RepoSpec>(&json).ok());
         let known = match given {
@@ -351,7 +380,7 @@ fn remember_columns(sources: &mut Sources, index: &Index) -> Result<(), Error> {
     Ok(())
 }
 
-fn lock(index: &Mutex<Index>) -> std::sync::MutexGuard<'_, Index> {
+pub(super) fn lock(index: &Mutex<Index>) -> std::sync::MutexGuard<'_, Index> {
     index.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -453,15 +482,9 @@ fn mine_all(
     let mut outcomes = Vec::new();
     let opt_outs = Arc::new(opt_outs(args, target.map(|target| target.store))?);
     let rules = Arc::new(rules(&args.filter)?);
-    let policy = args.skip_by_declared_license.as_deref().and_then(Policy::find);
-    let refused = |spec: &RepoSpec| {
-        let declared = spec.columns.get("license");
-        // What declares nothing may have a licence all the same.
-        policy.is_some_and(|policy| declared.is_some_and(|text| !policy.takes(Some(&license::declared(text)))))
-    };
     for source in sources {
         match source {
-            Ok(spec) if refused(&spec) => {
+            Ok(spec) if args.refuses(&spec) => {
                 let result = Ok(Report { skipped_by_license: true, ..Report::default() });
                 outcomes.push(Outcome { name: spec.name, identity: spec.identity, result });
             }
@@ -526,7 +549,7 @@ fn mine_all(
 }
 
 /// Who opted out: what the store remembers, with what `--opt-out` adds to it.
-fn opt_outs(args: &Args, target: Option<&Store>) -> Result<OptOuts, Error> {
+pub(super) fn opt_outs(args: &Args, target: Option<&Store>) -> Result<OptOuts, Error> {
     let read = |path: &PathBuf| -> Result<String, Error> {
         std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.clone(), source })
     };
@@ -547,7 +570,7 @@ fn opt_outs(args: &Args, target: Option<&Store>) -> Result<OptOuts, Error> {
     Ok(all)
 }
 
-fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
+pub(super) fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
     let existing = args.store.as_deref().filter(|store| args.dry_run && store.join("store.json").exists());
     let directory = match (&args.mirrors, &args.store) {
         (Some(mirrors), _) => mirrors.clone(),
@@ -584,7 +607,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
-fn recipe(args: &Args, rules: &Ruleset, spec: Option<&RepoSpec>) -> Recipe {
+pub(super) fn recipe(args: &Args, rules: &Ruleset, spec: Option<&RepoSpec>) -> Recipe {
     let revision = match (&args.rev, args.all_branches) {
         (Some(rev), _) => Revision::Named(rev.clone()),
         (None, true) => Revision::AllBranches,

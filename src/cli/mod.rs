@@ -19,7 +19,9 @@ mod records;
 mod report;
 mod show;
 mod stats;
+mod status;
 mod verify;
+mod watch;
 
 use std::{
     ffi::OsString,
@@ -65,6 +67,10 @@ file ([mine] segment-bytes-max = 1000000); `gitlode config show` prints what hol
 enum Command {
     /// Mine repositories into a store.
     Mine(mine::Args),
+    /// Keep a store current: look at repositories now and then, fetch and mine what is new.
+    Watch(watch::Args),
+    /// Show how current each repository of a store is that is watched.
+    Status(status::Args),
     /// Show the account of a store: what was kept, dropped and skipped.
     Stats(stats::Args),
     /// Print rows with their diff.
@@ -273,6 +279,8 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
     }
     match cli.command {
         Command::Mine(args) => mine::run(&args, matches.subcommand_matches("mine"), &command),
+        Command::Watch(args) => watch::run(&args, &command),
+        Command::Status(args) => status::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),

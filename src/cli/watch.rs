@@ -1,0 +1,165 @@
+//! `gitlode watch`: keeps a store current with its sources, until it is told to stop.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use super::{
+    Error, counted, grouped,
+    mine::{self, lock, remember_columns},
+    print, printable, repositories, seconds_now,
+};
+use crate::{
+    daemon::{
+        event::{Gone, Policy},
+        watch::{self, Means, Note, Options, Summary, Watch},
+    },
+    dedup::opt_out::Work,
+    git::mirror::redact_url,
+    pipeline::{
+        recipe::{Settings, rules},
+        run::Target,
+    },
+    source::{self, RepoSpec},
+    store::{Store, index::Index},
+};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The store's directory; made where there is none. It is locked as long as it is watched.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// What to watch, as `mine` takes it: paths, directories of mirrors that something else updates, URLs, @FILE for
+    /// a list, and URL/@FILE for all names in a list below a base URL. Lists and directories are read anew now and then.
+    #[arg(long, value_delimiter = ',', value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// Look at every repository once, mine what is new, and end.
+    #[arg(long)]
+    once: bool,
+    /// Shortest time in seconds between two looks at a repository.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", help_heading = "When to look")]
+    interval_min: u64,
+    /// Longest time in seconds between two looks. In between, a repository that changes often is looked at more often.
+    #[arg(long, default_value_t = 86_400, value_name = "SECONDS", help_heading = "When to look")]
+    interval_max: u64,
+    /// Seconds after which lists and directories are read anew.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", help_heading = "When to look")]
+    reread_seconds: u64,
+    /// Looks and fetches at once.
+    #[arg(long, default_value_t = 16, value_name = "N", help_heading = "How much at once")]
+    connections: usize,
+    /// Looks and fetches at once from one server.
+    #[arg(long, default_value_t = 4, value_name = "N", help_heading = "How much at once")]
+    connections_per_host: usize,
+    /// Repositories that are mined at once; one place is kept for those that are not large.
+    #[arg(long, default_value_t = 2, value_name = "N", help_heading = "How much at once")]
+    mines: usize,
+    /// What becomes of the rows of a repository that is gone (404, 410, 451) or has no commits any more.
+    #[arg(long, value_enum, default_value_t = Gone::Keep)]
+    gone: Gone,
+    /// Looks in a row that have to find it so.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    gone_after: u32,
+    /// Only failures, and no summary.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
+    let Some(path) = &args.store else {
+        return Err(Error::Usage("--store DIR is missing: where the rows go".into()));
+    };
+    if args.sources.is_empty() {
+        return Err(Error::Usage("--sources is missing: what to watch".into()));
+    }
+    if args.interval_min == 0 || args.interval_min > args.interval_max {
+        return Err(Error::Usage("--interval-min has to be from 1 to --interval-max".into()));
+    }
+    let mining = mine::Args::of_configuration(command, path)?;
+    let interrupt = super::interrupt_flag();
+    let store = Store::create(path, &|| false)?;
+    let opt_outs = Arc::new(mine::opt_outs(&mining, Some(&store))?);
+    let ruleset = Arc::new(rules(mining.filter())?);
+    let options = mine::options(&mining, &[])?;
+    let policy = Policy {
+        interval_min: args.interval_min,
+        interval_max: args.interval_max,
+        connections: args.connections,
+        connections_per_host: args.connections_per_host,
+        mines: args.mines.max(1),
+        gone: args.gone,
+        gone_after: args.gone_after.max(1),
+    };
+    let options = Options {
+        policy: policy.clone(),
+        once: args.once,
+        threads: options.threads.div_ceil(policy.mines.min(options.threads)),
+        segment_bytes_max: options.segment_bytes_max,
+        ledger: options.ledger,
+        mirrors: options.mirrors,
+        reread_seconds: args.reread_seconds.max(1),
+    };
+    let index = Mutex::new(Index::open(&store)?);
+    let named: Vec<String> = args.sources.iter().map(|source| redact_url(source)).collect();
+    let number = lock(&index).begin_run(seconds_now(), &named)?;
+    let settings = |spec: &RepoSpec| {
+        let recipe = mine::recipe(&mining, &ruleset, Some(spec));
+        let (rules, opt_outs) = (Arc::clone(&ruleset), Arc::clone(&opt_outs));
+        Settings { recipe, rules, opt_outs, replace: false, is_replaced: false }
+    };
+    let sources = || {
+        let mut found = source::parse(&args.sources, &mut std::io::empty()).map_err(|e| e.to_string())?;
+        remember_columns(&mut found, &lock(&index)).map_err(|e| e.to_string())?;
+        let is_wanted = |spec: &RepoSpec| {
+            !mining.refuses(spec) && opt_outs.find(Work { repositories: &spec.name, ..Work::default() }).is_none()
+        };
+        found.retain(|source| source.as_ref().map_or(true, is_wanted));
+        Ok(found)
+    };
+    let means = Means {
+        target: Target { store: &store, index: &index, run: number },
+        sources: &sources,
+        settings: &settings,
+        clock: &|| u64::try_from(seconds_now()).unwrap_or_default(),
+        interrupt: &interrupt,
+        say: &|name, note| say(args, name, note),
+    };
+    let state = Watch::new(policy);
+    let summary = watch::watch(&state, &means, &options)?;
+    super::filters::warn_of_failures(&ruleset);
+    lock(&index).finish_run(number, seconds_now())?;
+    finish(args, summary)
+}
+
+fn finish(args: &Args, summary: Summary) -> Result<(), Error> {
+    let Summary { repositories: watched, failed, rows, interrupted } = summary;
+    if !args.quiet {
+        print(&format!("{} rows from {}, {failed} failed\n", grouped(rows), repositories(watched)))?;
+    }
+    match (args.once, interrupted, failed) {
+        (true, true, _) => Err(Error::Reported(130)),
+        (true, false, 1..) => Err(Error::Reported(3)),
+        // A daemon that was told to stop has done what it was to do.
+        _ => Ok(()),
+    }
+}
+
+/// One line for what happened to a repository.
+fn say(args: &Args, name: &str, note: &Note<'_>) {
+    let text = match note {
+        Note::Failed(fault, reason) => format!("{}: {reason}", fault.as_str()),
+        Note::Bad(reason) | Note::Trouble(reason) => format!("failed: {reason}"),
+        Note::Dropped => "its rows are removed".into(),
+        Note::Mined(report) if report.unchanged && args.quiet => return,
+        Note::Mined(_) | Note::Fetched if args.quiet => return,
+        Note::Fetched => "fetched".into(),
+        Note::Mined(report) if report.unchanged => "nothing new".into(),
+        Note::Mined(report) => {
+            let commits = usize::try_from(report.funnel.commits.candidates).unwrap_or(usize::MAX);
+            let replaced = if report.replaced { ", mined from the start" } else { "" };
+            format!("{} rows from {}{replaced}", grouped(report.rows), counted(commits, "commit", "commits"))
+        }
+    };
+    anstream::eprintln!("{}: {}", printable(name), printable(&text));
+}

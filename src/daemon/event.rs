@@ -1,0 +1,212 @@
+//! The words of the schedule: what happened, what is to be done, what is remembered, and what can go wrong.
+
+use serde::{Deserialize, Serialize};
+
+/// Position of a repository in a schedule.
+pub type Id = u32;
+
+/// What the schedule goes by. All times are in seconds.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Shortest time between two looks at a repository.
+    pub interval_min: u64,
+    /// Longest time between two looks.
+    pub interval_max: u64,
+    /// Looks and fetches at once.
+    pub connections: usize,
+    /// Of one server.
+    pub connections_per_host: usize,
+    /// Repositories that are mined at once.
+    pub mines: usize,
+    /// What becomes of the rows of a repository that is gone or has no commits any more.
+    pub gone: Gone,
+    /// Looks in a row that have to find it gone.
+    pub gone_after: u32,
+}
+
+/// What becomes of the rows of a repository that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Gone {
+    /// They stay.
+    Keep,
+    /// They go.
+    Drop,
+}
+
+/// What went wrong with a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// There is no such repository any more, or not for us: 404, 410, 451.
+    Gone,
+    /// It had commits and has none now.
+    Emptied,
+    /// The server wants other credentials: 401, 403.
+    Refused,
+    /// The server wants to be asked less often: 429, 403 with a limit.
+    RateLimited,
+    /// The server can't be reached, is out of order (5xx), or breaks connections off.
+    Unreachable,
+    /// The server stopped sending.
+    Stalled,
+    /// What the server says is no git, or leads elsewhere.
+    Garbage,
+    /// It is larger or slower than the limits allow.
+    Limit,
+    /// This machine: disk, memory.
+    Local,
+    /// It can't be mined.
+    Unminable,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 10] = [
+        Fault::Gone,
+        Fault::Emptied,
+        Fault::Refused,
+        Fault::RateLimited,
+        Fault::Unreachable,
+        Fault::Stalled,
+        Fault::Garbage,
+        Fault::Limit,
+        Fault::Local,
+        Fault::Unminable,
+    ];
+
+    /// Its name in JSON and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fault::Gone => "gone",
+            Fault::Emptied => "emptied",
+            Fault::Refused => "refused",
+            Fault::RateLimited => "rate_limited",
+            Fault::Unreachable => "unreachable",
+            Fault::Stalled => "stalled",
+            Fault::Garbage => "garbage",
+            Fault::Limit => "limit",
+            Fault::Local => "local",
+            Fault::Unminable => "unminable",
+        }
+    }
+
+    /// Whether the server is the likely cause, so that its other repositories fare no better.
+    pub fn is_of_host(self) -> bool {
+        matches!(self, Fault::RateLimited | Fault::Unreachable | Fault::Stalled)
+    }
+
+    /// Whether there is nothing left that rows could be of.
+    pub fn is_end(self) -> bool {
+        matches!(self, Fault::Gone | Fault::Emptied)
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Somebody says that there is something new.
+    Pushed(Id),
+    /// A look was taken. Without a digest of the tips it can't be told whether there is something new.
+    Looked {
+        /// The repository.
+        id: Id,
+        /// Digest of the tips.
+        tips: Option<String>,
+        /// Where the server says that it is now.
+        moved_to: Option<String>,
+    },
+    /// The mirror is up to date.
+    Fetched {
+        /// The repository.
+        id: Id,
+        /// Digest of the tips; of use where the look could not tell.
+        tips: Option<String>,
+        /// Size of the mirror.
+        bytes: u64,
+    },
+    /// All that is new is in the store.
+    Mined {
+        /// The repository.
+        id: Id,
+        /// Whether there was something new.
+        is_new: bool,
+        /// How long it took.
+        milliseconds: u64,
+    },
+    /// Something went wrong.
+    Failed {
+        /// The repository.
+        id: Id,
+        /// What kind of thing.
+        fault: Fault,
+        /// The rest, for people.
+        reason: String,
+        /// How many seconds the server wants to be left alone.
+        retry_after: Option<u64>,
+    },
+    /// Its rows are gone.
+    Dropped(Id),
+    /// What was begun was given up, since the program is to stop.
+    GivenUp(Id),
+    /// Nothing more is to be begun.
+    Stop,
+}
+
+/// What to do; each is answered by an event for the same repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Look at the tips: [`Event::Looked`].
+    Look(Id),
+    /// Bring the mirror up to date: [`Event::Fetched`].
+    Fetch(Id),
+    /// Mine: [`Event::Mined`].
+    Mine(Id),
+    /// Remove the rows: [`Event::Dropped`].
+    Drop(Id),
+}
+
+/// What is remembered of a repository from one start of the program to the next.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Digest of the tips up to which it is mined.
+    pub tips: Option<String>,
+    /// Digest of the settings, rules and tables with which it is mined.
+    pub settings: Option<String>,
+    /// Time between looks, before the jitter.
+    pub interval: u64,
+    /// When the next look is due.
+    pub due: u64,
+    /// When it was last looked at.
+    pub looked: Option<u64>,
+    /// When something new was last found.
+    pub changed: Option<u64>,
+    /// The first push that is not in the store yet.
+    pub pushed: Option<u64>,
+    /// How long the last news took from the push to its rows, or, where nobody told of a push, at most.
+    pub lag: Option<u64>,
+    /// How long it was last mined.
+    pub milliseconds: u64,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last of them.
+    pub fault: Option<Fault>,
+    /// What that one said.
+    pub reason: Option<String>,
+    /// Whether its rows were removed since it is gone.
+    pub dropped: bool,
+    /// Where the server said last that it is, if that is another place than the one that was asked for.
+    pub moved_to: Option<String>,
+}
+
+impl State {
+    /// What is to be said of it in one word.
+    pub fn condition(&self) -> &'static str {
+        match self.fault {
+            Some(Fault::Gone) if self.dropped => "dropped",
+            Some(fault) => fault.as_str(),
+            None if self.tips.is_none() => "new",
+            None => "current",
+        }
+    }
+}

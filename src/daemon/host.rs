@@ -1,0 +1,106 @@
+//! One server: who waits for it, how much is asked of it at once, and when it is left alone.
+
+use std::collections::BTreeSet;
+
+use super::event::Id;
+
+/// Faults of a server in a row after which nothing is asked of it for a while.
+const FAULTS_MAX: u32 = 5;
+/// The first pause of a server in seconds; it doubles with each further one.
+pub const PAUSE: u64 = 30;
+/// Its longest pause, whatever the server asks for.
+pub const PAUSE_MAX: u64 = 3600;
+
+/// Whether a server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Breaker {
+    /// It is, and failed so often in a row.
+    Closed { faults: u32 },
+    /// It is left alone.
+    Open { until: u64, times: u32 },
+    /// It is asked one thing, to see.
+    Trying { times: u32 },
+}
+
+/// Whether nobody told of a push, when it was due, and which repository it is.
+pub type Turn = (bool, u64, Id);
+
+/// A server.
+pub struct Host {
+    /// Those that wait for a look: pushed ones first, then the longest due.
+    pub looks: BTreeSet<Turn>,
+    /// Those that wait for a fetch, likewise.
+    pub fetches: BTreeSet<Turn>,
+    /// Looks that are taken now.
+    pub looking: usize,
+    /// Fetches that go on now.
+    pub fetching: usize,
+    breaker: Breaker,
+}
+
+impl Host {
+    /// One that nothing is asked of.
+    pub fn new() -> Self {
+        let breaker = Breaker::Closed { faults: 0 };
+        Host { looks: BTreeSet::new(), fetches: BTreeSet::new(), looking: 0, fetching: 0, breaker }
+    }
+
+    /// Who may have a connection next, and whether for a fetch.
+    pub fn next(&self, now: u64, max: usize, may_fetch: bool) -> Option<(bool, Turn)> {
+        let is_asked = match self.breaker {
+            Breaker::Closed { .. } => true,
+            Breaker::Open { until, .. } => until <= now,
+            Breaker::Trying { .. } => self.looking + self.fetching == 0,
+        };
+        if !is_asked || self.looking + self.fetching >= max {
+            return None;
+        }
+        let may_fetch = may_fetch && self.fetching < (max - 1).max(1);
+        let (look, fetch) = (self.looks.first().copied(), self.fetches.first().copied().filter(|_| may_fetch));
+        match (look, fetch) {
+            // What is pushed goes before what is not, be it to be looked at or to be fetched.
+            (Some(look), Some(fetch)) if !look.0 && fetch.0 => Some((false, look)),
+            (_, Some(fetch)) => Some((true, fetch)),
+            (look, None) => look.map(|look| (false, look)),
+        }
+    }
+
+    /// It answered, whatever it said.
+    pub fn answered(&mut self) {
+        self.breaker = Breaker::Closed { faults: 0 };
+    }
+
+    /// It is likely the cause of a failure.
+    pub fn failed(&mut self, now: u64, retry_after: Option<u64>) {
+        let (faults, times) = match self.breaker {
+            Breaker::Closed { faults } => (faults + 1, 0),
+            Breaker::Open { times, .. } => (0, times),
+            Breaker::Trying { times } => (FAULTS_MAX, times + 1),
+        };
+        // One that names a time is taken at its word at once.
+        if let Some(seconds) = retry_after {
+            let until = now.saturating_add(seconds.clamp(1, PAUSE_MAX));
+            self.breaker = Breaker::Open { until, times };
+        } else if faults >= FAULTS_MAX {
+            let pause = PAUSE.saturating_mul(1 << times.min(10)).min(PAUSE_MAX);
+            self.breaker = Breaker::Open { until: now.saturating_add(pause), times };
+        } else if let Breaker::Closed { .. } = self.breaker {
+            self.breaker = Breaker::Closed { faults };
+        }
+    }
+
+    /// When it is asked again that is left alone now.
+    pub fn is_open_until(&self) -> Option<u64> {
+        match self.breaker {
+            Breaker::Open { until, .. } => Some(until),
+            Breaker::Closed { .. } | Breaker::Trying { .. } => None,
+        }
+    }
+
+    /// A connection to it is about to be used.
+    pub fn asked(&mut self) {
+        if let Breaker::Open { times, .. } = self.breaker {
+            self.breaker = Breaker::Trying { times };
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a daemon counts, and how that reads in Prometheus' text format.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{event::Fault, schedule::Schedule};
+use crate::{pipeline::mine::Report, verdict::Funnel};
+
+/// Bounds in seconds of the histogram of lags.
+const LAGS: [u64; 12] = [1, 2, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800];
+
+/// Counts since the start.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    looks: u64,
+    look_bytes: u64,
+    fetches: u64,
+    fetch_bytes: u64,
+    mined: u64,
+    segment_bytes: u64,
+    funnel: Funnel,
+    /// How many lags were within each bound and not within the one before; the last is beyond all.
+    lags: [u64; LAGS.len() + 1],
+    lag_sum: u64,
+}
+
+impl Counters {
+    /// A look was answered.
+    pub fn look(&mut self, bytes: u64) {
+        self.looks += 1;
+        self.look_bytes += bytes;
+    }
+
+    /// A mirror was brought up to date.
+    pub fn fetch(&mut self, bytes: u64) {
+        self.fetches += 1;
+        self.fetch_bytes += bytes;
+    }
+
+    /// A repository was mined.
+    pub fn mined(&mut self, report: &Report) {
+        self.mined += 1;
+        self.segment_bytes += report.bytes;
+        self.funnel.add(&report.funnel);
+    }
+
+    /// News took so many seconds to their rows.
+    pub fn lag(&mut self, seconds: u64) {
+        let at = LAGS.iter().position(|bound| seconds <= *bound).unwrap_or(LAGS.len());
+        self.lags[at] += 1;
+        self.lag_sum += seconds;
+    }
+
+    /// Rows that were mined.
+    pub fn rows_kept(&self) -> u64 {
+        self.funnel.changes.kept
+    }
+}
+
+/// The page of metrics.
+pub fn page(schedule: &Schedule, counters: &Counters) -> String {
+    let mut page = String::new();
+    let mut conditions: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut doing: BTreeMap<&str, u64> = BTreeMap::new();
+    for id in schedule.ids() {
+        *conditions.entry(schedule.state(id).condition()).or_default() += 1;
+        *doing.entry(schedule.doing(id)).or_default() += 1;
+    }
+    labelled(&mut page, "gitlode_repositories", "gauge", "Repositories by condition.", "condition", &conditions);
+    labelled(&mut page, "gitlode_stages", "gauge", "Repositories by what is being done with them.", "stage", &doing);
+    let faults: BTreeMap<&str, u64> =
+        Fault::ALL.iter().map(|fault| (fault.as_str(), schedule.faults().get(fault).copied().unwrap_or(0))).collect();
+    labelled(&mut page, "gitlode_errors_total", "counter", "Failures by kind.", "kind", &faults);
+    let changes = &counters.funnel.changes;
+    let verdicts = BTreeMap::from([
+        ("kept", changes.kept),
+        ("dropped", changes.dropped.values().sum()),
+        ("skipped", changes.skipped.values().sum()),
+    ]);
+    labelled(&mut page, "gitlode_changes_total", "counter", "Changes by verdict.", "verdict", &verdicts);
+    for (name, kind, help, value) in [
+        ("gitlode_looks_total", "counter", "Looks at tips that were answered.", counters.looks),
+        ("gitlode_look_bytes_total", "counter", "Bytes of their answers.", counters.look_bytes),
+        ("gitlode_fetches_total", "counter", "Mirrors brought up to date.", counters.fetches),
+        (
+            "gitlode_fetch_bytes_total",
+            "counter",
+            "Bytes that mirrors grew by while they were fetched.",
+            counters.fetch_bytes,
+        ),
+        ("gitlode_mined_total", "counter", "Times that a repository was mined.", counters.mined),
+        ("gitlode_segment_bytes_total", "counter", "Bytes of new segments.", counters.segment_bytes),
+        ("gitlode_hosts_open", "gauge", "Servers that are left alone for a while.", schedule.open_hosts().len() as u64),
+    ] {
+        head(&mut page, name, kind, help);
+        line(&mut page, format_args!("{name} {value}"));
+    }
+    let name = "gitlode_lag_seconds";
+    head(&mut page, name, "histogram", "From a push to its rows; at most, where nobody told of the push.");
+    let mut within = 0;
+    for (at, count) in counters.lags.iter().enumerate() {
+        within += count;
+        let bound = LAGS.get(at).map_or("+Inf".to_owned(), ToString::to_string);
+        line(&mut page, format_args!("{name}_bucket{{le=\"{bound}\"}} {within}"));
+    }
+    line(&mut page, format_args!("{name}_sum {}", counters.lag_sum));
+    line(&mut page, format_args!("{name}_count {within}"));
+    page
+}
+
+fn head(page: &mut String, name: &str, kind: &str, help: &str) {
+    line(page, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
+}
+
+fn labelled(page: &mut String, name: &str, kind: &str, help: &str, label: &str, values: &BTreeMap<&str, u64>) {
+    head(page, name, kind, help);
+    values.iter().for_each(|(of, value)| line(page, format_args!("{name}{{{label}=\"{of}\"}} {value}")));
+}
+
+fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string can't fail.
+    _ = writeln!(page, "{text}");
+}

@@ -1,0 +1,10 @@
+//! The daemon: keeps a store current with repositories that change.
+//!
+//! Owns when what is done, what is remembered of it, and the server that tells of it. Refuses to mine, fetch or decide
+//! about rows by itself: what becomes of one repository is what `gitlode mine` makes of it.
+
+pub mod event;
+mod host;
+pub mod metrics;
+pub mod schedule;
+pub mod watch;

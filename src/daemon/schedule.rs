@@ -1,0 +1,533 @@
+//! When each repository is looked at, fetched and mined: a state machine that is told what happened and when, and says
+//! what to do next. It reads no clock, rolls no dice and does nothing itself, so tests can live through weeks of it.
+//!
+//! A repository goes from a **look** at its tips to a **fetch**, if the look found something new, and from there to
+//! being **mined**. How often it is looked at follows how often looks find something. What goes wrong makes the pauses
+//! longer: those of the repository, and, where the server seems to be the cause, those of all that it serves.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::{
+    event::{Action, Event, Fault, Gone, Id, Policy, State},
+    host::Host,
+};
+
+/// A first mining of more than so many bytes counts as large: it may not take the last free place.
+const LARGE_BYTES: u64 = 64 << 20;
+/// One that was mined for longer than this counts as large as well.
+const LARGE_MILLISECONDS: u64 = 20_000;
+
+/// Where a repository is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing to do until it is due.
+    Resting,
+    /// Waits for a connection, for a look or a fetch.
+    Ready {
+        is_fetch: bool,
+    },
+    Looking,
+    Fetching,
+    /// Waits for a place to be mined in.
+    Fetched {
+        is_large: bool,
+    },
+    Mining {
+        is_large: bool,
+    },
+    /// Waits for its rows to be removed.
+    Condemned,
+    Dropping,
+    /// Is no source any more.
+    Retired,
+}
+
+/// Where a repository is, as far as the schedule is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What tells it apart from all others.
+    pub identity: String,
+    /// The server; none for a repository on this machine, which needs no fetch.
+    pub host: Option<String>,
+    /// Digest of the settings, rules and tables that it is to be mined with.
+    pub settings: String,
+}
+
+struct Repository {
+    place: Place,
+    seed: u64,
+    state: State,
+    stage: Stage,
+    /// The tips that were seen last.
+    seen: Option<String>,
+    /// When the look before the last one was.
+    looked_before: Option<u64>,
+    /// When it was first pushed to since that began which is under way.
+    pushed_again: Option<u64>,
+}
+
+/// The schedule of all repositories.
+pub struct Schedule {
+    policy: Policy,
+    repositories: Vec<Repository>,
+    by_identity: HashMap<String, Id>,
+    resting: BTreeSet<(u64, Id)>,
+    /// By name; the one without a name is this machine.
+    hosts: BTreeMap<String, Host>,
+    /// The server that was served last.
+    turn: String,
+    /// Those that wait to be mined, each with a number that counts up.
+    small: VecDeque<(u64, Id)>,
+    large: VecDeque<(u64, Id)>,
+    arrivals: u64,
+    condemned: VecDeque<Id>,
+    connections: usize,
+    fetching: usize,
+    mining: usize,
+    mining_large: usize,
+    dropping: usize,
+    is_stopped: bool,
+    unsaved: BTreeSet<Id>,
+    faults: BTreeMap<Fault, u64>,
+}
+
+impl Schedule {
+    /// An empty one.
+    pub fn new(policy: Policy) -> Self {
+        Schedule {
+            policy,
+            repositories: Vec::new(),
+            by_identity: HashMap::new(),
+            resting: BTreeSet::new(),
+            hosts: BTreeMap::new(),
+            turn: String::new(),
+            small: VecDeque::new(),
+            large: VecDeque::new(),
+            arrivals: 0,
+            condemned: VecDeque::new(),
+            connections: 0,
+            fetching: 0,
+            mining: 0,
+            mining_large: 0,
+            dropping: 0,
+            is_stopped: false,
+            unsaved: BTreeSet::new(),
+            faults: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a repository, or brings back a retired one. `state` is what is remembered of it; it is due at once where
+    /// that is nothing, or where settings have changed.
+    pub fn add(&mut self, now: u64, place: Place, state: Option<State>) -> Id {
+        let mut state = state.unwrap_or_else(|| State {
+            interval: self.policy.interval_min.saturating_mul(4),
+            due: now,
+            ..State::default()
+        });
+        state.interval = state.interval.clamp(self.policy.interval_min, self.policy.interval_max);
+        if state.settings.as_ref() != Some(&place.settings) || state.pushed.is_some() {
+            state.due = state.due.min(now);
+        }
+        // A clock that went back must not keep it from being looked at.
+        state.due = state.due.min(now.saturating_add(self.policy.interval_max.saturating_mul(2)));
+        let due = state.due;
+        let id = match self.by_identity.get(&place.identity) {
+            Some(&id) => {
+                let repository = &mut self.repositories[id as usize];
+                if repository.stage != Stage::Retired {
+                    return id;
+                }
+                (repository.place, repository.state, repository.stage) = (place, state, Stage::Resting);
+                id
+            }
+            None => {
+                let id = Id::try_from(self.repositories.len()).expect("there are fewer repositories than that");
+                let hash = blake3::hash(place.identity.as_bytes());
+                let seed = u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"));
+                self.by_identity.insert(place.identity.clone(), id);
+                let (stage, seen, looked_before) = (Stage::Resting, None, None);
+                self.repositories.push(Repository {
+                    place,
+                    seed,
+                    state,
+                    stage,
+                    seen,
+                    looked_before,
+                    pushed_again: None,
+                });
+                id
+            }
+        };
+        self.resting.insert((due, id));
+        self.unsaved.insert(id);
+        id
+    }
+
+    /// Takes a repository out that is no source any more; what is being done for it is done to its end.
+    pub fn retire(&mut self, id: Id) {
+        let repository = &mut self.repositories[id as usize];
+        if repository.stage == Stage::Resting {
+            self.resting.remove(&(repository.state.due, id));
+            repository.stage = Stage::Retired;
+        }
+    }
+
+    /// The repository with this identity.
+    pub fn find(&self, identity: &str) -> Option<Id> {
+        self.by_identity.get(identity).copied().filter(|id| self.repositories[*id as usize].stage != Stage::Retired)
+    }
+
+    /// Where a repository is.
+    pub fn place(&self, id: Id) -> &Place {
+        &self.repositories[id as usize].place
+    }
+
+    /// What is remembered of a repository.
+    pub fn state(&self, id: Id) -> &State {
+        &self.repositories[id as usize].state
+    }
+
+    /// What is being done with a repository, in one word.
+    pub fn doing(&self, id: Id) -> &'static str {
+        match self.repositories[id as usize].stage {
+            Stage::Resting => "resting",
+            Stage::Ready { is_fetch: false } => "waiting for a look",
+            Stage::Ready { is_fetch: true } => "waiting for a fetch",
+            Stage::Looking => "looking",
+            Stage::Fetching => "fetching",
+            Stage::Fetched { .. } => "waiting to be mined",
+            Stage::Mining { .. } => "mining",
+            Stage::Condemned | Stage::Dropping => "dropping",
+            Stage::Retired => "retired",
+        }
+    }
+
+    /// All that are sources.
+    pub fn ids(&self) -> impl Iterator<Item = Id> + '_ {
+        (0..).zip(&self.repositories).filter(|(_, repository)| repository.stage != Stage::Retired).map(|(id, _)| id)
+    }
+
+    /// How often each fault came up since the start.
+    pub fn faults(&self) -> &BTreeMap<Fault, u64> {
+        &self.faults
+    }
+
+    /// Servers that are left alone for now, each with the time until.
+    pub fn open_hosts(&self) -> Vec<(&str, u64)> {
+        let until = |host: &Host| host.is_open_until();
+        self.hosts.iter().filter_map(|(name, host)| Some((name.as_str(), until(host)?))).collect()
+    }
+
+    /// The states that changed since this was last asked.
+    pub fn take_unsaved(&mut self) -> Vec<(Id, State)> {
+        let unsaved = std::mem::take(&mut self.unsaved);
+        unsaved.into_iter().map(|id| (id, self.state(id).clone())).collect()
+    }
+
+    /// Takes back that states were saved.
+    pub fn keep_unsaved(&mut self, ids: impl Iterator<Item = Id>) {
+        self.unsaved.extend(ids);
+    }
+
+    /// Whether nothing is being done.
+    pub fn is_idle(&self) -> bool {
+        self.connections + self.mining + self.dropping == 0
+    }
+
+    /// What to do now, until there is nothing more.
+    pub fn next(&mut self, now: u64) -> Option<Action> {
+        if self.is_stopped {
+            return None;
+        }
+        while let Some(&(due, id)) = self.resting.first().filter(|(due, _)| *due <= now) {
+            self.resting.remove(&(due, id));
+            self.wait_for_connection(id, false);
+        }
+        if let Some(id) = self.condemned.pop_front() {
+            self.dropping += 1;
+            self.repositories[id as usize].stage = Stage::Dropping;
+            return Some(Action::Drop(id));
+        }
+        self.next_to_mine().or_else(|| self.next_to_connect(now))
+    }
+
+    /// Takes note of what happened.
+    pub fn on(&mut self, now: u64, event: Event) {
+        match event {
+            Event::Pushed(id) => self.pushed(now, id),
+            Event::Looked { id, tips, moved_to } => {
+                self.repositories[id as usize].state.moved_to = moved_to;
+                self.looked(now, id, tips);
+            }
+            Event::Fetched { id, tips, bytes } => self.fetched(now, id, tips, bytes),
+            Event::Mined { id, is_new, milliseconds } => self.mined(now, id, is_new, milliseconds),
+            Event::Failed { id, fault, reason, retry_after } => self.failed(now, id, fault, reason, retry_after),
+            Event::Dropped(id) => self.dropped(now, id),
+            Event::GivenUp(id) => {
+                self.leave(id);
+                self.rest(id, now);
+            }
+            Event::Stop => self.is_stopped = true,
+        }
+    }
+
+    fn pushed(&mut self, now: u64, id: Id) {
+        let repository = &mut self.repositories[id as usize];
+        repository.state.pushed.get_or_insert(now);
+        self.unsaved.insert(id);
+        match repository.stage {
+            Stage::Resting => {
+                self.resting.remove(&(repository.state.due, id));
+                repository.state.due = repository.state.due.min(now);
+                self.wait_for_connection(id, false);
+            }
+            Stage::Ready { is_fetch } => {
+                let due = repository.state.due;
+                let host = self.hosts.entry(host_name(&repository.place)).or_insert_with(Host::new);
+                let turns = if is_fetch { &mut host.fetches } else { &mut host.looks };
+                turns.remove(&(true, due, id));
+                turns.insert((false, due, id));
+            }
+            // Whatever is under way may have begun before the push.
+            Stage::Looking | Stage::Fetching | Stage::Fetched { .. } | Stage::Mining { .. } => {
+                repository.pushed_again.get_or_insert(now);
+            }
+            Stage::Condemned | Stage::Dropping | Stage::Retired => {}
+        }
+    }
+
+    fn looked(&mut self, now: u64, id: Id, tips: Option<String>) {
+        self.leave(id);
+        self.host_answered(id);
+        let repository = &mut self.repositories[id as usize];
+        repository.looked_before = repository.state.looked;
+        repository.state.looked = Some(now);
+        repository.seen = tips;
+        if repository.seen.is_some() && repository.is_mined() {
+            return self.unchanged(now, id);
+        }
+        if repository.place.host.is_some() {
+            self.wait_for_connection(id, true);
+        } else {
+            self.wait_to_be_mined(id, 0);
+        }
+    }
+
+    fn fetched(&mut self, now: u64, id: Id, tips: Option<String>, bytes: u64) {
+        self.leave(id);
+        self.host_answered(id);
+        let repository = &mut self.repositories[id as usize];
+        repository.seen = repository.seen.take().or(tips);
+        if repository.seen.is_some() && repository.is_mined() {
+            return self.unchanged(now, id);
+        }
+        self.wait_to_be_mined(id, bytes);
+    }
+
+    fn mined(&mut self, now: u64, id: Id, is_new: bool, milliseconds: u64) {
+        self.leave(id);
+        let policy = &self.policy;
+        let repository = &mut self.repositories[id as usize];
+        let state = &mut repository.state;
+        state.tips = repository.seen.take();
+        state.settings = Some(repository.place.settings.clone());
+        state.milliseconds = milliseconds;
+        if is_new {
+            state.changed = Some(now);
+            // Without a push to reckon from, it came at some time after the look that did not see it.
+            let since = state.pushed.or(repository.looked_before);
+            state.lag = since.map(|since| now.saturating_sub(since));
+            state.interval = (state.interval / 2).max(policy.interval_min);
+        }
+        self.succeeded(now, id);
+    }
+
+    fn unchanged(&mut self, now: u64, id: Id) {
+        let max = self.policy.interval_max;
+        let state = &mut self.repositories[id as usize].state;
+        state.interval = (state.interval + state.interval / 4 + 1).min(max);
+        self.succeeded(now, id);
+    }
+
+    fn succeeded(&mut self, now: u64, id: Id) {
+        let repository = &mut self.repositories[id as usize];
+        let state = &mut repository.state;
+        (state.failures, state.fault, state.reason, state.dropped) = (0, None, None, false);
+        state.pushed = repository.pushed_again.take();
+        if state.pushed.is_some() {
+            return self.rest(id, now);
+        }
+        let due = now.saturating_add(jittered(repository.seed, now, repository.state.interval));
+        self.rest(id, due);
+    }
+
+    fn failed(&mut self, now: u64, id: Id, fault: Fault, reason: String, retry_after: Option<u64>) {
+        self.leave(id);
+        *self.faults.entry(fault).or_default() += 1;
+        if fault.is_of_host() {
+            self.host_failed(now, id, retry_after);
+        } else if fault != Fault::Local && fault != Fault::Unminable {
+            self.host_answered(id);
+        }
+        let Policy { interval_min, interval_max, gone, gone_after, .. } = self.policy;
+        let repository = &mut self.repositories[id as usize];
+        let state = &mut repository.state;
+        state.pushed = state.pushed.or(repository.pushed_again.take());
+        state.failures = if state.fault.is_none_or(|before| before == fault) { state.failures + 1 } else { 1 };
+        (state.fault, state.reason) = (Some(fault), Some(reason));
+        let is_end = fault.is_end() && state.failures >= gone_after;
+        if is_end && gone == Gone::Drop && !state.dropped {
+            repository.stage = Stage::Condemned;
+            self.unsaved.insert(id);
+            return self.condemned.push_back(id);
+        }
+        let pause = interval_min.saturating_mul(1 << (state.failures - 1).min(20)).min(interval_max);
+        let pause = if is_end { interval_max } else { pause };
+        state.pushed = state.pushed.filter(|_| !is_end);
+        let due = now.saturating_add(jittered(repository.seed, now, pause).max(retry_after.unwrap_or(0)));
+        self.rest(id, due);
+    }
+
+    fn dropped(&mut self, now: u64, id: Id) {
+        self.leave(id);
+        let max = self.policy.interval_max;
+        let repository = &mut self.repositories[id as usize];
+        let state = &mut repository.state;
+        (state.dropped, state.tips, state.settings) = (true, None, None);
+        let due = now.saturating_add(jittered(repository.seed, now, max));
+        self.rest(id, due);
+    }
+
+    /// Gives the place back that a repository has taken.
+    fn leave(&mut self, id: Id) {
+        let repository = &self.repositories[id as usize];
+        let host = self.hosts.entry(host_name(&repository.place)).or_insert_with(Host::new);
+        match repository.stage {
+            Stage::Looking => {
+                self.connections -= 1;
+                host.looking -= 1;
+            }
+            Stage::Fetching => {
+                self.connections -= 1;
+                self.fetching -= 1;
+                host.fetching -= 1;
+            }
+            Stage::Mining { is_large } => {
+                self.mining -= 1;
+                self.mining_large -= usize::from(is_large);
+            }
+            Stage::Dropping => self.dropping -= 1,
+            Stage::Resting | Stage::Ready { .. } | Stage::Fetched { .. } | Stage::Condemned | Stage::Retired => {}
+        }
+    }
+
+    fn rest(&mut self, id: Id, due: u64) {
+        let repository = &mut self.repositories[id as usize];
+        repository.state.due = due;
+        repository.stage = Stage::Resting;
+        self.resting.insert((due, id));
+        self.unsaved.insert(id);
+    }
+
+    fn wait_for_connection(&mut self, id: Id, is_fetch: bool) {
+        let repository = &mut self.repositories[id as usize];
+        repository.stage = Stage::Ready { is_fetch };
+        let turn = (repository.state.pushed.is_none(), repository.state.due, id);
+        let host = self.hosts.entry(host_name(&repository.place)).or_insert_with(Host::new);
+        let turns = if is_fetch { &mut host.fetches } else { &mut host.looks };
+        turns.insert(turn);
+    }
+
+    fn wait_to_be_mined(&mut self, id: Id, bytes: u64) {
+        let repository = &mut self.repositories[id as usize];
+        let State { tips, milliseconds, .. } = &repository.state;
+        let is_large = *milliseconds > LARGE_MILLISECONDS || (tips.is_none() && bytes > LARGE_BYTES);
+        repository.stage = Stage::Fetched { is_large };
+        self.arrivals += 1;
+        let queue = if is_large { &mut self.large } else { &mut self.small };
+        queue.push_back((self.arrivals, id));
+    }
+
+    /// Large repositories leave one place to the small ones; a single place goes to who came first.
+    fn next_to_mine(&mut self) -> Option<Action> {
+        let places = self.policy.mines.max(1);
+        if self.mining >= places {
+            return None;
+        }
+        let is_first = match (self.large.front(), self.small.front()) {
+            (Some(large), Some(small)) => places > 1 || large < small,
+            (large, _) => large.is_some(),
+        };
+        let is_large = is_first && self.mining_large < (places - 1).max(1);
+        let (_, id) = if is_large { self.large.pop_front() } else { self.small.pop_front() }?;
+        self.mining += 1;
+        self.mining_large += usize::from(is_large);
+        self.repositories[id as usize].stage = Stage::Mining { is_large };
+        Some(Action::Mine(id))
+    }
+
+    /// Servers take turns. Fetches, which can be long, leave a connection to looks.
+    fn next_to_connect(&mut self, now: u64) -> Option<Action> {
+        let connections = self.policy.connections.max(1);
+        if self.connections >= connections {
+            return None;
+        }
+        let may_fetch = self.fetching < (connections - 1).max(1);
+        let behind = (std::ops::Bound::Excluded(self.turn.clone()), std::ops::Bound::Unbounded);
+        let mut hosts = self.hosts.range(behind).chain(self.hosts.range(..=self.turn.clone()));
+        let per_host = self.policy.connections_per_host.max(1);
+        let (name, is_fetch, turn) = hosts.find_map(|(name, host)| {
+            let (is_fetch, turn) = host.next(now, if name.is_empty() { connections } else { per_host }, may_fetch)?;
+            Some((name.clone(), is_fetch, turn))
+        })?;
+        let host = self.hosts.get_mut(&name)?;
+        self.turn = name;
+        host.asked();
+        let id = turn.2;
+        self.connections += 1;
+        if is_fetch {
+            host.fetches.remove(&turn);
+            host.fetching += 1;
+            self.fetching += 1;
+            self.repositories[id as usize].stage = Stage::Fetching;
+            Some(Action::Fetch(id))
+        } else {
+            host.looks.remove(&turn);
+            host.looking += 1;
+            self.repositories[id as usize].stage = Stage::Looking;
+            Some(Action::Look(id))
+        }
+    }
+
+    fn host_answered(&mut self, id: Id) {
+        let name = host_name(&self.repositories[id as usize].place);
+        self.hosts.entry(name).or_insert_with(Host::new).answered();
+    }
+
+    fn host_failed(&mut self, now: u64, id: Id, retry_after: Option<u64>) {
+        let name = host_name(&self.repositories[id as usize].place);
+        self.hosts.entry(name).or_insert_with(Host::new).failed(now, retry_after);
+    }
+}
+
+impl Repository {
+    /// Whether the tips that were seen are those up to which it is mined as it is to be.
+    fn is_mined(&self) -> bool {
+        self.seen == self.state.tips && self.state.settings.as_ref() == Some(&self.place.settings)
+    }
+}
+
+fn host_name(place: &Place) -> String {
+    place.host.clone().unwrap_or_default()
+}
+
+/// `interval`, less or more by up to a fifth: what began together must not stay together.
+fn jittered(seed: u64, now: u64, interval: u64) -> u64 {
+    let hash = blake3::hash(&[seed.to_le_bytes(), now.to_le_bytes()].concat());
+    let part = u64::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]));
+    let fifth = interval / 5;
+    interval - fifth + (2 * fifth).saturating_mul(part) / u64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,408 @@
+use super::{
+    super::host::{PAUSE, PAUSE_MAX},
+    *,
+};
+
+const DAY: u64 = 86_400;
+
+fn policy() -> Policy {
+    Policy {
+        interval_min: 60,
+        interval_max: DAY,
+        connections: 4,
+        connections_per_host: 2,
+        mines: 2,
+        gone: Gone::Keep,
+        gone_after: 2,
+    }
+}
+
+fn place(host: &str, name: &str) -> Place {
+    let host = Some(host.to_owned()).filter(|host| !host.is_empty());
+    Place { identity: format!("{}/{name}", host.as_deref().unwrap_or("here")), host, settings: "s".into() }
+}
+
+/// All that is to be done now.
+fn all(schedule: &mut Schedule, now: u64) -> Vec<Action> {
+    std::iter::from_fn(|| schedule.next(now)).collect()
+}
+
+fn looked(id: Id, tips: &str) -> Event {
+    Event::Looked { id, tips: Some(tips.into()), moved_to: None }
+}
+
+fn mined(id: Id) -> Event {
+    Event::Mined { id, is_new: true, milliseconds: 10 }
+}
+
+fn failed(id: Id, fault: Fault, retry_after: Option<u64>) -> Event {
+    Event::Failed { id, fault, reason: fault.as_str().into(), retry_after }
+}
+
+/// Brings a repository from a look to its rows.
+fn live(schedule: &mut Schedule, now: u64, id: Id, tips: &str) {
+    assert_eq!(schedule.next(now), Some(Action::Look(id)));
+    schedule.on(now, looked(id, tips));
+    assert_eq!(schedule.next(now), Some(Action::Fetch(id)));
+    schedule.on(now, Event::Fetched { id, tips: None, bytes: 1 });
+    assert_eq!(schedule.next(now), Some(Action::Mine(id)));
+    schedule.on(now, mined(id));
+}
+
+#[test]
+fn a_look_comes_before_a_fetch_and_a_fetch_before_mining() {
+    let mut schedule = Schedule::new(policy());
+    let (far, near) = (schedule.add(100, place("h", "far"), None), schedule.add(100, place("", "near"), None));
+    assert_eq!(all(&mut schedule, 99), []);
+    assert_eq!(all(&mut schedule, 100), [Action::Look(far), Action::Look(near)]);
+    schedule.on(101, looked(far, "a"));
+    schedule.on(101, looked(near, "a"));
+    assert_eq!(all(&mut schedule, 101), [Action::Mine(near), Action::Fetch(far)], "what is here needs no fetch");
+    schedule.on(102, Event::Fetched { id: far, tips: None, bytes: 1 });
+    schedule.on(102, mined(near));
+    assert_eq!(all(&mut schedule, 102), [Action::Mine(far)]);
+    schedule.on(103, mined(far));
+    assert!(schedule.is_idle() && all(&mut schedule, 103).is_empty());
+    let due = schedule.ids().map(|id| schedule.state(id).due).min().expect("both rest");
+    assert!((103 + 60 - 13..=103 + 120 + 25).contains(&due), "{due}");
+    assert_eq!(all(&mut schedule, due).len(), 1);
+}
+
+#[test]
+fn what_is_mined_is_not_fetched_again() {
+    let mut schedule = Schedule::new(policy());
+    let id = schedule.add(0, place("h", "a"), None);
+    live(&mut schedule, 0, id, "one");
+    let state = schedule.state(id).clone();
+    assert_eq!((state.tips.as_deref(), state.condition()), (Some("one"), "current"));
+    assert_eq!(schedule.next(state.due), Some(Action::Look(id)));
+    schedule.on(state.due, looked(id, "one"));
+    assert_eq!(all(&mut schedule, state.due), []);
+    // A server that can't be looked at is fetched from, and mined only when that brought something.
+    let now = schedule.state(id).due;
+    assert_eq!(schedule.next(now), Some(Action::Look(id)));
+    schedule.on(now, Event::Looked { id, tips: None, moved_to: None });
+    assert_eq!(schedule.next(now), Some(Action::Fetch(id)));
+    schedule.on(now, Event::Fetched { id, tips: Some("one".into()), bytes: 1 });
+    assert_eq!((schedule.next(now), schedule.is_idle()), (None, true));
+    // Other rules make it due at once.
+    let other = Place { settings: "t".into(), ..place("h", "a") };
+    let mut again = Schedule::new(policy());
+    let id = again.add(now, other, Some(schedule.state(id).clone()));
+    live(&mut again, now, id, "one");
+}
+
+#[test]
+fn looks_follow_the_changes() {
+    let mut schedule = Schedule::new(policy());
+    schedule.add(0, place("", "a"), None);
+    let mut looks = |news: &dyn Fn(u64) -> u64, from: u64, to: u64| {
+        let (mut now, mut looks) = (from, 0);
+        while now < to {
+            for action in all(&mut schedule, now) {
+                match action {
+                    Action::Look(id) => {
+                        looks += 1;
+                        schedule.on(now, looked(id, &news(now).to_string()));
+                    }
+                    Action::Mine(id) => schedule.on(now, mined(id)),
+                    other => panic!("{other:?}"),
+                }
+            }
+            now += 1;
+        }
+        looks
+    };
+    let busy = looks(&|now| now / 300, 0, DAY);
+    let quiet = looks(&|_| 0, DAY, 10 * DAY);
+    let dead = looks(&|_| 0, 10 * DAY, 40 * DAY);
+    assert!((280..1500).contains(&busy), "one that changes every 5 minutes was looked at {busy} times in a day");
+    assert!((10..60).contains(&quiet) && (25..40).contains(&dead), "{quiet} in 9 days, {dead} in 30");
+    let again = looks(&|now| now / 300, 40 * DAY, 50 * DAY);
+    assert!(again > 1500, "it is found again when it changes: {again}");
+}
+
+#[test]
+fn what_began_together_does_not_stay_together() {
+    let mut schedule = Schedule::new(Policy { connections: 1000, mines: 1000, ..policy() });
+    for n in 0..1000 {
+        schedule.add(0, place("", &n.to_string()), None);
+    }
+    for action in all(&mut schedule, 0) {
+        let Action::Look(id) = action else { panic!("{action:?}") };
+        schedule.on(0, looked(id, "a"));
+    }
+    for action in all(&mut schedule, 0) {
+        let Action::Mine(id) = action else { panic!("{action:?}") };
+        schedule.on(0, mined(id));
+    }
+    let mut dues: BTreeMap<u64, usize> = BTreeMap::new();
+    schedule.ids().for_each(|id| *dues.entry(schedule.state(id).due).or_default() += 1);
+    assert!(dues.len() > 40 && dues.values().all(|n| *n < 60), "{dues:?}");
+}
+
+#[test]
+fn a_push_is_looked_at_at_once_and_again_if_it_came_too_late() {
+    let mut schedule = Schedule::new(policy());
+    let id = schedule.add(0, place("h", "a"), None);
+    live(&mut schedule, 0, id, "one");
+    schedule.on(10, Event::Pushed(id));
+    schedule.on(11, Event::Pushed(id));
+    assert_eq!(schedule.next(12), Some(Action::Look(id)));
+    schedule.on(13, looked(id, "two"));
+    assert_eq!(schedule.next(13), Some(Action::Fetch(id)));
+    schedule.on(14, Event::Pushed(id));
+    schedule.on(16, Event::Fetched { id, tips: None, bytes: 1 });
+    assert_eq!(schedule.next(16), Some(Action::Mine(id)));
+    schedule.on(17, mined(id));
+    assert_eq!((schedule.state(id).lag, schedule.state(id).pushed), (Some(7), Some(14)));
+    assert_eq!(schedule.next(17), Some(Action::Look(id)), "the third push may be news");
+    schedule.on(18, looked(id, "two"));
+    assert_eq!((schedule.next(18), schedule.state(id).pushed), (None, None));
+    // One that was noted before a crash is due at the next start.
+    schedule.on(20, Event::Pushed(id));
+    let saved = schedule.take_unsaved();
+    let (_, state) = saved.into_iter().next().expect("one");
+    let mut again = Schedule::new(policy());
+    let id = again.add(1000, place("h", "a"), Some(state));
+    assert_eq!(again.next(1000), Some(Action::Look(id)));
+}
+
+#[test]
+fn connections_are_bounded_in_total_and_for_each_server() {
+    let mut schedule = Schedule::new(policy());
+    for n in 0..10 {
+        for host in ["a", "b", "c"] {
+            schedule.add(0, place(host, &n.to_string()), None);
+        }
+    }
+    let mut of = BTreeMap::<String, usize>::new();
+    for action in all(&mut schedule, 0) {
+        let Action::Look(id) = action else { panic!("{action:?}") };
+        *of.entry(schedule.place(id).host.clone().expect("a host")).or_default() += 1;
+    }
+    assert_eq!(of.values().sum::<usize>(), 4);
+    assert!(of.len() == 3 && of.values().all(|n| *n <= 2), "{of:?}");
+}
+
+#[test]
+fn a_fetch_leaves_a_connection_to_looks() {
+    let mut schedule = Schedule::new(policy());
+    let ids: Vec<Id> = (0..4).map(|n| schedule.add(0, place("a", &n.to_string()), None)).collect();
+    assert_eq!(all(&mut schedule, 0), [Action::Look(ids[0]), Action::Look(ids[1])]);
+    ids[..2].iter().for_each(|id| schedule.on(1, looked(*id, "x")));
+    assert_eq!(all(&mut schedule, 2), [Action::Fetch(ids[0]), Action::Look(ids[2])]);
+    schedule.on(3, looked(ids[2], "x"));
+    assert_eq!(all(&mut schedule, 3), [Action::Look(ids[3])]);
+}
+
+#[test]
+fn failures_make_pauses_longer_and_success_ends_them() {
+    let mut schedule = Schedule::new(policy());
+    let id = schedule.add(0, place("h", "a"), None);
+    let (mut now, mut pauses) = (0, Vec::new());
+    for _ in 0..14 {
+        assert_eq!(schedule.next(now), Some(Action::Look(id)));
+        schedule.on(now, failed(id, Fault::Garbage, None));
+        pauses.push(schedule.state(id).due - now);
+        now = schedule.state(id).due;
+    }
+    assert!(pauses[0] >= 48 && pauses[0] <= 72, "{pauses:?}");
+    assert!(pauses.windows(2).take(9).all(|two| two[0] < two[1]), "{pauses:?}");
+    assert!(pauses.iter().all(|pause| *pause <= DAY + DAY / 5), "{pauses:?}");
+    assert_eq!((schedule.state(id).failures, schedule.state(id).condition()), (14, "garbage"));
+    live(&mut schedule, now, id, "a");
+    assert_eq!((schedule.state(id).failures, schedule.state(id).condition()), (0, "current"));
+    assert_eq!(schedule.faults(), &BTreeMap::from([(Fault::Garbage, 14)]));
+}
+
+#[test]
+fn a_server_that_fails_is_left_alone_and_then_asked_one_thing() {
+    let mut schedule = Schedule::new(policy());
+    for n in 0..20 {
+        schedule.add(0, place("bad", &n.to_string()), None);
+    }
+    let good = schedule.add(0, place("good", "a"), None);
+    let mut asked = 0;
+    for now in 0..10 {
+        for action in all(&mut schedule, now) {
+            match action {
+                Action::Look(id) if id == good => schedule.on(now, looked(good, "x")),
+                Action::Fetch(id) => schedule.on(now, Event::Fetched { id, tips: None, bytes: 1 }),
+                Action::Mine(id) => schedule.on(now, mined(id)),
+                Action::Look(id) => {
+                    asked += 1;
+                    schedule.on(now, failed(id, Fault::Unreachable, None));
+                }
+                Action::Drop(_) => panic!("nothing is dropped"),
+            }
+        }
+    }
+    assert!((5..=6).contains(&asked), "it was asked {asked} times");
+    assert_eq!(schedule.state(good).condition(), "current", "the other server is none the worse");
+    let until = schedule.open_hosts()[0].1;
+    assert_eq!(schedule.open_hosts(), [("bad", until)]);
+    assert_eq!(all(&mut schedule, until - 1), []);
+    let trial = all(&mut schedule, until);
+    let [Action::Look(one)] = trial[..] else { panic!("{trial:?}") };
+    schedule.on(until + 1, failed(one, Fault::Stalled, None));
+    let later = schedule.open_hosts()[0].1;
+    assert_eq!(later - until - 1, 2 * PAUSE, "the pause doubles");
+    let trial = all(&mut schedule, later);
+    let [Action::Look(one)] = trial[..] else { panic!("{trial:?}") };
+    schedule.on(later, failed(one, Fault::Gone, None));
+    assert_eq!(schedule.open_hosts(), [], "404 is an answer");
+    assert_eq!(all(&mut schedule, later).len(), 2);
+}
+
+#[test]
+fn a_server_that_names_a_time_is_taken_at_its_word() {
+    let mut schedule = Schedule::new(policy());
+    let one = schedule.add(0, place("h", "a"), None);
+    schedule.add(0, place("h", "b"), None);
+    assert_eq!(schedule.next(0), Some(Action::Look(one)));
+    schedule.on(0, failed(one, Fault::RateLimited, Some(500)));
+    assert_eq!(all(&mut schedule, 499), []);
+    assert_eq!(all(&mut schedule, 500).len(), 1);
+    let mut schedule = Schedule::new(policy());
+    let one = schedule.add(0, place("h", "a"), None);
+    assert_eq!(schedule.next(0), Some(Action::Look(one)));
+    schedule.on(0, failed(one, Fault::RateLimited, Some(u64::MAX)));
+    assert_eq!(schedule.open_hosts(), [("h", PAUSE_MAX)], "within reason");
+}
+
+#[test]
+fn what_is_gone_is_dropped_by_policy_only_and_may_come_back() {
+    for (gone, fault) in [(Gone::Keep, Fault::Gone), (Gone::Drop, Fault::Gone), (Gone::Drop, Fault::Emptied)] {
+        let mut schedule = Schedule::new(Policy { gone, ..policy() });
+        let id = schedule.add(0, place("h", "a"), None);
+        live(&mut schedule, 0, id, "one");
+        let mut now = schedule.state(id).due;
+        assert_eq!(schedule.next(now), Some(Action::Look(id)));
+        schedule.on(now, failed(id, fault, None));
+        assert_eq!(schedule.next(now), None, "once may be a slip");
+        now = schedule.state(id).due;
+        assert_eq!(schedule.next(now), Some(Action::Look(id)));
+        schedule.on(now, failed(id, fault, None));
+        if gone == Gone::Keep {
+            assert_eq!((schedule.next(now), schedule.state(id).tips.as_deref()), (None, Some("one")));
+        } else {
+            assert_eq!(schedule.next(now), Some(Action::Drop(id)));
+            schedule.on(now, Event::Dropped(id));
+            assert!(schedule.state(id).dropped && schedule.state(id).tips.is_none());
+        }
+        now = schedule.state(id).due;
+        assert!(now > DAY / 2, "it is asked for now and then");
+        assert_eq!(schedule.next(now), Some(Action::Look(id)));
+        schedule.on(now, failed(id, fault, None));
+        assert_eq!(schedule.next(now), None, "nothing is dropped twice");
+        now = schedule.state(id).due;
+        if gone == Gone::Keep {
+            assert_eq!(schedule.next(now), Some(Action::Look(id)));
+            schedule.on(now, looked(id, "one"));
+        } else {
+            live(&mut schedule, now, id, "one");
+        }
+        assert_eq!(schedule.state(id).condition(), "current");
+    }
+}
+
+#[test]
+fn a_giant_is_never_in_the_way_of_the_small() {
+    let mut schedule = Schedule::new(Policy { connections: 40, ..policy() });
+    let giants: Vec<Id> = (0..3).map(|n| schedule.add(0, place("", &format!("giant{n}")), None)).collect();
+    let small = schedule.add(0, place("", "small"), None);
+    let slow = |state: &mut State| state.milliseconds = 3_600_000;
+    giants.iter().for_each(|id| slow(&mut schedule.repositories[*id as usize].state));
+    all(&mut schedule, 0);
+    giants.iter().chain([&small]).for_each(|id| schedule.on(0, looked(*id, "x")));
+    assert_eq!(all(&mut schedule, 0), [Action::Mine(giants[0]), Action::Mine(small)]);
+    for now in 1..100 {
+        schedule.on(now, mined(small));
+        schedule.on(now, Event::Pushed(small));
+        assert_eq!(all(&mut schedule, now), [Action::Look(small)], "the second giant waits for the first");
+        schedule.on(now, looked(small, &now.to_string()));
+        assert_eq!(all(&mut schedule, now), [Action::Mine(small)]);
+    }
+    schedule.on(100, mined(giants[0]));
+    assert_eq!(all(&mut schedule, 100), [Action::Mine(giants[1])]);
+    // With one place only, who came first is first.
+    let mut schedule = Schedule::new(Policy { mines: 1, ..policy() });
+    let ids: Vec<Id> = (0..3).map(|n| schedule.add(0, place("", &n.to_string()), None)).collect();
+    slow(&mut schedule.repositories[1].state);
+    all(&mut schedule, 0);
+    ids.iter().for_each(|id| schedule.on(0, looked(*id, "x")));
+    for id in ids {
+        assert_eq!(all(&mut schedule, 0), [Action::Mine(id)]);
+        schedule.on(0, mined(id));
+    }
+}
+
+#[test]
+fn after_a_stop_nothing_is_begun_and_what_was_given_up_is_due() {
+    let mut schedule = Schedule::new(policy());
+    let id = schedule.add(0, place("h", "a"), None);
+    schedule.add(0, place("h", "b"), None);
+    schedule.add(0, place("h", "c"), None);
+    assert_eq!(all(&mut schedule, 0).len(), 2);
+    schedule.on(5, Event::Stop);
+    schedule.on(5, Event::GivenUp(id));
+    assert_eq!((all(&mut schedule, 5), schedule.state(id).due, schedule.is_idle()), (vec![], 5, false));
+}
+
+#[test]
+fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
+    // Every answer drawn from a seeded sequence: counts must stay within bounds, and everyone has a next step.
+    let mut draw = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: u64| {
+        draw ^= draw << 13;
+        draw ^= draw >> 7;
+        draw ^= draw << 17;
+        draw % below
+    };
+    let mut schedule = Schedule::new(Policy { gone: Gone::Drop, ..policy() });
+    let hosts = ["", "a", "b", "c"];
+    let ids: Vec<Id> = (0..60).map(|n| schedule.add(0, place(hosts[n % 4], &n.to_string()), None)).collect();
+    let (mut running, mut now) = (Vec::<Action>::new(), 0);
+    for _ in 0..20_000 {
+        running.extend(all(&mut schedule, now));
+        let connections = running.iter().filter(|a| matches!(a, Action::Look(_) | Action::Fetch(_))).count();
+        let mines = running.iter().filter(|a| matches!(a, Action::Mine(_))).count();
+        assert!(connections <= 4 && mines <= 2, "{running:?}");
+        if running.is_empty() || next(4) == 0 {
+            now += next(600);
+        }
+        if next(10) == 0 {
+            schedule.on(now, Event::Pushed(ids[usize::try_from(next(60)).expect("small")]));
+        }
+        if running.is_empty() {
+            continue;
+        }
+        let action = running.swap_remove(usize::try_from(next(running.len() as u64)).expect("small"));
+        let event = match (action, next(8)) {
+            (Action::Drop(id), _) => Event::Dropped(id),
+            (Action::Look(id) | Action::Fetch(id) | Action::Mine(id), 0) => {
+                let fault = Fault::ALL[usize::try_from(next(10)).expect("small")];
+                failed(id, fault, Some(next(100)).filter(|n| n % 2 == 0))
+            }
+            (Action::Look(id) | Action::Fetch(id) | Action::Mine(id), 1) => Event::GivenUp(id),
+            (Action::Look(id), n) => {
+                Event::Looked { id, tips: Some(next(3).to_string()).filter(|_| n > 2), moved_to: None }
+            }
+            (Action::Fetch(id), n) => Event::Fetched { id, tips: Some("f".into()).filter(|_| n > 4), bytes: n << 25 },
+            (Action::Mine(id), n) => Event::Mined { id, is_new: n > 4, milliseconds: n * 4_000 },
+        };
+        schedule.on(now, event);
+    }
+    let doing = |id: &Id| {
+        running.iter().any(|action| match action {
+            Action::Look(at) | Action::Fetch(at) | Action::Mine(at) | Action::Drop(at) => at == id,
+        })
+    };
+    let waits = |id: &Id| {
+        ["resting", "waiting for a look", "waiting for a fetch", "waiting to be mined", "dropping"]
+            .contains(&schedule.doing(*id))
+    };
+    assert!(ids.iter().all(|id| doing(id) != waits(id) || schedule.doing(*id) == "dropping"));
+    assert!(ids.iter().all(|id| schedule.state(*id).looked.is_some_and(|at| at + 4 * DAY > now)), "all are looked at");
+}

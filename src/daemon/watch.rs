@@ -1,0 +1,545 @@
+//! The driver of the schedule: does what it says in threads, tells it what came of that, and keeps what it remembers in
+//! the store's index.
+//!
+//! A process that is killed loses nothing: rows are in the store as soon as their checkpoint is, and a state that was
+//! not written down only means another look.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, Scope},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+
+use super::{
+    event::{Action, Event, Fault, Id, Policy, State},
+    metrics::Counters,
+    schedule::{Place, Schedule},
+};
+use crate::{
+    git::{
+        self,
+        mirror::{
+            self, ErrorKind,
+            look::{Looker, Refusal, Retry},
+        },
+        repository::Repository,
+    },
+    pipeline::{
+        mine::{self, Report},
+        recipe::Settings,
+        run::{self, Failure, Mirrors, Target},
+    },
+    source::{BadSource, Location, RepoSpec},
+    store::{self, schedule::Remembered},
+};
+
+/// How often the flag is looked at that asks to stop.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a look's answer may take to be complete, beside the time to connect.
+const LOOK_SECONDS: u64 = 60;
+
+/// How to watch.
+#[derive(Debug)]
+pub struct Options {
+    /// When to do what.
+    pub policy: Policy,
+    /// Whether to look at every repository once, and end.
+    pub once: bool,
+    /// Threads that mine one repository.
+    pub threads: usize,
+    /// Size in bytes after which a segment is sealed.
+    pub segment_bytes_max: u64,
+    /// Whether to write down what rules dropped.
+    pub ledger: bool,
+    /// Where mirrors are kept and how they are fetched.
+    pub mirrors: Mirrors,
+    /// Seconds after which the sources are read anew.
+    pub reread_seconds: u64,
+}
+
+/// Sources as they are now.
+pub type Sources = Vec<Result<RepoSpec, BadSource>>;
+
+/// What watching needs from the program around it.
+pub struct Means<'a> {
+    /// The store.
+    pub target: Target<'a>,
+    /// Reads the sources.
+    pub sources: &'a (dyn Fn() -> Result<Sources, String> + Sync),
+    /// The settings of a repository.
+    pub settings: &'a (dyn Fn(&RepoSpec) -> Settings + Sync),
+    /// Seconds since 1970.
+    pub clock: &'a (dyn Fn() -> u64 + Sync),
+    /// Set when it is time to stop.
+    pub interrupt: &'a AtomicBool,
+    /// Hears what happens to which repository.
+    pub say: &'a (dyn Fn(&str, &Note<'_>) + Sync),
+}
+
+/// What is worth a line in a log.
+pub enum Note<'n> {
+    /// Its mirror was made or brought up to date.
+    Fetched,
+    /// It was mined.
+    Mined(&'n Report),
+    /// Something went wrong.
+    Failed(Fault, &'n str),
+    /// Its rows were removed.
+    Dropped,
+    /// It is no source.
+    Bad(&'n str),
+    /// Something of the program's own went wrong.
+    Trouble(&'n str),
+}
+
+/// What is known while watching, for those who ask.
+pub struct Watch {
+    schedule: Mutex<Schedule>,
+    /// By their position in the schedule.
+    specs: Mutex<Vec<RepoSpec>>,
+    counters: Mutex<Counters>,
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Repositories that are watched.
+    pub repositories: usize,
+    /// Those of them whose last look, fetch or mining failed, and sources that are none.
+    pub failed: usize,
+    /// Rows that were mined.
+    pub rows: u64,
+    /// Whether it was stopped from outside.
+    pub interrupted: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watch {
+    /// Of nothing yet.
+    pub fn new(policy: Policy) -> Self {
+        Watch { schedule: Mutex::new(Schedule::new(policy)), specs: Mutex::default(), counters: Mutex::default() }
+    }
+
+    /// The schedule.
+    pub fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        lock(&self.schedule)
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> MutexGuard<'_, Counters> {
+        lock(&self.counters)
+    }
+
+    /// The source of a repository.
+    pub fn spec(&self, id: Id) -> RepoSpec {
+        lock(&self.specs)[id as usize].clone()
+    }
+}
+
+/// Watches until all is done (`once`) or an interruption comes.
+///
+/// # Errors
+/// The store or its index can't be read.
+pub fn watch(watch: &Watch, means: &Means<'_>, options: &Options) -> Result<Summary, store::Error> {
+    let store = means.target.store;
+    store.clean_up()?;
+    mirror::clean_up_all(&options.mirrors.directory);
+    let limits = &options.mirrors.limits;
+    let answer = limits.connect_seconds + LOOK_SECONDS.min(limits.low_speed_seconds.max(1));
+    let (connect, answer) = (Duration::from_secs(limits.connect_seconds.max(1)), Duration::from_secs(answer));
+    let looker = Looker::new(connect, answer)
+        .map_err(|e| store::Error::Io { path: "HTTP".into(), source: std::io::Error::other(e.to_string()) })?;
+    let (send, receive) = unbounded();
+    let mut driver = Driver { watch, means, options, looker, bad: HashSet::new(), saved: 0, read: 0 };
+    driver.read_sources(true)?;
+    thread::scope(|scope| driver.run(scope, &send, &receive));
+    Ok(driver.summary())
+}
+
+struct Driver<'a> {
+    watch: &'a Watch,
+    means: &'a Means<'a>,
+    options: &'a Options,
+    looker: Looker,
+    /// Sources that are none.
+    bad: HashSet<String>,
+    /// When states were last saved.
+    saved: u64,
+    /// When sources were last read.
+    read: u64,
+}
+
+impl<'a> Driver<'a> {
+    fn now(&self) -> u64 {
+        (self.means.clock)()
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.means.interrupt.load(Ordering::Relaxed)
+    }
+
+    fn run<'s>(&mut self, scope: &'s Scope<'s, '_>, send: &Sender<Event>, receive: &Receiver<Event>)
+    where
+        'a: 's,
+    {
+        let begun = self.now();
+        let mut is_stopping = false;
+        loop {
+            if self.is_interrupted() && !is_stopping {
+                is_stopping = true;
+                self.watch.schedule().on(self.now(), Event::Stop);
+            }
+            // Once is once: what becomes due while it runs is for the next time.
+            let horizon = if self.options.once { begun } else { self.now() };
+            while let Some(action) = self.next(horizon) {
+                self.begin(scope, action, send.clone());
+            }
+            self.save(is_stopping);
+            let is_idle = self.watch.schedule().is_idle();
+            if is_idle && (is_stopping || (self.options.once && receive.is_empty())) {
+                break;
+            }
+            match receive.recv_timeout(POLL) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            receive.try_iter().for_each(|event| self.take(event));
+            let is_time = !self.options.once && self.now() >= self.read.saturating_add(self.options.reread_seconds);
+            if is_time
+                && !is_stopping
+                && let Err(error) = self.read_sources(false)
+            {
+                (self.means.say)("sources", &Note::Trouble(&error.to_string()));
+            }
+        }
+        self.save(true);
+    }
+
+    fn next(&self, now: u64) -> Option<Action> {
+        self.watch.schedule().next(now)
+    }
+
+    /// Tells the schedule, and everybody who listens, what happened.
+    fn take(&mut self, event: Event) {
+        let now = self.now();
+        if let Event::Failed { id, fault, reason, .. } = &event {
+            (self.means.say)(&self.watch.spec(*id).name, &Note::Failed(*fault, reason));
+        }
+        let mut schedule = self.watch.schedule();
+        let news = match &event {
+            Event::Mined { id, is_new: true, .. } => Some(*id),
+            _ => None,
+        };
+        schedule.on(now, event);
+        if let Some(lag) = news.and_then(|id| schedule.state(id).lag) {
+            self.watch.counters().lag(lag);
+        }
+    }
+
+    fn begin<'s>(&self, scope: &'s Scope<'s, '_>, action: Action, send: Sender<Event>)
+    where
+        'a: 's,
+    {
+        let (means, options, watch, looker) = (self.means, self.options, self.watch, self.looker.clone());
+        let task = move || {
+            let work = Work { means, options, watch, looker: &looker };
+            let event = match action {
+                Action::Look(id) => work.look(id),
+                Action::Fetch(id) => work.fetch(id),
+                Action::Mine(id) => work.mine(id),
+                Action::Drop(id) => work.drop_rows(id),
+            };
+            // The receiver lives as long as the scope of this thread.
+            _ = send.send(event);
+        };
+        scope.spawn(task);
+    }
+
+    /// Adds what is new among the sources, and takes out what is none any more.
+    fn read_sources(&mut self, is_start: bool) -> Result<(), store::Error> {
+        let now = self.now();
+        self.read = now;
+        let found = match (self.means.sources)() {
+            Ok(found) => found,
+            Err(reason) => {
+                (self.means.say)("sources", &Note::Trouble(&reason));
+                return Ok(());
+            }
+        };
+        let mut specs = Vec::new();
+        self.bad.clear();
+        for source in found {
+            match source {
+                Ok(spec) => specs.push(spec),
+                Err(bad) => {
+                    (self.means.say)(&bad.text, &Note::Bad(&bad.reason));
+                    self.bad.insert(bad.text);
+                }
+            }
+        }
+        let mut states = HashMap::new();
+        if is_start {
+            let remembered = lock(self.means.target.index).schedules()?;
+            states.extend(remembered.into_iter().map(|one| (one.identity, one.state)));
+        }
+        let named: HashSet<String> = specs.iter().map(|spec| spec.identity.clone()).collect();
+        specs.extend(self.vanished(&states, &named)?);
+        let named: HashSet<String> = specs.iter().map(|spec| spec.identity.clone()).collect();
+        let mut schedule = self.watch.schedule();
+        for spec in specs {
+            if schedule.find(&spec.identity).is_none() {
+                let state = states.get(&spec.identity).and_then(|json| serde_json::from_str::<State>(json).ok());
+                let state = state
+                    .map(|state| if self.options.once { State { due: state.due.min(now), ..state } } else { state });
+                let id = schedule.add(now, self.place(&spec), state) as usize;
+                let mut known = lock(&self.watch.specs);
+                if id < known.len() { known[id] = spec } else { known.push(spec) }
+            }
+        }
+        let is_left_out = |id: &Id| {
+            let place = schedule.place(*id);
+            place.host.is_some() && !named.contains(&place.identity)
+        };
+        let left_out: Vec<Id> = schedule.ids().filter(is_left_out).collect();
+        left_out.iter().for_each(|id| schedule.retire(*id));
+        let mut forgotten: Vec<String> = left_out.iter().map(|id| schedule.place(*id).identity.clone()).collect();
+        forgotten.extend(states.into_keys().filter(|identity| !named.contains(identity)));
+        drop(schedule);
+        if !forgotten.is_empty() {
+            lock(self.means.target.index).forget_schedules(&forgotten)?;
+        }
+        Ok(())
+    }
+
+    /// Repositories on this machine that were watched and are not there any more, so that no directory names them.
+    fn vanished(
+        &self,
+        states: &HashMap<String, String>,
+        named: &HashSet<String>,
+    ) -> Result<Vec<RepoSpec>, store::Error> {
+        let index = lock(self.means.target.index);
+        let mut vanished = Vec::new();
+        for identity in states.keys().filter(|identity| !named.contains(*identity)) {
+            let spec = index.spec(identity)?.and_then(|json| serde_json::from_str::<RepoSpec>(&json).ok());
+            vanished.extend(spec.filter(|spec| matches!(&spec.location, Location::Path(path) if !path.exists())));
+        }
+        vanished.sort_by(|a, b| a.identity.cmp(&b.identity));
+        Ok(vanished)
+    }
+
+    fn place(&self, spec: &RepoSpec) -> Place {
+        let settings = (self.means.settings)(spec);
+        let what = serde_json::json!([settings.recipe, run::id(spec), settings.opt_outs.digest()]);
+        let settings = blake3::hash(what.to_string().as_bytes()).to_hex()[..32].to_owned();
+        let host = match &spec.location {
+            Location::Path(_) => None,
+            Location::Url(_) => Some(spec.identity.split('/').next().unwrap_or_default().to_owned()),
+        };
+        Place { identity: spec.identity.clone(), host, settings }
+    }
+
+    /// Once a second at most, unless `is_urgent`.
+    fn save(&mut self, is_urgent: bool) {
+        let now = self.now();
+        if now != self.saved || is_urgent {
+            self.saved = now;
+            if let Err(error) = save(self.watch, &self.means.target) {
+                (self.means.say)("index", &Note::Trouble(&error.to_string()));
+            }
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let schedule = self.watch.schedule();
+        let failed =
+            schedule.ids().filter(|id| schedule.state(*id).fault.is_some_and(|_| !schedule.state(*id).dropped));
+        Summary {
+            repositories: schedule.ids().count(),
+            failed: failed.count() + self.bad.len(),
+            rows: self.watch.counters().rows_kept(),
+            interrupted: self.is_interrupted(),
+        }
+    }
+}
+
+/// Writes down what has changed of the schedule.
+///
+/// # Errors
+/// The index can't be written; nothing is forgotten then.
+pub fn save(watch: &Watch, target: &Target<'_>) -> Result<(), store::Error> {
+    // The index first: who waits for it must not hold up those who ask the schedule.
+    let mut index = lock(target.index);
+    let unsaved = watch.schedule().take_unsaved();
+    if unsaved.is_empty() {
+        return Ok(());
+    }
+    let remembered = |(id, state): &(Id, State)| {
+        let spec = watch.spec(*id);
+        Remembered { identity: spec.identity, name: spec.name, state: serde_json::json!(state).to_string() }
+    };
+    let states: Vec<Remembered> = unsaved.iter().map(remembered).collect();
+    index.remember_schedules(&states).inspect_err(|_| {
+        watch.schedule().keep_unsaved(unsaved.iter().map(|(id, _)| *id));
+    })
+}
+
+/// One thing that is being done.
+struct Work<'a> {
+    means: &'a Means<'a>,
+    options: &'a Options,
+    watch: &'a Watch,
+    looker: &'a Looker,
+}
+
+impl Work<'_> {
+    fn look(&self, id: Id) -> Event {
+        let spec = self.watch.spec(id);
+        let revision = (self.means.settings)(&spec).recipe.revision;
+        match &spec.location {
+            Location::Path(path) => match self.tips_of(id, path) {
+                Ok(tips) => Event::Looked { id, tips: Some(tips), moved_to: None },
+                Err((fault, reason)) => Event::Failed { id, fault, reason, retry_after: None },
+            },
+            Location::Url(url) => match self.looker.look(url, &revision) {
+                Ok(look) => {
+                    self.watch.counters().look(look.as_ref().map_or(0, |look| look.bytes));
+                    let (tips, moved_to) = look.map_or((None, None), |look| (Some(look.tips), look.moved_to));
+                    Event::Looked { id, tips, moved_to }
+                }
+                Err(refusal) => self.refused(id, &refusal),
+            },
+        }
+    }
+
+    /// Digest of the tips of the repository at `path`.
+    fn tips_of(&self, id: Id, path: &Path) -> Result<String, (Fault, String)> {
+        let spec = self.watch.spec(id);
+        let revision = (self.means.settings)(&spec).recipe.revision;
+        let tips = Repository::open(path).and_then(|repository| repository.tips_digest(&revision));
+        match tips {
+            Ok(Some(tips)) => Ok(tips),
+            Ok(None) if self.has_rows(&spec) => Err((Fault::Emptied, "it has no commits any more".into())),
+            Ok(None) => Ok("none".into()),
+            Err(error @ git::Error::NotARepository { .. }) => Err((Fault::Gone, error.to_string())),
+            Err(error) => Err((Fault::Unminable, error.to_string())),
+        }
+    }
+
+    fn has_rows(&self, spec: &RepoSpec) -> bool {
+        let batches = store::visible(&self.means.target.store.directory(&spec.identity)).unwrap_or_default();
+        batches.last().is_some_and(|batch| !batch.tips.is_empty())
+    }
+
+    fn refused(&self, id: Id, refusal: &Refusal) -> Event {
+        let now = (self.means.clock)();
+        let retry_after = match refusal.retry {
+            Some(Retry::After(seconds)) => Some(seconds),
+            Some(Retry::At(time)) => Some(time.saturating_sub(now)),
+            Some(Retry::Unsaid) | None => None,
+        };
+        let fault = if refusal.retry.is_some() { Fault::RateLimited } else { fault(refusal.error.kind()) };
+        Event::Failed { id, fault, reason: refusal.error.to_string(), retry_after }
+    }
+
+    fn fetch(&self, id: Id) -> Event {
+        let spec = self.watch.spec(id);
+        let said = Mutex::new(0);
+        let observe = |event: run::Event<'_>| {
+            if let run::Event::Fetching(bytes) = event {
+                *lock(&said) = bytes;
+            }
+        };
+        let path = match run::fetch(&spec, &self.options.mirrors, self.means.interrupt, &observe) {
+            Ok(path) => path,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Event::GivenUp(id),
+            Err(error) => {
+                return Event::Failed { id, fault: fault(error.kind()), reason: error.to_string(), retry_after: None };
+            }
+        };
+        self.watch.counters().fetch(*lock(&said));
+        (self.means.say)(&spec.name, &Note::Fetched);
+        match self.tips_of(id, &path) {
+            Ok(tips) => Event::Fetched { id, tips: Some(tips), bytes: bytes_of(&path.join("objects/pack")) },
+            Err((fault, reason)) => Event::Failed { id, fault, reason, retry_after: None },
+        }
+    }
+
+    fn mine(&self, id: Id) -> Event {
+        let spec = self.watch.spec(id);
+        let settings = (self.means.settings)(&spec);
+        let path: PathBuf = match &spec.location {
+            Location::Path(path) => path.clone(),
+            Location::Url(_) => self.options.mirrors.of(&spec),
+        };
+        let options = mine::Options {
+            threads: self.options.threads,
+            segment_bytes_max: self.options.segment_bytes_max,
+            dry_run: false,
+            ledger: self.options.ledger,
+        };
+        let target = &self.means.target;
+        let begun = Instant::now();
+        let mined = run::mine(Some(target.store), &spec, &path, &settings, &options, self.means.interrupt, &|_| {});
+        let Some(result) = mined else { return Event::GivenUp(id) };
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let result = match run::enter(target, &spec, &settings, &result) {
+            Ok(()) => result,
+            Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
+        };
+        match result {
+            Ok(report) => {
+                self.watch.counters().mined(&report);
+                (self.means.say)(&spec.name, &Note::Mined(&report));
+                Event::Mined { id, is_new: !report.unchanged, milliseconds }
+            }
+            Err(failure) => {
+                let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                let reason = format!("{}{hint}", failure.reason);
+                Event::Failed { id, fault: Fault::Unminable, reason, retry_after: None }
+            }
+        }
+    }
+
+    fn drop_rows(&self, id: Id) -> Event {
+        let spec = self.watch.spec(id);
+        let target = &self.means.target;
+        let dropped = target.store.remove(&spec.identity).and_then(|()| lock(target.index).remove(&spec.identity));
+        if let Err(error) = dropped {
+            return Event::Failed { id, fault: Fault::Local, reason: error.to_string(), retry_after: None };
+        }
+        if matches!(spec.location, Location::Url(_)) {
+            // A mirror that stays is fetched into when the repository comes back.
+            _ = std::fs::remove_dir_all(self.options.mirrors.of(&spec));
+        }
+        (self.means.say)(&spec.name, &Note::Dropped);
+        Event::Dropped(id)
+    }
+}
+
+fn fault(kind: ErrorKind) -> Fault {
+    match kind {
+        ErrorKind::NotFound => Fault::Gone,
+        ErrorKind::Authentication => Fault::Refused,
+        ErrorKind::Unreachable | ErrorKind::Disconnected => Fault::Unreachable,
+        ErrorKind::Stalled => Fault::Stalled,
+        ErrorKind::Protocol | ErrorKind::Unsupported => Fault::Garbage,
+        ErrorKind::Limit => Fault::Limit,
+        ErrorKind::Io | ErrorKind::Interrupted => Fault::Local,
+    }
+}
+
+/// The size of the files in a directory; 0 if there is none.
+fn bytes_of(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
