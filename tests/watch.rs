@@ -4,6 +4,8 @@ mod support;
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -153,6 +155,22 @@ impl Daemon {
     fn new(lab: &Lab, args: &[&str]) -> Daemon {
         let mut program = lab.program();
         Daemon(program.arg("watch").args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs"))
+    }
+
+    /// One with a server, and the server's address.
+    fn serving(lab: &Lab, args: &[&str]) -> (Daemon, String) {
+        let mut program = lab.program();
+        program.arg("watch").args(args).args(["--listen", "127.0.0.1:0"]);
+        let mut child = program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut said = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        while !line.starts_with("listening on ") {
+            line.clear();
+            assert!(said.read_line(&mut line).expect("text") > 0, "it listens");
+        }
+        // Whoever writes to a pipe that nobody reads may block.
+        thread::spawn(move || _ = std::io::copy(&mut said, &mut std::io::sink()));
+        (Daemon(child), line.trim_start_matches("listening on ").trim().to_owned())
     }
 
     fn terminate(&mut self) -> Option<i32> {
@@ -344,4 +362,157 @@ fn what_is_gone_or_emptied_is_recorded_and_dropped_by_policy() {
     server.serve("a.git", Manner::Git);
     once(&lab, &drops);
     assert_eq!(lab.rows("drop").len(), 4, "what comes back is mined anew");
+}
+
+/// Status and body of the answer to a request.
+fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+        body.len()
+    );
+    // A server that refuses need not read all of it.
+    _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    let mut answer = Vec::new();
+    _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+}
+
+fn get(address: &str, path: &str) -> (u16, String) {
+    ask(address, "GET", path, &[], b"")
+}
+
+fn sign(secret: &str, body: &[u8]) -> String {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = aws_lc_rs::hmac::sign(&key, body);
+    format!("sha256={}", tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+}
+
+/// The value of a metric.
+fn metric(address: &str, name: &str) -> u64 {
+    let (status, page) = get(address, "/metrics");
+    assert_eq!(status, 200);
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("{name}: {page}"))
+}
+
+const HOUR: &str = "interval-min = 3600\ninterval-max = 36000\nwebhook-secret-file = \"secret\"";
+
+/// As [`configure`], with looks an hour apart and webhooks.
+fn configure_hooks(lab: &Lab, store: &str, sources: &str) -> String {
+    let name = configure(lab, store, sources, HOUR);
+    let text = fs::read_to_string(lab.path(&name)).expect("a file");
+    fs::write(lab.path(&name), text.replace("interval-min = 1\ninterval-max = 3600\n", "")).expect("a file");
+    fs::write(lab.path("secret"), "a secret\n").expect("a file");
+    name
+}
+
+#[test]
+fn genuine_webhooks_bring_rows_at_once_and_others_nothing() {
+    let lab = Lab::new();
+    let mut repository = Pushed::new(&lab, "a");
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let url = format!("http://127.0.0.1:{}/a.git", server.port);
+    let configuration = configure_hooks(&lab, "store", &list(std::slice::from_ref(&url)));
+    let (mut daemon, address) = Daemon::serving(&lab, &["--config", &configuration]);
+    until("it is current", || get(&address, "/api/repositories?condition=current").1.contains("\"current\""));
+    (0..4).for_each(|_| repository.commit());
+    repository.push();
+    let payload = serde_json::json!({"ref": "refs/heads/main", "repository": {"full_name": "o/a", "clone_url": url}});
+    let payload = payload.to_string().into_bytes();
+    let good = sign("a secret", &payload);
+    let hook = |event: &str, kind: &str, signature: &str, body: &[u8]| {
+        let headers = [("X-GitHub-Event", event), ("Content-Type", kind), ("X-Hub-Signature-256", signature)];
+        ask(&address, "POST", "/webhook/github", &headers, body).0
+    };
+    let json = "application/json";
+    assert_eq!(ask(&address, "POST", "/webhook/github", &[("X-GitHub-Event", "push")], &payload).0, 401);
+    assert_eq!(hook("push", json, &sign("another secret", &payload), &payload), 401);
+    assert_eq!(hook("push", json, &good, b"{}"), 401);
+    assert_eq!(hook("push", json, "sha256=", &payload), 401);
+    assert_eq!(hook("push", "application/x-www-form-urlencoded", &good, &payload), 415);
+    assert_eq!(hook("push", json, &sign("a secret", b"{"), b"{"), 400);
+    let huge = vec![b' '; (25 << 20) + 1];
+    assert!([413, 0].contains(&hook("push", json, &good, &huge)), "the body has a bound");
+    assert_eq!(hook("ping", json, &sign("a secret", b"{}"), b"{}"), 200);
+    assert_eq!(hook("star", json, &good, &payload), 202);
+    let other = br#"{"repository":{"full_name":"o/other"}}"#;
+    assert_eq!(hook("push", json, &sign("a secret", other), other), 202);
+    assert_eq!(lab.rows("store").len(), 0, "none of that was a reason to look");
+    assert_eq!(hook("push", json, &good, &payload), 200);
+    until("the rows come", || lab.rows("store").len() == 3);
+    let before = lab.export("store");
+    until("its lag is counted", || metric(&address, "gitlode_lag_seconds_count") == 1);
+    for event in ["push", "push", "repository", "public"] {
+        assert_eq!(hook(event, json, &good, &payload), 200, "again, in whatever order");
+    }
+    until("they are looked into", || metric(&address, "gitlode_stages{stage=\"resting\"}") == 1);
+    assert!(lab.export("store") == before);
+    assert_eq!(metric(&address, "gitlode_webhooks_total{event=\"push\"}"), 4);
+    assert!(metric(&address, "gitlode_webhooks_total{event=\"refused\"}") >= 6);
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn the_server_tells_what_is_and_stops_when_told() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        Pushed::new(&lab, name);
+    }
+    let configuration = configure_hooks(&lab, "store", &list(&["served".into(), "http://127.0.0.1:9/no.git".into()]));
+    let (mut daemon, address) = Daemon::serving(&lab, &["--config", &configuration]);
+    until("it is ready", || get(&address, "/readyz").0 == 200);
+    assert_eq!(get(&address, "/healthz").0, 200);
+    until("two are current, one fails", || {
+        let page = get(&address, "/metrics").1;
+        page.contains("gitlode_repositories{condition=\"current\"} 2")
+            && page.contains("gitlode_repositories{condition=\"unreachable\"} 1")
+    });
+    let page = get(&address, "/metrics").1;
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        let family = name.split('{').next().unwrap_or_default();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
+        assert!(value.parse::<u64>().is_ok() && page.contains(&format!("# TYPE {family} ")), "{line}");
+    }
+    let all: Value = serde_json::from_str(&get(&address, "/api/repositories").1).expect("JSON");
+    let all = all["repositories"].as_array().expect("a list").clone();
+    assert_eq!(all.len(), 3);
+    let of = |name: &str| all.iter().find(|one| one["identity"].as_str().expect("text").ends_with(name)).expect(name);
+    for name in ["served/a.git", "127.0.0.1:9/no"] {
+        let path = format!("/api/repositories/{}", of(name)["identity"].as_str().expect("text"));
+        let (status, one) = get(&address, &path);
+        let one: Value = serde_json::from_str(&one).expect("JSON");
+        assert_eq!((status, &one["identity"]), (200, &of(name)["identity"]), "{path}");
+    }
+    assert_eq!(get(&address, "/api/repositories/nobody/knows").0, 404);
+    assert_eq!(get(&address, "/api/repositories?after=x").0, 400);
+    assert_eq!(get(&address, "/elsewhere").0, 404);
+    assert_eq!(ask(&address, "POST", "/api/repositories", &[], b"").0, 405, "nothing can be changed");
+    let _idle = TcpStream::connect(&address).expect("a connection that says nothing");
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn metrics_and_states_have_a_token_where_there_is_one() {
+    let lab = Lab::new();
+    Pushed::new(&lab, "a");
+    fs::write(lab.path("token"), "t0ken\n").expect("a file");
+    let configuration = configure(&lab, "store", &list(&["served".into()]), "token-file = \"token\"");
+    let (_daemon, address) = Daemon::serving(&lab, &["--config", &configuration]);
+    for path in ["/metrics", "/api/repositories", "/api/repositories/x"] {
+        let with = |token: &str| ask(&address, "GET", path, &[("Authorization", token)], b"").0;
+        let expected = if path.ends_with('x') { 404 } else { 200 };
+        assert_eq!((get(&address, path).0, with("Bearer other"), with("t0ken")), (401, 401, 401), "{path}");
+        assert_eq!(with("Bearer t0ken"), expected, "{path}");
+    }
+    assert_eq!(get(&address, "/healthz").0, 200);
+    assert_eq!(ask(&address, "POST", "/webhook/github", &[], b"").0, 404, "no secret, no webhooks");
+    let open = ["watch", "--store", "other", "--sources", "served", "--listen", "0.0.0.0:0"];
+    let refused = lab.gitlode(&open);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--token-file is missing"), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(2));
 }

@@ -1,8 +1,14 @@
 //! `gitlode watch`: keeps a store current with its sources, until it is told to stop.
 
 use std::{
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use super::{
@@ -13,6 +19,8 @@ use super::{
 use crate::{
     daemon::{
         event::{Gone, Policy},
+        http::Access,
+        notify::Notifier,
         watch::{self, Means, Note, Options, Summary, Watch},
     },
     dedup::opt_out::Work,
@@ -61,6 +69,19 @@ pub struct Args {
     /// Looks in a row that have to find it so.
     #[arg(long, default_value_t = 3, value_name = "N")]
     gone_after: u32,
+    /// Address of the server for webhooks, metrics and states, like 127.0.0.1:8420; none by default.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Server")]
+    listen: Option<SocketAddr>,
+    /// File with the secret of GitHub's webhooks; without it none are taken.
+    #[arg(long, value_name = "FILE", help_heading = "Server")]
+    webhook_secret_file: Option<PathBuf>,
+    /// File with the token that who asks for metrics and states has to send (Authorization: Bearer TOKEN); needed where the
+    /// address is not of this machine alone.
+    #[arg(long, value_name = "FILE", help_heading = "Server")]
+    token_file: Option<PathBuf>,
+    /// Seconds within which it ends when it is told to stop, whatever it is doing.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS")]
+    stop_seconds: u64,
     /// Only failures, and no summary.
     #[arg(long, short)]
     quiet: bool,
@@ -77,7 +98,9 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         return Err(Error::Usage("--interval-min has to be from 1 to --interval-max".into()));
     }
     let mining = mine::Args::of_configuration(command, path)?;
+    let server = server(args)?;
     let interrupt = super::interrupt_flag();
+    bound_stop(Arc::clone(&interrupt), Duration::from_secs(args.stop_seconds));
     let store = Store::create(path, &|| false)?;
     let opt_outs = Arc::new(mine::opt_outs(&mining, Some(&store))?);
     let ruleset = Arc::new(rules(mining.filter())?);
@@ -124,12 +147,54 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         clock: &|| u64::try_from(seconds_now()).unwrap_or_default(),
         interrupt: &interrupt,
         say: &|name, note| say(args, name, note),
+        notifier: &Notifier::new(variable("NOTIFY_SOCKET").as_deref(), variable("WATCHDOG_USEC").as_deref()),
     };
-    let state = Watch::new(policy);
-    let summary = watch::watch(&state, &means, &options)?;
+    let state = Arc::new(Watch::new(policy));
+    let summary = watch::watch(&state, &means, &options, server)?;
     super::filters::warn_of_failures(&ruleset);
     lock(&index).finish_run(number, seconds_now())?;
     finish(args, summary)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The listener, and what who asks has to know.
+fn server(args: &Args) -> Result<Option<(TcpListener, Access)>, Error> {
+    let Some(address) = args.listen else { return Ok(None) };
+    let read = |path: &Option<PathBuf>| -> Result<Option<String>, Error> {
+        let Some(path) = path else { return Ok(None) };
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        match text.trim() {
+            "" => Err(Error::Config { path: path.clone(), reason: "it is empty".into() }),
+            text => Ok(Some(text.to_owned())),
+        }
+    };
+    let access =
+        Access { secret: read(&args.webhook_secret_file)?.map(String::into_bytes), token: read(&args.token_file)? };
+    if !address.ip().is_loopback() && access.token.is_none() {
+        return Err(Error::Usage(format!(
+            "--listen {address} can be reached from other machines: --token-file is missing"
+        )));
+    }
+    let listener =
+        TcpListener::bind(address).map_err(|source| Error::Io { path: address.to_string().into(), source })?;
+    let address = listener.local_addr().map_err(|source| Error::Io { path: address.to_string().into(), source })?;
+    anstream::eprintln!("listening on {address}");
+    Ok(Some((listener, access)))
+}
+
+/// Ends the process when it is told to stop and takes longer: a kill at any moment loses nothing.
+fn bound_stop(interrupt: Arc<AtomicBool>, bound: Duration) {
+    thread::spawn(move || {
+        while !interrupt.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(200));
+        }
+        thread::sleep(bound);
+        anstream::eprintln!("what goes on is broken off; the next start does it again");
+        std::process::exit(0);
+    });
 }
 
 fn finish(args: &Args, summary: Summary) -> Result<(), Error> {

@@ -21,6 +21,7 @@ pub struct Counters {
     /// How many lags were within each bound and not within the one before; the last is beyond all.
     lags: [u64; LAGS.len() + 1],
     lag_sum: u64,
+    webhooks: BTreeMap<&'static str, u64>,
 }
 
 impl Counters {
@@ -50,6 +51,11 @@ impl Counters {
         self.lag_sum += seconds;
     }
 
+    /// A webhook came; by its name, or as `refused`.
+    pub fn webhook(&mut self, event: &'static str) {
+        *self.webhooks.entry(event).or_default() += 1;
+    }
+
     /// Rows that were mined.
     pub fn rows_kept(&self) -> u64 {
         self.funnel.changes.kept
@@ -59,8 +65,9 @@ impl Counters {
 /// The page of metrics.
 pub fn page(schedule: &Schedule, counters: &Counters) -> String {
     let mut page = String::new();
-    let mut conditions: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut doing: BTreeMap<&str, u64> = BTreeMap::new();
+    let words = Fault::ALL.map(Fault::as_str).into_iter().chain(["new", "current", "dropped"]);
+    let mut conditions: BTreeMap<&str, u64> = words.map(|word| (word, 0)).collect();
+    let mut doing: BTreeMap<&str, u64> = Schedule::DOINGS.into_iter().map(|word| (word, 0)).collect();
     for id in schedule.ids() {
         *conditions.entry(schedule.state(id).condition()).or_default() += 1;
         *doing.entry(schedule.doing(id)).or_default() += 1;
@@ -70,6 +77,9 @@ pub fn page(schedule: &Schedule, counters: &Counters) -> String {
     let faults: BTreeMap<&str, u64> =
         Fault::ALL.iter().map(|fault| (fault.as_str(), schedule.faults().get(fault).copied().unwrap_or(0))).collect();
     labelled(&mut page, "gitlode_errors_total", "counter", "Failures by kind.", "kind", &faults);
+    let named = super::webhook::EVENTS.into_iter().chain(["refused"]);
+    let webhooks = named.map(|event| (event, counters.webhooks.get(event).copied().unwrap_or(0))).collect();
+    labelled(&mut page, "gitlode_webhooks_total", "counter", "Webhooks by event.", "event", &webhooks);
     let changes = &counters.funnel.changes;
     let verdicts = BTreeMap::from([
         ("kept", changes.kept),

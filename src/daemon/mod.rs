@@ -5,6 +5,9 @@
 
 pub mod event;
 mod host;
+pub mod http;
 pub mod metrics;
+pub mod notify;
 pub mod schedule;
 pub mod watch;
+pub mod webhook;

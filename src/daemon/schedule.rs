@@ -202,6 +202,18 @@ impl Schedule {
         }
     }
 
+    /// All that [`Schedule::doing`] says of sources.
+    pub const DOINGS: [&str; 8] = [
+        "resting",
+        "waiting for a look",
+        "waiting for a fetch",
+        "looking",
+        "fetching",
+        "waiting to be mined",
+        "mining",
+        "dropping",
+    ];
+
     /// All that are sources.
     pub fn ids(&self) -> impl Iterator<Item = Id> + '_ {
         (0..).zip(&self.repositories).filter(|(_, repository)| repository.stage != Stage::Retired).map(|(id, _)| id)

@@ -6,20 +6,24 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    net::TcpListener,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, Scope},
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use tokio::sync::oneshot;
 
 use super::{
     event::{Action, Event, Fault, Id, Policy, State},
+    http::{self, Access},
     metrics::Counters,
+    notify::{Beat, Notifier},
     schedule::{Place, Schedule},
 };
 use crate::{
@@ -44,6 +48,9 @@ use crate::{
 const POLL: Duration = Duration::from_millis(100);
 /// How long a look's answer may take to be complete, beside the time to connect.
 const LOOK_SECONDS: u64 = 60;
+
+/// A driver that did not move for so long is stuck.
+const STUCK: Duration = Duration::from_secs(60);
 
 /// How to watch.
 #[derive(Debug)]
@@ -81,6 +88,16 @@ pub struct Means<'a> {
     pub interrupt: &'a AtomicBool,
     /// Hears what happens to which repository.
     pub say: &'a (dyn Fn(&str, &Note<'_>) + Sync),
+    /// Hears whether all is well.
+    pub notifier: &'a Notifier,
+}
+
+/// What the driver is told.
+pub enum Message {
+    /// Something that was begun came to its end.
+    Event(Event),
+    /// There may be something new in these repositories; to be answered when that is written down.
+    Pushed(Vec<Id>, oneshot::Sender<bool>),
 }
 
 /// What is worth a line in a log.
@@ -105,6 +122,10 @@ pub struct Watch {
     /// By their position in the schedule.
     specs: Mutex<Vec<RepoSpec>>,
     counters: Mutex<Counters>,
+    /// When the driver last moved, in milliseconds since it was made.
+    beat: AtomicU64,
+    made: Instant,
+    is_ready: AtomicBool,
 }
 
 /// How it went.
@@ -127,7 +148,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Watch {
     /// Of nothing yet.
     pub fn new(policy: Policy) -> Self {
-        Watch { schedule: Mutex::new(Schedule::new(policy)), specs: Mutex::default(), counters: Mutex::default() }
+        Watch {
+            schedule: Mutex::new(Schedule::new(policy)),
+            specs: Mutex::default(),
+            counters: Mutex::default(),
+            beat: AtomicU64::new(0),
+            made: Instant::now(),
+            is_ready: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the driver moved of late.
+    pub fn is_alive(&self) -> bool {
+        let beat = Duration::from_millis(self.beat.load(Ordering::Relaxed));
+        self.made.elapsed().saturating_sub(beat) < STUCK
+    }
+
+    /// Whether sources are read and nobody wants it to stop.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    fn moved(&self) {
+        self.beat.store(u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The schedule.
@@ -150,7 +193,12 @@ impl Watch {
 ///
 /// # Errors
 /// The store or its index can't be read.
-pub fn watch(watch: &Watch, means: &Means<'_>, options: &Options) -> Result<Summary, store::Error> {
+pub fn watch(
+    watch: &Arc<Watch>,
+    means: &Means<'_>,
+    options: &Options,
+    server: Option<(TcpListener, Access)>,
+) -> Result<Summary, store::Error> {
     let store = means.target.store;
     store.clean_up()?;
     mirror::clean_up_all(&options.mirrors.directory);
@@ -160,9 +208,25 @@ pub fn watch(watch: &Watch, means: &Means<'_>, options: &Options) -> Result<Summ
     let looker = Looker::new(connect, answer)
         .map_err(|e| store::Error::Io { path: "HTTP".into(), source: std::io::Error::other(e.to_string()) })?;
     let (send, receive) = unbounded();
-    let mut driver = Driver { watch, means, options, looker, bad: HashSet::new(), saved: 0, read: 0 };
-    driver.read_sources(true)?;
-    thread::scope(|scope| driver.run(scope, &send, &receive));
+    let mut driver = Driver { watch, means, options, looker, bad: HashSet::new(), saved: 0, read: 0, told: None };
+    thread::scope(|scope| {
+        let (stop, stopped) = oneshot::channel();
+        if let Some((listener, access)) = server {
+            let (watch, send) = (Arc::clone(watch), send.clone());
+            scope.spawn(move || {
+                if let Err(error) = http::serve(listener, watch, send, access, stopped) {
+                    (means.say)("server", &Note::Trouble(&error.to_string()));
+                }
+            });
+        }
+        let result = driver.read_sources(true);
+        if result.is_ok() {
+            driver.run(scope, &send, &receive);
+        }
+        // A server that is not there, or is gone, needs not be stopped.
+        _ = stop.send(());
+        result
+    })?;
     Ok(driver.summary())
 }
 
@@ -177,6 +241,8 @@ struct Driver<'a> {
     saved: u64,
     /// When sources were last read.
     read: u64,
+    /// When somebody was last told that all is well.
+    told: Option<Instant>,
 }
 
 impl<'a> Driver<'a> {
@@ -188,15 +254,20 @@ impl<'a> Driver<'a> {
         self.means.interrupt.load(Ordering::Relaxed)
     }
 
-    fn run<'s>(&mut self, scope: &'s Scope<'s, '_>, send: &Sender<Event>, receive: &Receiver<Event>)
+    fn run<'s>(&mut self, scope: &'s Scope<'s, '_>, send: &Sender<Message>, receive: &Receiver<Message>)
     where
         'a: 's,
     {
         let begun = self.now();
         let mut is_stopping = false;
+        self.watch.is_ready.store(true, Ordering::Relaxed);
+        self.means.notifier.say(Beat::Ready);
         loop {
+            self.beat();
             if self.is_interrupted() && !is_stopping {
                 is_stopping = true;
+                self.watch.is_ready.store(false, Ordering::Relaxed);
+                self.means.notifier.say(Beat::Stopping);
                 self.watch.schedule().on(self.now(), Event::Stop);
             }
             // Once is once: what becomes due while it runs is for the next time.
@@ -210,10 +281,10 @@ impl<'a> Driver<'a> {
                 break;
             }
             match receive.recv_timeout(POLL) {
-                Ok(event) => self.take(event),
+                Ok(message) => self.take(message),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
-            receive.try_iter().for_each(|event| self.take(event));
+            receive.try_iter().for_each(|message| self.take(message));
             let is_time = !self.options.once && self.now() >= self.read.saturating_add(self.options.reread_seconds);
             if is_time
                 && !is_stopping
@@ -229,8 +300,34 @@ impl<'a> Driver<'a> {
         self.watch.schedule().next(now)
     }
 
+    /// Shows that it moves, to whoever wants to know.
+    fn beat(&mut self) {
+        self.watch.moved();
+        let Some(watchdog) = self.means.notifier.watchdog else { return };
+        if self.told.is_none_or(|told| told.elapsed() >= watchdog / 3) {
+            self.told = Some(Instant::now());
+            self.means.notifier.say(Beat::Alive);
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => self.note(event),
+            Message::Pushed(ids, noted) => {
+                let now = self.now();
+                ids.into_iter().for_each(|id| self.watch.schedule().on(now, Event::Pushed(id)));
+                let saved = save(self.watch, &self.means.target);
+                if let Err(error) = &saved {
+                    (self.means.say)("index", &Note::Trouble(&error.to_string()));
+                }
+                // Who asked may be gone by now.
+                _ = noted.send(saved.is_ok());
+            }
+        }
+    }
+
     /// Tells the schedule, and everybody who listens, what happened.
-    fn take(&mut self, event: Event) {
+    fn note(&mut self, event: Event) {
         let now = self.now();
         if let Event::Failed { id, fault, reason, .. } = &event {
             (self.means.say)(&self.watch.spec(*id).name, &Note::Failed(*fault, reason));
@@ -246,7 +343,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn begin<'s>(&self, scope: &'s Scope<'s, '_>, action: Action, send: Sender<Event>)
+    fn begin<'s>(&self, scope: &'s Scope<'s, '_>, action: Action, send: Sender<Message>)
     where
         'a: 's,
     {
@@ -260,7 +357,7 @@ impl<'a> Driver<'a> {
                 Action::Drop(id) => work.drop_rows(id),
             };
             // The receiver lives as long as the scope of this thread.
-            _ = send.send(event);
+            _ = send.send(Message::Event(event));
         };
         scope.spawn(task);
     }

@@ -1,0 +1,250 @@
+//! The server of a daemon: webhooks come in, metrics and states go out. Nothing here changes anything but when
+//! a repository is looked at.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, RawQuery, Request, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use crossbeam_channel::Sender;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{
+    event::Id,
+    metrics,
+    schedule::Schedule,
+    watch::{Message, Watch},
+    webhook::{self, Said},
+};
+
+/// How long the body of a webhook may take to arrive.
+const BODY_SECONDS: u64 = 20;
+/// How long the driver may take to note a push; GitHub waits 10 seconds for an answer.
+const NOTE_SECONDS: u64 = 8;
+/// How long requests may take that are under way when the server is to stop.
+const STOP_SECONDS: u64 = 3;
+/// Repositories in one answer.
+const PAGE: usize = 1000;
+/// Bodies that are read at once; each may take 25 MB.
+const BODIES_AT_ONCE: usize = 4;
+
+/// What the server needs to know.
+pub struct Access {
+    /// The secret of webhooks; none are taken without.
+    pub secret: Option<Vec<u8>>,
+    /// Who asks for metrics and states has to know it, if it is set.
+    pub token: Option<String>,
+}
+
+struct Server {
+    watch: Arc<Watch>,
+    driver: Sender<Message>,
+    access: Access,
+    bodies: tokio::sync::Semaphore,
+}
+
+/// Serves on `listener` until `stop` comes.
+///
+/// # Errors
+/// The listener can't be used.
+pub fn serve(
+    listener: TcpListener,
+    watch: Arc<Watch>,
+    driver: Sender<Message>,
+    access: Access,
+    stop: oneshot::Receiver<()>,
+) -> std::io::Result<()> {
+    let server = Server { watch, driver, access, bodies: tokio::sync::Semaphore::new(BODIES_AT_ONCE) };
+    let router = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(page_of_metrics))
+        .route("/webhook/github", post(github))
+        .route("/api/repositories", get(repositories))
+        .route("/api/repositories/{*id}", get(repository))
+        .with_state(Arc::new(server));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (told, tell) = oneshot::channel();
+        let graceful = async move {
+            // Whoever is to stop it may also just be gone.
+            _ = stop.await;
+            _ = told.send(());
+        };
+        let serving = axum::serve(listener, router).with_graceful_shutdown(graceful);
+        let late = async move {
+            _ = tell.await;
+            tokio::time::sleep(Duration::from_secs(STOP_SECONDS)).await;
+        };
+        tokio::select! {
+            result = serving.into_future() => result,
+            () = late => Ok(()),
+        }
+    })
+}
+
+fn answer(status: StatusCode, value: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
+}
+
+fn refuse(status: StatusCode, reason: &str) -> Response {
+    answer(status, &json!({"error": reason}))
+}
+
+/// Whether who asks may know; the refusal where not.
+fn check(server: &Server, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    let Some(token) = &server.access.token else { return Ok(()) };
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = given.strip_prefix("Bearer ").unwrap_or_default();
+    // Digests, since the comparison tells lengths apart.
+    let [given, token] = [given, token].map(|text| blake3::hash(text.as_bytes()));
+    match verify_slices_are_equal(given.as_bytes(), token.as_bytes()) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Box::new(refuse(StatusCode::UNAUTHORIZED, "Authorization: Bearer TOKEN is missing or wrong"))),
+    }
+}
+
+async fn healthz(State(server): State<Arc<Server>>) -> Response {
+    if server.watch.is_alive() {
+        return answer(StatusCode::OK, &json!({"alive": true}));
+    }
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "the driver does not move")
+}
+
+async fn readyz(State(server): State<Arc<Server>>) -> Response {
+    if server.watch.is_ready() {
+        return answer(StatusCode::OK, &json!({"ready": true}));
+    }
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "sources are being read, or it is about to stop")
+}
+
+async fn page_of_metrics(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = check(&server, &headers) {
+        return *refusal;
+    }
+    let page = metrics::page(&server.watch.schedule(), &server.watch.counters());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page).into_response()
+}
+
+async fn github(State(server): State<Arc<Server>>, request: Request) -> Response {
+    let response = webhook(&server, request).await;
+    if !response.status().is_success() {
+        server.watch.counters().webhook("refused");
+    }
+    response
+}
+
+async fn webhook(server: &Server, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let of = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(secret) = &server.access.secret else {
+        return refuse(StatusCode::NOT_FOUND, "no webhooks are taken: --webhook-secret-file is not set");
+    };
+    // Nobody's body is read who does not even claim to know the secret.
+    let signature = of("x-hub-signature-256");
+    if signature.is_empty() {
+        return refuse(StatusCode::UNAUTHORIZED, "X-Hub-Signature-256 is missing");
+    }
+    let body = match body_of(server, body).await {
+        Ok(body) => body,
+        Err(refusal) => return *refusal,
+    };
+    if !webhook::is_genuine(secret, &body, signature) {
+        return refuse(StatusCode::UNAUTHORIZED, "X-Hub-Signature-256 does not match");
+    }
+    if !of("content-type").starts_with("application/json") {
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the hook's content type has to be application/json");
+    }
+    let event = of("x-github-event");
+    let known = webhook::EVENTS.iter().find(|known| **known == event).copied();
+    let said = match webhook::read(event, &body) {
+        Ok(said) => said,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &format!("no payload of {event}: {error}")),
+    };
+    server.watch.counters().webhook(known.unwrap_or("other"));
+    let identities = match said {
+        Said::Ping => return answer(StatusCode::OK, &json!({"pong": true})),
+        Said::Other => return answer(StatusCode::ACCEPTED, &json!({"watched": false})),
+        Said::Repository(identities) => identities,
+    };
+    let ids: Vec<Id> = {
+        let schedule = server.watch.schedule();
+        identities.iter().filter_map(|identity| schedule.find(identity)).collect()
+    };
+    if ids.is_empty() {
+        return answer(StatusCode::ACCEPTED, &json!({"watched": false}));
+    }
+    // It is answered when it is written down: after that it is not lost, whatever becomes of this process.
+    let (noted, note) = oneshot::channel();
+    let sent = server.driver.send(Message::Pushed(ids, noted));
+    match (sent, tokio::time::timeout(Duration::from_secs(NOTE_SECONDS), note).await) {
+        (Ok(()), Ok(Ok(true))) => answer(StatusCode::OK, &json!({"watched": true})),
+        _ => refuse(StatusCode::SERVICE_UNAVAILABLE, "it could not be noted; send it again"),
+    }
+}
+
+async fn body_of(server: &Server, body: Body) -> Result<axum::body::Bytes, Box<Response>> {
+    let busy = || Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, "too many webhooks at once; send it again"));
+    let _place = server.bodies.try_acquire().map_err(|_| busy())?;
+    let read = axum::body::to_bytes(body, webhook::BODY_BYTES_MAX);
+    match tokio::time::timeout(Duration::from_secs(BODY_SECONDS), read).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => {
+            Err(Box::new(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is cut off, or has more than 25 MiB")))
+        }
+        Err(_) => Err(Box::new(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"))),
+    }
+}
+
+async fn repositories(State(server): State<Arc<Server>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
+    if let Err(refusal) = check(&server, &headers) {
+        return *refusal;
+    }
+    let query = query.unwrap_or_default();
+    let of = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let (after, wanted) = match (of("after").unwrap_or("0").parse::<Id>(), of("condition")) {
+        (Ok(after), wanted) => (after, wanted),
+        (Err(_), _) => return refuse(StatusCode::BAD_REQUEST, "after is the number that the page before gave as next"),
+    };
+    let (page, next) = {
+        let schedule = server.watch.schedule();
+        let is_wanted = |id: &Id| wanted.is_none_or(|wanted| schedule.state(*id).condition() == wanted);
+        let mut ids = schedule.ids().skip_while(|id| *id < after).filter(is_wanted);
+        let page: Vec<Id> = ids.by_ref().take(PAGE).collect();
+        (page.iter().map(|id| of_repository(&server.watch, &schedule, *id)).collect::<Vec<_>>(), ids.next())
+    };
+    answer(StatusCode::OK, &json!({"repositories": page, "next": next}))
+}
+
+async fn repository(State(server): State<Arc<Server>>, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    if let Err(refusal) = check(&server, &headers) {
+        return *refusal;
+    }
+    let found = {
+        let schedule = server.watch.schedule();
+        schedule.find(&id).map(|id| of_repository(&server.watch, &schedule, id))
+    };
+    match found {
+        Some(found) => answer(StatusCode::OK, &found),
+        None => {
+            refuse(StatusCode::NOT_FOUND, "it is not watched; an id is an identity, as /api/repositories lists them")
+        }
+    }
+}
+
+fn of_repository(watch: &Watch, schedule: &Schedule, id: Id) -> Value {
+    let (place, state) = (schedule.place(id), schedule.state(id));
+    json!({
+        "identity": place.identity, "name": watch.spec(id).name, "host": place.host, "condition": state.condition(),
+        "doing": schedule.doing(id), "wanted_settings": place.settings, "state": state,
+    })
+}
