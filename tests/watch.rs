@@ -516,3 +516,71 @@ fn metrics_and_states_have_a_token_where_there_is_one() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--token-file is missing"), "{refused:?}");
     assert_eq!(refused.status.code(), Some(2));
 }
+
+#[test]
+fn hostile_servers_are_told_apart_and_harm_nobody_else() {
+    let lab = Lab::new();
+    let mut good = Pushed::new(&lab, "good");
+    Pushed::new(&lab, "bad");
+    let elsewhere = Server::http(&lab.path("served"), Manner::Git);
+    let limited = "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1";
+    let cases = [
+        (Manner::Silent, "stalled"),
+        (Manner::Reset, "unreachable"),
+        (Manner::Garbage, "garbage"),
+        (Manner::Page, "garbage"),
+        (Manner::Status(401), "refused"),
+        (Manner::Status(403), "refused"),
+        (Manner::Told(403, limited), "rate_limited"),
+        (Manner::Status(404), "gone"),
+        (Manner::Status(410), "gone"),
+        (Manner::Told(429, "Retry-After: 2"), "rate_limited"),
+        (Manner::Status(451), "gone"),
+        (Manner::Status(500), "unreachable"),
+        (Manner::Told(503, "Retry-After: 1"), "rate_limited"),
+        (Manner::Elsewhere(elsewhere.port), "garbage"),
+        (Manner::Cut(20), "unreachable"),
+        (Manner::Endless, "limit"),
+    ];
+    let servers: Vec<Server> = cases.iter().map(|(manner, _)| Server::http(&lab.path("served"), *manner)).collect();
+    let mut sources: Vec<String> =
+        servers.iter().map(|server| format!("http://127.0.0.1:{}/bad.git", server.port)).collect();
+    let kind = Server::http(&lab.path("served"), Manner::Git);
+    sources.push(format!("http://127.0.0.1:{}/good.git", kind.port));
+    let configuration =
+        configure(&lab, "store", &list(&sources), "connections = 64\nstop-seconds = 5\ngone-after = 100");
+    let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
+    fs::write(lab.path(&configuration), format!("{text}fetch-bytes-max = 2000000\n")).expect("a file");
+    let (mut daemon, address) = Daemon::serving(&lab, &["--config", &configuration]);
+    until("it is ready", || get(&address, "/readyz").0 == 200);
+    let conditions = || -> Vec<String> {
+        let all: Value = serde_json::from_str(&get(&address, "/api/repositories").1).expect("JSON");
+        let of = |source: &String| {
+            let identity = source.trim_start_matches("http://").trim_end_matches(".git");
+            let one = all["repositories"].as_array()?.iter().find(|one| one["identity"] == identity)?;
+            one["condition"].as_str().map(str::to_owned)
+        };
+        sources.iter().map(|source| of(source).expect("it is watched")).collect()
+    };
+    let expected: Vec<&str> = cases.iter().map(|(_, condition)| *condition).chain(["current"]).collect();
+    until("each is what it is", || {
+        let now = conditions();
+        println!("{now:?}");
+        now == expected
+    });
+    (0..4).for_each(|_| good.commit());
+    good.push();
+    until("the good one is none the worse", || lab.rows("store").len() == 3);
+    for kind in ["stalled", "unreachable", "garbage", "refused", "rate_limited", "gone", "limit"] {
+        assert!(metric(&address, &format!("gitlode_errors_total{{kind=\"{kind}\"}}")) > 0, "{kind}");
+    }
+    assert_eq!(elsewhere.requests.load(std::sync::atomic::Ordering::SeqCst), 0, "no redirect to another server");
+    servers.iter().for_each(|server| server.serve("bad.git", Manner::Git));
+    until("all of them recover", || {
+        let now = conditions();
+        println!("{now:?}");
+        now.iter().all(|condition| condition == "current")
+    });
+    assert_eq!(daemon.terminate(), Some(0));
+    lab.ok(&["verify", "store"]);
+}
