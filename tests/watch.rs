@@ -64,7 +64,7 @@ impl Pushed {
         let (n, name) = (self.commits, &self.name);
         let file = format!("file{}.py", n % 3);
         let lines: String =
-            (0..20).map(|line| format!("{name} = {}\n", if line == n % 20 { n + 100 } else { line })).collect();
+            (0..20).map(|line| format!("{name} = {}\n", if line == n % 20 { n + 1000 } else { line })).collect();
         fs::write(self.work.join(&file), lines).expect("a file");
         self.git(&["add", "."]);
         let date = format!("{} +0000", 1_700_000_000 + n);
@@ -261,7 +261,7 @@ fn any_sequence_of_steps_ends_as_a_bulk_run_does() {
     let server = Server::http(&lab.path("served"), Manner::Git);
     fs::write(lab.path("names"), "one.git\ntwo.git\nthree.git\n").expect("a file");
     let sources = list(&[format!("http://127.0.0.1:{}/@names", server.port)]);
-    let configuration = configure(&lab, "store", &sources, "");
+    let configuration = configure(&lab, "store", &sources, "batches-max = 2");
     let (mut replaced, mut killed) = (0, 0);
     for round in 0..20 {
         for repository in &mut repositories {
@@ -295,6 +295,60 @@ fn any_sequence_of_steps_ends_as_a_bulk_run_does() {
     let rows = lab.rows("bulk").len();
     assert!(rows > 30, "{rows}");
     assert!(lab.export("store") == lab.export("bulk"), "the same bytes");
+}
+
+#[test]
+fn many_ticks_leave_few_files_and_the_rows_of_a_bulk_run() {
+    let lab = Lab::new();
+    let mut repository = Pushed::new(&lab, "a");
+    let configuration = configure(&lab, "store", &list(&["served".into()]), "batches-max = 5");
+    let rules = "id = \"r\"\nwhy = \"A test.\"\n[[rule]]\nid = \"subject\"\nwhy = \"A test.\"\nfield = \"subject\"\n\
+                 chars = { min = 4 }\n[[rule]]\nid = \"contents\"\nwhy = \"A test.\"\n\
+                 not = { field = \"new_contents\", contains = \"a = 104\" }\n";
+    fs::write(lab.path("rules.toml"), rules).expect("a file");
+    let rule = |name: &str, more: &str| {
+        let text = fs::read_to_string(lab.path(name)).expect("a file");
+        let ruled = text.replace("filter = \"none\"", &format!("filter = \"./rules.toml\"\n{more}"));
+        fs::write(lab.path(name), ruled).expect("a file");
+    };
+    rule(&configuration, "segment-bytes-max = 20000");
+    let tick = |name: &str| {
+        let output = lab.program().env_remove("GITLODE_FILTER").args(["watch", "--once", "--config", name]).output();
+        assert_eq!(output.as_ref().map(|output| output.status.code()).ok(), Some(Some(0)), "{output:?}");
+    };
+    let files = |store: &str| -> Vec<String> {
+        let mut directories = fs::read_dir(lab.path(store).join("repositories")).expect("a store");
+        let directory = directories.next().expect("a repository").expect("an entry").path();
+        let names = fs::read_dir(directory).expect("files").map(|entry| entry.expect("an entry").file_name());
+        names.map(|name| name.to_string_lossy().into_owned()).collect()
+    };
+    let mut most = 0;
+    for n in 0..60 {
+        repository.commit();
+        if n % 3 == 0 {
+            // Rules drop it before a blob is read.
+            repository.git(&["commit", "-q", "--amend", "-m", "WIP"]);
+            repository.commit();
+        }
+        repository.push();
+        tick(&configuration);
+        most = most.max(files("store").len());
+    }
+    let bulk = configure(&lab, "bulk", &list(&["served".into()]), "");
+    rule(&bulk, "");
+    tick(&bulk);
+    // Five batches of up to five files, and up to six large segments with theirs.
+    assert!(most <= 60 && files("store").len() <= 50, "{most}: {:?}", files("store"));
+    lab.ok(&["verify", "store"]);
+    assert!(lab.rows("bulk").len() > 40);
+    assert!(lab.export("store") == lab.export("bulk"), "the same bytes");
+    let stats = |store: &str| -> Value { serde_json::from_str(&lab.ok(&["stats", store, "--json"])).expect("JSON") };
+    assert_eq!(stats("store")["funnel"], stats("bulk")["funnel"], "the same account");
+    let dropped = &stats("store")["funnel"];
+    assert!(dropped["commits"]["dropped"]["subject"].as_u64() > Some(9), "{dropped}");
+    assert!(dropped["changes"]["dropped"]["contents"].as_u64() > Some(5), "{dropped}");
+    lab.ok(&["reindex", "store"]);
+    assert_eq!(stats("store")["funnel"], stats("bulk")["funnel"]);
 }
 
 #[test]

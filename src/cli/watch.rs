@@ -69,6 +69,9 @@ pub struct Args {
     /// Looks in a row that have to find it so.
     #[arg(long, default_value_t = 3, value_name = "N")]
     gone_after: u32,
+    /// Batches of a repository after which they are joined to one, so that a store has few files.
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    batches_max: usize,
     /// Address of the server for webhooks, metrics and states, like 127.0.0.1:8420; none by default.
     #[arg(long, value_name = "ADDRESS", help_heading = "Server")]
     listen: Option<SocketAddr>,
@@ -119,6 +122,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         once: args.once,
         threads: options.threads.div_ceil(policy.mines.min(options.threads)),
         segment_bytes_max: options.segment_bytes_max,
+        batches_max: args.batches_max,
         ledger: options.ledger,
         mirrors: options.mirrors,
         reread_seconds: args.reread_seconds.max(1),

@@ -17,6 +17,7 @@ pub struct Counters {
     fetch_bytes: u64,
     mined: u64,
     segment_bytes: u64,
+    compacted: u64,
     funnel: Funnel,
     /// How many lags were within each bound and not within the one before; the last is beyond all.
     lags: [u64; LAGS.len() + 1],
@@ -42,6 +43,11 @@ impl Counters {
         self.mined += 1;
         self.segment_bytes += report.bytes;
         self.funnel.add(&report.funnel);
+    }
+
+    /// The batches of a repository were joined.
+    pub fn compacted(&mut self) {
+        self.compacted += 1;
     }
 
     /// News took so many seconds to their rows.
@@ -98,6 +104,12 @@ pub fn page(schedule: &Schedule, counters: &Counters) -> String {
             counters.fetch_bytes,
         ),
         ("gitlode_mined_total", "counter", "Times that a repository was mined.", counters.mined),
+        (
+            "gitlode_compactions_total",
+            "counter",
+            "Times that the batches of a repository were joined.",
+            counters.compacted,
+        ),
         ("gitlode_segment_bytes_total", "counter", "Bytes of new segments.", counters.segment_bytes),
         ("gitlode_hosts_open", "gauge", "Servers that are left alone for a while.", schedule.open_hosts().len() as u64),
     ] {

@@ -36,6 +36,7 @@ use crate::{
         repository::Repository,
     },
     pipeline::{
+        compact::compact,
         mine::{self, Report},
         recipe::Settings,
         run::{self, Failure, Mirrors, Target},
@@ -63,6 +64,8 @@ pub struct Options {
     pub threads: usize,
     /// Size in bytes after which a segment is sealed.
     pub segment_bytes_max: u64,
+    /// Batches of a repository after which they are joined.
+    pub batches_max: usize,
     /// Whether to write down what rules dropped.
     pub ledger: bool,
     /// Where mirrors are kept and how they are fetched.
@@ -589,6 +592,13 @@ impl Work<'_> {
         let mined = run::mine(Some(target.store), &spec, &path, &settings, &options, self.means.interrupt, &|_| {});
         let Some(result) = mined else { return Event::GivenUp(id) };
         let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let is_new = result.as_ref().is_ok_and(|report| !report.unchanged);
+        let compacted = if is_new { self.compact(&spec) } else { Ok(()) };
+        let result = match compacted {
+            Ok(()) => result,
+            Err(store::Error::Interrupted) => return Event::GivenUp(id),
+            Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
+        };
         let result = match run::enter(target, &spec, &settings, &result) {
             Ok(()) => result,
             Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
@@ -605,6 +615,16 @@ impl Work<'_> {
                 Event::Failed { id, fault: Fault::Unminable, reason, retry_after: None }
             }
         }
+    }
+
+    /// Joins the batches of a repository where there are many of them.
+    fn compact(&self, spec: &RepoSpec) -> Result<(), store::Error> {
+        let directory = self.means.target.store.directory(&spec.identity);
+        let Options { batches_max, segment_bytes_max, .. } = *self.options;
+        if compact(&directory, batches_max, segment_bytes_max, self.means.interrupt)? {
+            self.watch.counters().compacted();
+        }
+        Ok(())
     }
 
     fn drop_rows(&self, id: Id) -> Event {

@@ -81,7 +81,7 @@ impl SegmentRows {
 }
 
 /// What orders rows within a repository: path, then commit time and ids. It is the order of every segment as well.
-fn key(sample: &Sample<'_>) -> (String, i64, String, String) {
+pub(super) fn key(sample: &Sample<'_>) -> (String, i64, String, String) {
     let path = sample.new_file.or(sample.old_file).unwrap_or_default();
     (path.to_owned(), sample.commit_time.unwrap_or(0), sample.commit.to_owned(), sample.id.to_owned())
 }

@@ -17,6 +17,9 @@ use super::{Checkpoint, Error, RepositoryId, Store, io_error};
 /// Version of the tables; another one is made again.
 const VERSION: i64 = 4;
 
+/// Runs that are remembered, beside those in which a source was last mined.
+const RUNS_MAX: i64 = 1000;
+
 const TABLES: &str = "
 CREATE TABLE repository (
     identity TEXT PRIMARY KEY, name TEXT NOT NULL, columns TEXT NOT NULL, directory TEXT NOT NULL,
@@ -192,7 +195,11 @@ impl Index {
         let insert = "INSERT INTO run (started, tool, arguments) VALUES (?1, ?2, ?3)";
         let written = self.connection.execute(insert, params![started, env!("CARGO_PKG_VERSION"), arguments]);
         written.map_err(sql(&self.path))?;
-        Ok(self.connection.last_insert_rowid())
+        let run = self.connection.last_insert_rowid();
+        // Whoever is started every few minutes for years must not grow the index.
+        let old = "DELETE FROM run WHERE number <= ?1 AND number NOT IN (SELECT run FROM source)";
+        self.connection.execute(old, [run - RUNS_MAX]).map_err(sql(&self.path))?;
+        Ok(run)
     }
 
     /// Notes that a run came to its end at `finished` (seconds since 1970).
