@@ -352,6 +352,48 @@ fn many_ticks_leave_few_files_and_the_rows_of_a_bulk_run() {
 }
 
 #[test]
+fn mirrors_stay_within_their_budget_and_exports_follow_the_store() {
+    let lab = Lab::new();
+    let mut repositories: Vec<Pushed> = ["one", "two"].iter().map(|name| Pushed::new(&lab, name)).collect();
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    fs::write(lab.path("names"), "one.git\ntwo.git\n").expect("a file");
+    let sources = list(&[format!("http://127.0.0.1:{}/@names", server.port)]);
+    let more = "mirror-bytes-max = 1\nexport-to = \"out\"\nexport-every = 0\nexport-keep = 2";
+    let configuration = configure(&lab, "store", &sources, more);
+    let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
+    let sections = "[export]\nassembled = true\nshard-bytes-max = 1000000\n[assemble]\nnear-duplicates = \"off\"\n";
+    fs::write(lab.path(&configuration), format!("{text}{sections}")).expect("a file");
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        for repository in &mut repositories {
+            (0..2).for_each(|_| repository.commit());
+            repository.push();
+        }
+        let (code, said) = once(&lab, &configuration);
+        assert!(code == Some(0) && said.matches(": fetched").count() == 2, "{said}");
+        let mirrors = lab.path(&format!("store/mirrors/127.0.0.1%3a{}", server.port));
+        let left = fs::read_dir(mirrors).expect("a directory").flatten().filter(|entry| entry.path().is_dir()).count();
+        assert_eq!(left, 0, "{said}");
+        let _absent_the_first_time = fs::remove_dir_all(lab.path("by-hand"));
+        lab.ok(&["export", "store", "by-hand", "--assembled"]);
+        let names = fs::read_dir(lab.path("by-hand/data")).expect("shards").flatten().map(|entry| entry.file_name());
+        let names: Vec<_> = names.collect();
+        let of = |export: &str| -> Vec<Vec<u8>> {
+            names.iter().map(|name| fs::read(lab.path(export).join("data").join(name)).unwrap_or_default()).collect()
+        };
+        assert!(of("out/current") == of("by-hand"), "{said}");
+        seen.push(fs::read_link(lab.path("out/current")).expect("a link"));
+        // The next one has another name.
+        thread::sleep(Duration::from_millis(1100));
+    }
+    seen.dedup();
+    let mut left: Vec<_> = fs::read_dir(lab.path("out")).expect("exports").flatten().map(|e| e.file_name()).collect();
+    left.sort();
+    assert_eq!((seen.len(), left.len()), (4, 3), "two exports and the link: {left:?}");
+    assert!(lab.rows("store").len() > 8);
+}
+
+#[test]
 fn a_daemon_sees_pushes_survives_its_death_and_stops_when_told() {
     let lab = Lab::new();
     let mut repository = Pushed::new(&lab, "a");

@@ -1,6 +1,6 @@
 //! `gitlode assemble`: decides which rows of a store go, by a look at all of them.
 
-use std::{path::PathBuf, thread};
+use std::{path::PathBuf, sync::atomic::AtomicBool, thread};
 
 use super::{Error, grouped, interrupt_flag, memory, print};
 use crate::{
@@ -85,40 +85,17 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
-    let redact = Policy::parse(args.redact.iter().map(String::as_str)).map_err(Error::Usage)?;
     // A store that is not there is not to be made.
     Store::open(&args.store)?;
     let store = Store::create(&args.store, &|| false)?;
-    let mut benchmarks = args.decontaminate.clone();
-    benchmarks.sort();
-    benchmarks.dedup();
-    let options = Options {
-        opt_out: args.opt_out.clone(),
-        keep_shared: args.keep_shared,
-        filter: args.filter.clone(),
-        near: args.near_duplicates,
-        similarity_min: args.similarity_min,
-        benchmarks,
-        ngram_words: usize::from(args.ngram_words),
-        redact,
-        secrets: args.secrets.clone(),
-        weights: args.weight.clone(),
-        caps: [args.cap_per_file, args.cap_per_repository, args.cap_per_language],
-    };
     let interrupt = interrupt_flag();
     let say = |what: &str| {
         if !args.quiet {
             anstream::eprintln!("{what}");
         }
     };
-    let means = Means {
-        threads: args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1),
-        memory: args.memory.unwrap_or_else(memory::default),
-        interrupt: &interrupt,
-        say: &say,
-    };
-    let assembly = match assemble::assemble(&store, &options, means) {
-        Err(assemble::Error::Store(store::Error::Interrupted)) => {
+    let assembly = match args.decide(&store, &interrupt, &say) {
+        Err(Error::Assemble(assemble::Error::Store(store::Error::Interrupted))) => {
             anstream::eprintln!("interrupted: nothing was decided");
             return Err(Error::Reported(130));
         }
@@ -128,6 +105,36 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return print(&format!("{:#}\n", serde_json::json!(assembly)));
     }
     if args.quiet { Ok(()) } else { summary(&assembly) }
+}
+
+impl Args {
+    /// Decides which rows of `store` go.
+    pub(super) fn decide(&self, store: &Store, interrupt: &AtomicBool, say: &dyn Fn(&str)) -> Result<Assembly, Error> {
+        let redact = Policy::parse(self.redact.iter().map(String::as_str)).map_err(Error::Usage)?;
+        let mut benchmarks = self.decontaminate.clone();
+        benchmarks.sort();
+        benchmarks.dedup();
+        let options = Options {
+            opt_out: self.opt_out.clone(),
+            keep_shared: self.keep_shared,
+            filter: self.filter.clone(),
+            near: self.near_duplicates,
+            similarity_min: self.similarity_min,
+            benchmarks,
+            ngram_words: usize::from(self.ngram_words),
+            redact,
+            secrets: self.secrets.clone(),
+            weights: self.weight.clone(),
+            caps: [self.cap_per_file, self.cap_per_repository, self.cap_per_language],
+        };
+        let means = Means {
+            threads: self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1),
+            memory: self.memory.unwrap_or_else(memory::default),
+            interrupt,
+            say,
+        };
+        Ok(assemble::assemble(store, &options, means)?)
+    }
 }
 
 fn summary(assembly: &Assembly) -> Result<(), Error> {

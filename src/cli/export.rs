@@ -143,63 +143,82 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return Err(Error::Usage("name a store and a directory to write".into()));
     };
     args.check()?;
-    let columns = columns(args)?;
-    let splits = Splits::parse(&args.split).map_err(Error::Usage)?;
-    let names = splits.names();
-    let materials = Materials::read(args)?;
-    let machines = Machines::new(args, &materials, &columns, &names)?;
-    let rules = rules(&args.filter)?;
-    let join = args.join.as_deref().map(Join::read).transpose()?;
-    let store = Store::open(store_path)?;
     let interrupt = interrupt_flag();
-    let (removed, assembled) = match args.assembled {
-        true => removed(&store, store_path, &interrupt).map(|(removed, options)| (removed, Some(options)))?,
-        false => (HashMap::new(), None),
-    };
-    let redaction = assembled.as_ref().map(|options| Redaction::new(options.redact, options.secrets.as_deref()));
-    let redaction = redaction.transpose().map_err(assemble::Error::Redact)?;
-    let assembly = assembled.map(|options| serde_json::json!(options));
-    let threads = args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    let written = export::Options {
-        format: args.format,
-        // Dolma knows compressed files only.
-        compression: match (args.format, args.compression) {
-            (Format::Dolma, Compression::None) => Compression::Gzip,
-            (_, compression) => compression,
-        },
-        columns: &columns,
-        shape: materials.shape(args.format),
-        width: materials.width(),
-        shuffle: args.shuffle,
-        shard_bytes_max: args.shard_bytes_max,
-        splits: &names,
-        threads: threads.clamp(1, THREADS_MAX),
-        interrupt: &interrupt,
-    };
-    let options = Options {
-        written,
-        splits: &splits,
-        removed: &removed,
-        assembly: assembly.as_ref(),
-        redaction: redaction.as_ref(),
-        rules: &rules,
-        join: join.as_ref(),
-        tag_dropped: args.tag_dropped,
-        maker: machines.maker(args, &materials, &columns),
-    };
-    let exported = match export(&store, out, &options) {
-        Err(error) if error.is_interruption() => {
+    let exported = match args.write(&Store::open(store_path)?, out, &interrupt) {
+        Err(Error::Reported(130)) => {
             anstream::eprintln!("interrupted: nothing is left of the export");
             return Err(Error::Reported(130));
         }
-        Err(export::Error::Store(error)) => return Err(error.into()),
         result => result?,
     };
-    super::filters::warn_of_failures(&rules);
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(exported)));
     }
-    print(&summary(&exported, &names, out))
+    let splits = Splits::parse(&args.split).map_err(Error::Usage)?;
+    print(&summary(&exported, &splits.names(), out))
+}
+
+impl Args {
+    /// Whether rows stay out that `gitlode assemble` decided against.
+    pub(super) fn is_assembled(&self) -> bool {
+        self.assembled
+    }
+
+    /// Writes the rows of `store` to `out`.
+    pub(super) fn write(&self, store: &Store, out: &Path, interrupt: &AtomicBool) -> Result<Exported, Error> {
+        if out.exists() {
+            return Err(Error::Usage(format!("{} exists already; name a new directory", out.display())));
+        }
+        let columns = columns(self)?;
+        let splits = Splits::parse(&self.split).map_err(Error::Usage)?;
+        let names = splits.names();
+        let materials = Materials::read(self)?;
+        let machines = Machines::new(self, &materials, &columns, &names)?;
+        let rules = rules(&self.filter)?;
+        let join = self.join.as_deref().map(Join::read).transpose()?;
+        let (removed, assembled) = match self.assembled {
+            true => removed(store, interrupt).map(|(removed, options)| (removed, Some(options)))?,
+            false => (HashMap::new(), None),
+        };
+        let redaction = assembled.as_ref().map(|options| Redaction::new(options.redact, options.secrets.as_deref()));
+        let redaction = redaction.transpose().map_err(assemble::Error::Redact)?;
+        let assembly = assembled.map(|options| serde_json::json!(options));
+        let threads = self.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let written = export::Options {
+            format: self.format,
+            // Dolma knows compressed files only.
+            compression: match (self.format, self.compression) {
+                (Format::Dolma, Compression::None) => Compression::Gzip,
+                (_, compression) => compression,
+            },
+            columns: &columns,
+            shape: materials.shape(self.format),
+            width: materials.width(),
+            shuffle: self.shuffle,
+            shard_bytes_max: self.shard_bytes_max,
+            splits: &names,
+            threads: threads.clamp(1, THREADS_MAX),
+            interrupt,
+        };
+        let options = Options {
+            written,
+            splits: &splits,
+            removed: &removed,
+            assembly: assembly.as_ref(),
+            redaction: redaction.as_ref(),
+            rules: &rules,
+            join: join.as_ref(),
+            tag_dropped: self.tag_dropped,
+            maker: machines.maker(self, &materials, &columns),
+        };
+        let exported = match export(store, out, &options) {
+            Err(error) if error.is_interruption() => return Err(Error::Reported(130)),
+            Err(export::Error::Store(error)) => return Err(error.into()),
+            result => result?,
+        };
+        super::filters::warn_of_failures(&rules);
+        Ok(exported)
+    }
 }
 
 /// The columns, in order.
@@ -293,15 +312,15 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
 /// Ids of the rows that were decided against, each with the rule, and the options of who decided.
 type Removed = (HashMap<String, String>, assemble::Options);
 
-fn removed(store: &Store, path: &Path, interrupt: &AtomicBool) -> Result<Removed, Error> {
+fn removed(store: &Store, interrupt: &AtomicBool) -> Result<Removed, Error> {
     let Some(assembly) = assemble::read(store)? else {
-        let advice = format!("nothing was decided yet: run `gitlode assemble {}` first", path.display());
+        let advice = format!("nothing was decided yet: run `gitlode assemble {}` first", store.root().display());
         return Err(Error::Usage(advice));
     };
     if assemble::is_current(store, &assembly, &assembly.options)? {
         return Ok((assemble::removed(store, &assembly)?, assembly.options));
     }
-    let store = Store::create(path, &|| false)?;
+    let store = Store::create(store.root(), &|| false)?;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let means = assemble::Means { threads, memory: memory::default(), interrupt, say: &|_| {} };
     let assembly = assemble::assemble(&store, &assembly.options, means)?;

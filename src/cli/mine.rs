@@ -223,14 +223,7 @@ impl Args {
     /// # Errors
     /// They hold something that `mine` does not take.
     pub(super) fn of_configuration(command: &clap::Command, store: &Path) -> Result<Self, Error> {
-        use clap::FromArgMatches as _;
-        let arguments = ["gitlode".as_ref(), "mine".as_ref(), "--store".as_ref(), store.as_os_str(), "-".as_ref()];
-        let matches = command.clone().try_get_matches_from(arguments);
-        let args = matches.and_then(|matches| match matches.subcommand_matches("mine") {
-            Some(matches) => Args::from_arg_matches(matches),
-            None => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
-        });
-        args.map_err(|error| Error::Usage(format!("what `mine` is told: {error}")))
+        super::of_configuration(command, &["mine".as_ref(), "--store".as_ref(), store.as_os_str(), "-".as_ref()])
     }
 
     /// The ruleset.

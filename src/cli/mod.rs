@@ -13,6 +13,7 @@ mod languages;
 mod licenses;
 mod memory;
 mod mine;
+mod publish;
 mod purge;
 mod push;
 mod records;
@@ -324,6 +325,20 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
             made.map_err(|source| Error::Io { path: directory, source })
         }
     }
+}
+
+/// The arguments of a subcommand as they would be with `arguments`, the configuration file and the environment.
+fn of_configuration<T: clap::FromArgMatches>(
+    command: &clap::Command,
+    arguments: &[&std::ffi::OsStr],
+) -> Result<T, Error> {
+    let all = std::iter::once("gitlode".as_ref()).chain(arguments.iter().copied());
+    let args = command.clone().try_get_matches_from(all).and_then(|matches| match matches.subcommand() {
+        Some((_, matches)) => T::from_arg_matches(matches),
+        None => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
+    });
+    let name = arguments.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+    args.map_err(|error| Error::Usage(format!("settings of {name}: {error}")))
 }
 
 /// Text from repositories and lists must not steer the terminal: controls and marks that turn the direction of writing

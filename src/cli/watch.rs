@@ -14,7 +14,9 @@ use std::{
 use super::{
     Error, counted, grouped,
     mine::{self, lock, remember_columns},
-    print, printable, repositories, seconds_now,
+    print, printable,
+    publish::Publisher,
+    repositories, seconds_now,
 };
 use crate::{
     daemon::{
@@ -72,6 +74,20 @@ pub struct Args {
     /// Batches of a repository after which they are joined to one, so that a store has few files.
     #[arg(long, default_value_t = 32, value_name = "N")]
     batches_max: usize,
+    /// Most bytes that mirrors may take together; beyond it those go that change most rarely, and are cloned anew when they
+    /// are due.
+    #[arg(long, value_name = "BYTES")]
+    mirror_bytes_max: Option<u64>,
+    /// Directory that the store is exported to now and then, as [export] and [assemble] of the configuration have it: a
+    /// directory for each export, and a link `current` to the newest.
+    #[arg(long, value_name = "DIR", help_heading = "Exports")]
+    export_to: Option<PathBuf>,
+    /// Shortest time in seconds between two exports; none is written where nothing changed.
+    #[arg(long, default_value_t = 86_400, value_name = "SECONDS", help_heading = "Exports")]
+    export_every: u64,
+    /// Exports that are kept.
+    #[arg(long, default_value_t = 3, value_name = "N", help_heading = "Exports")]
+    export_keep: usize,
     /// Address of the server for webhooks, metrics and states, like 127.0.0.1:8420; none by default.
     #[arg(long, value_name = "ADDRESS", help_heading = "Server")]
     listen: Option<SocketAddr>,
@@ -101,6 +117,8 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         return Err(Error::Usage("--interval-min has to be from 1 to --interval-max".into()));
     }
     let mining = mine::Args::of_configuration(command, path)?;
+    let publisher = |directory: &PathBuf| Publisher::new(command, path, directory.clone(), args.export_keep);
+    let publisher = args.export_to.as_ref().map(publisher).transpose()?;
     let server = server(args)?;
     let interrupt = super::interrupt_flag();
     bound_stop(Arc::clone(&interrupt), Duration::from_secs(args.stop_seconds));
@@ -116,6 +134,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         mines: args.mines.max(1),
         gone: args.gone,
         gone_after: args.gone_after.max(1),
+        mirror_bytes_max: args.mirror_bytes_max,
     };
     let options = Options {
         policy: policy.clone(),
@@ -126,6 +145,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         ledger: options.ledger,
         mirrors: options.mirrors,
         reread_seconds: args.reread_seconds.max(1),
+        publish_seconds: args.export_every,
     };
     let index = Mutex::new(Index::open(&store)?);
     let named: Vec<String> = args.sources.iter().map(|source| redact_url(source)).collect();
@@ -144,11 +164,17 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         found.retain(|source| source.as_ref().map_or(true, is_wanted));
         Ok(found)
     };
+    let clock = || u64::try_from(seconds_now()).unwrap_or_default();
+    let publish = publisher
+        .as_ref()
+        .map(|publisher| || publisher.publish(&store, clock(), &interrupt).map_err(|error| error.to_string()));
     let means = Means {
         target: Target { store: &store, index: &index, run: number },
         sources: &sources,
         settings: &settings,
-        clock: &|| u64::try_from(seconds_now()).unwrap_or_default(),
+        clock: &clock,
+        publish: publish.as_ref().map(|publish| publish as &watch::Publish<'_>),
+        published: publisher.as_ref().and_then(Publisher::last),
         interrupt: &interrupt,
         say: &|name, note| say(args, name, note),
         notifier: &Notifier::new(variable("NOTIFY_SOCKET").as_deref(), variable("WATCHDOG_USEC").as_deref()),
@@ -219,6 +245,8 @@ fn say(args: &Args, name: &str, note: &Note<'_>) {
     let text = match note {
         Note::Failed(fault, reason) => format!("{}: {reason}", fault.as_str()),
         Note::Bad(reason) | Note::Trouble(reason) => format!("failed: {reason}"),
+        Note::Published(_) if args.quiet => return,
+        Note::Published(what) => (*what).to_owned(),
         Note::Dropped => "its rows are removed".into(),
         Note::Mined(report) if report.unchanged && args.quiet => return,
         Note::Mined(_) | Note::Fetched if args.quiet => return,

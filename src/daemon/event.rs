@@ -22,6 +22,8 @@ pub struct Policy {
     pub gone: Gone,
     /// Looks in a row that have to find it gone.
     pub gone_after: u32,
+    /// Most bytes that mirrors may take together.
+    pub mirror_bytes_max: Option<u64>,
 }
 
 /// What becomes of the rows of a repository that is gone.
@@ -119,8 +121,8 @@ pub enum Event {
     Fetched {
         /// The repository.
         id: Id,
-        /// Digest of the tips; of use where the look could not tell.
-        tips: Option<String>,
+        /// Digest of its tips.
+        tips: String,
         /// Size of the mirror.
         bytes: u64,
     },
@@ -128,6 +130,8 @@ pub enum Event {
     Mined {
         /// The repository.
         id: Id,
+        /// Digest of the tips up to which it is in the store.
+        tips: String,
         /// Whether there was something new.
         is_new: bool,
         /// How long it took.
@@ -146,13 +150,19 @@ pub enum Event {
     },
     /// Its rows are gone.
     Dropped(Id),
+    /// Its mirror is gone.
+    Evicted(Id),
+    /// It is time to export the store.
+    PublishDue,
+    /// That is done, or came to nothing.
+    Published,
     /// What was begun was given up, since the program is to stop.
     GivenUp(Id),
     /// Nothing more is to be begun.
     Stop,
 }
 
-/// What to do; each is answered by an event for the same repository.
+/// What to do; each is answered by an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Look at the tips: [`Event::Looked`].
@@ -163,6 +173,10 @@ pub enum Action {
     Mine(Id),
     /// Remove the rows: [`Event::Dropped`].
     Drop(Id),
+    /// Remove the mirror: [`Event::Evicted`].
+    Evict(Id),
+    /// Export the store: [`Event::Published`].
+    Publish,
 }
 
 /// What is remembered of a repository from one start of the program to the next.
@@ -187,6 +201,8 @@ pub struct State {
     pub lag: Option<u64>,
     /// How long it was last mined.
     pub milliseconds: u64,
+    /// Size of its mirror; 0 where there is none.
+    pub mirror_bytes: u64,
     /// Failures in a row.
     pub failures: u32,
     /// The last of them.

@@ -111,6 +111,7 @@ pub fn page(schedule: &Schedule, counters: &Counters) -> String {
             counters.compacted,
         ),
         ("gitlode_segment_bytes_total", "counter", "Bytes of new segments.", counters.segment_bytes),
+        ("gitlode_mirror_bytes", "gauge", "Size of all mirrors.", schedule.mirror_bytes()),
         ("gitlode_hosts_open", "gauge", "Servers that are left alone for a while.", schedule.open_hosts().len() as u64),
     ] {
         head(&mut page, name, kind, help);

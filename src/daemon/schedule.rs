@@ -38,6 +38,8 @@ enum Stage {
     /// Waits for its rows to be removed.
     Condemned,
     Dropping,
+    /// Its mirror is being removed.
+    Evicting,
     /// Is no source any more.
     Retired,
 }
@@ -66,6 +68,15 @@ struct Repository {
     pushed_again: Option<u64>,
 }
 
+/// Whether the store is being exported. Segments that an export reads must not go, so nothing is mined or dropped then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Publishing {
+    No,
+    /// It is to be, as soon as nothing is being mined.
+    Wanted,
+    Going,
+}
+
 /// The schedule of all repositories.
 pub struct Schedule {
     policy: Policy,
@@ -86,6 +97,9 @@ pub struct Schedule {
     mining: usize,
     mining_large: usize,
     dropping: usize,
+    evicting: usize,
+    mirror_bytes: u64,
+    publishing: Publishing,
     is_stopped: bool,
     unsaved: BTreeSet<Id>,
     faults: BTreeMap<Fault, u64>,
@@ -110,6 +124,9 @@ impl Schedule {
             mining: 0,
             mining_large: 0,
             dropping: 0,
+            evicting: 0,
+            mirror_bytes: 0,
+            publishing: Publishing::No,
             is_stopped: false,
             unsaved: BTreeSet::new(),
             faults: BTreeMap::new(),
@@ -158,6 +175,7 @@ impl Schedule {
                 id
             }
         };
+        self.mirror_bytes += self.state(id).mirror_bytes;
         self.resting.insert((due, id));
         self.unsaved.insert(id);
         id
@@ -168,6 +186,7 @@ impl Schedule {
         let repository = &mut self.repositories[id as usize];
         if repository.stage == Stage::Resting {
             self.resting.remove(&(repository.state.due, id));
+            self.mirror_bytes -= repository.state.mirror_bytes;
             repository.stage = Stage::Retired;
         }
     }
@@ -198,12 +217,13 @@ impl Schedule {
             Stage::Fetched { .. } => "waiting to be mined",
             Stage::Mining { .. } => "mining",
             Stage::Condemned | Stage::Dropping => "dropping",
+            Stage::Evicting => "evicting",
             Stage::Retired => "retired",
         }
     }
 
     /// All that [`Schedule::doing`] says of sources.
-    pub const DOINGS: [&str; 8] = [
+    pub const DOINGS: [&str; 9] = [
         "resting",
         "waiting for a look",
         "waiting for a fetch",
@@ -212,6 +232,7 @@ impl Schedule {
         "waiting to be mined",
         "mining",
         "dropping",
+        "evicting",
     ];
 
     /// All that are sources.
@@ -230,6 +251,11 @@ impl Schedule {
         self.hosts.iter().filter_map(|(name, host)| Some((name.as_str(), until(host)?))).collect()
     }
 
+    /// Bytes of all mirrors.
+    pub fn mirror_bytes(&self) -> u64 {
+        self.mirror_bytes
+    }
+
     /// The states that changed since this was last asked.
     pub fn take_unsaved(&mut self) -> Vec<(Id, State)> {
         let unsaved = std::mem::take(&mut self.unsaved);
@@ -243,7 +269,7 @@ impl Schedule {
 
     /// Whether nothing is being done.
     pub fn is_idle(&self) -> bool {
-        self.connections + self.mining + self.dropping == 0
+        self.connections + self.mining + self.dropping + self.evicting == 0 && self.publishing == Publishing::No
     }
 
     /// What to do now, until there is nothing more.
@@ -255,12 +281,16 @@ impl Schedule {
             self.resting.remove(&(due, id));
             self.wait_for_connection(id, false);
         }
-        if let Some(id) = self.condemned.pop_front() {
-            self.dropping += 1;
-            self.repositories[id as usize].stage = Stage::Dropping;
-            return Some(Action::Drop(id));
+        match self.publishing {
+            Publishing::No => self.next_to_drop().or_else(|| self.next_to_mine()),
+            Publishing::Wanted if self.mining + self.dropping == 0 => {
+                self.publishing = Publishing::Going;
+                Some(Action::Publish)
+            }
+            Publishing::Wanted | Publishing::Going => None,
         }
-        self.next_to_mine().or_else(|| self.next_to_connect(now))
+        .or_else(|| self.next_to_evict())
+        .or_else(|| self.next_to_connect(now))
     }
 
     /// Takes note of what happened.
@@ -272,14 +302,30 @@ impl Schedule {
                 self.looked(now, id, tips);
             }
             Event::Fetched { id, tips, bytes } => self.fetched(now, id, tips, bytes),
-            Event::Mined { id, is_new, milliseconds } => self.mined(now, id, is_new, milliseconds),
+            Event::Mined { id, tips, is_new, milliseconds } => self.mined(now, id, tips, is_new, milliseconds),
             Event::Failed { id, fault, reason, retry_after } => self.failed(now, id, fault, reason, retry_after),
             Event::Dropped(id) => self.dropped(now, id),
             Event::GivenUp(id) => {
                 self.leave(id);
                 self.rest(id, now);
             }
-            Event::Stop => self.is_stopped = true,
+            Event::Evicted(id) => {
+                self.leave(id);
+                self.size_of_mirror(id, 0);
+                let repository = &mut self.repositories[id as usize];
+                let due = repository.pushed_again.take().unwrap_or(repository.state.due);
+                self.rest(id, due);
+            }
+            Event::PublishDue if self.publishing == Publishing::No => self.publishing = Publishing::Wanted,
+            Event::PublishDue => {}
+            Event::Published => self.publishing = Publishing::No,
+            // What is only wanted is not begun any more.
+            Event::Stop => {
+                self.is_stopped = true;
+                if self.publishing == Publishing::Wanted {
+                    self.publishing = Publishing::No;
+                }
+            }
         }
     }
 
@@ -301,7 +347,7 @@ impl Schedule {
                 turns.insert((false, due, id));
             }
             // Whatever is under way may have begun before the push.
-            Stage::Looking | Stage::Fetching | Stage::Fetched { .. } | Stage::Mining { .. } => {
+            Stage::Looking | Stage::Fetching | Stage::Fetched { .. } | Stage::Mining { .. } | Stage::Evicting => {
                 repository.pushed_again.get_or_insert(now);
             }
             Stage::Condemned | Stage::Dropping | Stage::Retired => {}
@@ -325,23 +371,26 @@ impl Schedule {
         }
     }
 
-    fn fetched(&mut self, now: u64, id: Id, tips: Option<String>, bytes: u64) {
+    fn fetched(&mut self, now: u64, id: Id, tips: String, bytes: u64) {
         self.leave(id);
         self.host_answered(id);
+        self.size_of_mirror(id, bytes);
         let repository = &mut self.repositories[id as usize];
-        repository.seen = repository.seen.take().or(tips);
-        if repository.seen.is_some() && repository.is_mined() {
+        // What came may be newer than what the look saw.
+        repository.seen = Some(tips);
+        if repository.is_mined() {
             return self.unchanged(now, id);
         }
         self.wait_to_be_mined(id, bytes);
     }
 
-    fn mined(&mut self, now: u64, id: Id, is_new: bool, milliseconds: u64) {
+    fn mined(&mut self, now: u64, id: Id, tips: String, is_new: bool, milliseconds: u64) {
         self.leave(id);
         let policy = &self.policy;
         let repository = &mut self.repositories[id as usize];
         let state = &mut repository.state;
-        state.tips = repository.seen.take();
+        // Not what was seen: it may have changed since, and be changed back later.
+        state.tips = Some(tips);
         state.settings = Some(repository.place.settings.clone());
         state.milliseconds = milliseconds;
         if is_new {
@@ -402,10 +451,11 @@ impl Schedule {
 
     fn dropped(&mut self, now: u64, id: Id) {
         self.leave(id);
+        self.size_of_mirror(id, 0);
         let max = self.policy.interval_max;
         let repository = &mut self.repositories[id as usize];
         let state = &mut repository.state;
-        (state.dropped, state.tips, state.settings) = (true, None, None);
+        (state.dropped, state.tips, state.settings, state.changed) = (true, None, None, Some(now));
         let due = now.saturating_add(jittered(repository.seed, now, max));
         self.rest(id, due);
     }
@@ -429,6 +479,7 @@ impl Schedule {
                 self.mining_large -= usize::from(is_large);
             }
             Stage::Dropping => self.dropping -= 1,
+            Stage::Evicting => self.evicting -= 1,
             Stage::Resting | Stage::Ready { .. } | Stage::Fetched { .. } | Stage::Condemned | Stage::Retired => {}
         }
     }
@@ -458,6 +509,35 @@ impl Schedule {
         self.arrivals += 1;
         let queue = if is_large { &mut self.large } else { &mut self.small };
         queue.push_back((self.arrivals, id));
+    }
+
+    fn size_of_mirror(&mut self, id: Id, bytes: u64) {
+        let state = &mut self.repositories[id as usize].state;
+        self.mirror_bytes = self.mirror_bytes - state.mirror_bytes + bytes;
+        state.mirror_bytes = bytes;
+    }
+
+    fn next_to_drop(&mut self) -> Option<Action> {
+        let id = self.condemned.pop_front()?;
+        self.dropping += 1;
+        self.repositories[id as usize].stage = Stage::Dropping;
+        Some(Action::Drop(id))
+    }
+
+    /// Where mirrors take too much room, the one goes that changes most rarely. A byte of it saves as much room as one of any
+    /// other, and it is the latest to be fetched again.
+    fn next_to_evict(&mut self) -> Option<Action> {
+        if self.policy.mirror_bytes_max.is_none_or(|max| self.mirror_bytes <= max) || self.evicting > 0 {
+            return None;
+        }
+        let rests = |repository: &Repository| repository.stage == Stage::Resting && repository.state.mirror_bytes > 0;
+        let resting = (0..).zip(&self.repositories).filter(|(_, repository)| rests(repository));
+        let id: Id = resting.max_by_key(|(id, Repository { state, .. })| (state.interval, state.mirror_bytes, *id))?.0;
+        let repository = &mut self.repositories[id as usize];
+        self.resting.remove(&(repository.state.due, id));
+        repository.stage = Stage::Evicting;
+        self.evicting += 1;
+        Some(Action::Evict(id))
     }
 
     /// Large repositories leave one place to the small ones; a single place goes to who came first.

@@ -33,7 +33,7 @@ use crate::{
             self, ErrorKind,
             look::{Looker, Refusal, Retry},
         },
-        repository::Repository,
+        repository::{NO_TIPS, Repository, tips_digest},
     },
     pipeline::{
         compact::compact,
@@ -72,6 +72,8 @@ pub struct Options {
     pub mirrors: Mirrors,
     /// Seconds after which the sources are read anew.
     pub reread_seconds: u64,
+    /// Seconds between two exports.
+    pub publish_seconds: u64,
 }
 
 /// Sources as they are now.
@@ -93,7 +95,14 @@ pub struct Means<'a> {
     pub say: &'a (dyn Fn(&str, &Note<'_>) + Sync),
     /// Hears whether all is well.
     pub notifier: &'a Notifier,
+    /// Exports the store, and says in a line what came of it.
+    pub publish: Option<&'a Publish<'a>>,
+    /// When that was last done.
+    pub published: Option<u64>,
 }
+
+/// See [`Means::publish`].
+pub type Publish<'a> = dyn Fn() -> Result<String, String> + Sync + 'a;
 
 /// What the driver is told.
 pub enum Message {
@@ -113,6 +122,8 @@ pub enum Note<'n> {
     Failed(Fault, &'n str),
     /// Its rows were removed.
     Dropped,
+    /// The store was exported.
+    Published(&'n str),
     /// It is no source.
     Bad(&'n str),
     /// Something of the program's own went wrong.
@@ -211,7 +222,18 @@ pub fn watch(
     let looker = Looker::new(connect, answer)
         .map_err(|e| store::Error::Io { path: "HTTP".into(), source: std::io::Error::other(e.to_string()) })?;
     let (send, receive) = unbounded();
-    let mut driver = Driver { watch, means, options, looker, bad: HashSet::new(), saved: 0, read: 0, told: None };
+    let mut driver = Driver {
+        watch,
+        means,
+        options,
+        looker,
+        bad: HashSet::new(),
+        saved: 0,
+        read: 0,
+        told: None,
+        published: means.published,
+        is_changed: true,
+    };
     thread::scope(|scope| {
         let (stop, stopped) = oneshot::channel();
         if let Some((listener, access)) = server {
@@ -246,6 +268,9 @@ struct Driver<'a> {
     read: u64,
     /// When somebody was last told that all is well.
     told: Option<Instant>,
+    /// When the store was last exported, and whether it may have changed since.
+    published: Option<u64>,
+    is_changed: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -279,8 +304,11 @@ impl<'a> Driver<'a> {
                 self.begin(scope, action, send.clone());
             }
             self.save(is_stopping);
-            let is_idle = self.watch.schedule().is_idle();
-            if is_idle && (is_stopping || (self.options.once && receive.is_empty())) {
+            let is_idle = self.watch.schedule().is_idle() && receive.is_empty();
+            if (is_idle || !self.options.once) && !is_stopping && self.is_to_publish() {
+                continue;
+            }
+            if is_idle && (is_stopping || self.options.once) {
                 break;
             }
             match receive.recv_timeout(POLL) {
@@ -301,6 +329,18 @@ impl<'a> Driver<'a> {
 
     fn next(&self, now: u64) -> Option<Action> {
         self.watch.schedule().next(now)
+    }
+
+    /// Whether it is time for an export; the schedule then knows.
+    fn is_to_publish(&mut self) -> bool {
+        let now = self.now();
+        let is_time = self.published.is_none_or(|last| now >= last.saturating_add(self.options.publish_seconds));
+        if self.means.publish.is_none() || !self.is_changed || !is_time {
+            return false;
+        }
+        (self.published, self.is_changed) = (Some(now), false);
+        self.watch.schedule().on(now, Event::PublishDue);
+        true
     }
 
     /// Shows that it moves, to whoever wants to know.
@@ -336,6 +376,7 @@ impl<'a> Driver<'a> {
             (self.means.say)(&self.watch.spec(*id).name, &Note::Failed(*fault, reason));
         }
         let mut schedule = self.watch.schedule();
+        self.is_changed |= matches!(event, Event::Mined { is_new: true, .. } | Event::Dropped(_));
         let news = match &event {
             Event::Mined { id, is_new: true, .. } => Some(*id),
             _ => None,
@@ -358,6 +399,8 @@ impl<'a> Driver<'a> {
                 Action::Fetch(id) => work.fetch(id),
                 Action::Mine(id) => work.mine(id),
                 Action::Drop(id) => work.drop_rows(id),
+                Action::Evict(id) => work.evict(id),
+                Action::Publish => work.publish(),
             };
             // The receiver lives as long as the scope of this thread.
             _ = send.send(Message::Event(event));
@@ -391,6 +434,10 @@ impl<'a> Driver<'a> {
         if is_start {
             let remembered = lock(self.means.target.index).schedules()?;
             states.extend(remembered.into_iter().map(|one| (one.identity, one.state)));
+        }
+        if let Some(last) = self.published.filter(|_| is_start) {
+            let changed = |json: &String| serde_json::from_str::<State>(json).ok()?.changed;
+            self.is_changed = states.values().filter_map(changed).any(|changed| changed >= last);
         }
         let named: HashSet<String> = specs.iter().map(|spec| spec.identity.clone()).collect();
         specs.extend(self.vanished(&states, &named)?);
@@ -527,17 +574,26 @@ impl Work<'_> {
         let revision = (self.means.settings)(&spec).recipe.revision;
         let tips = Repository::open(path).and_then(|repository| repository.tips_digest(&revision));
         match tips {
-            Ok(Some(tips)) => Ok(tips),
-            Ok(None) if self.has_rows(&spec) => Err((Fault::Emptied, "it has no commits any more".into())),
-            Ok(None) => Ok("none".into()),
+            Ok(tips) if tips == NO_TIPS && self.has_rows(&spec) => {
+                Err((Fault::Emptied, "it has no commits any more".into()))
+            }
+            Ok(tips) => Ok(tips),
             Err(error @ git::Error::NotARepository { .. }) => Err((Fault::Gone, error.to_string())),
             Err(error) => Err((Fault::Unminable, error.to_string())),
         }
     }
 
     fn has_rows(&self, spec: &RepoSpec) -> bool {
-        let batches = store::visible(&self.means.target.store.directory(&spec.identity)).unwrap_or_default();
-        batches.last().is_some_and(|batch| !batch.tips.is_empty())
+        self.tips_in_store(spec).is_ok_and(|tips| tips != NO_TIPS)
+    }
+
+    /// Digest of the tips up to which a repository is in the store.
+    fn tips_in_store(&self, spec: &RepoSpec) -> Result<String, store::Error> {
+        let batches = store::visible(&self.means.target.store.directory(&spec.identity))?;
+        let ids = |ids: &[String]| -> Vec<gix::ObjectId> {
+            ids.iter().filter_map(|id| gix::ObjectId::from_hex(id.as_bytes()).ok()).collect()
+        };
+        Ok(batches.last().map_or(NO_TIPS.to_owned(), |batch| tips_digest(&ids(&batch.tips), ids(&batch.shallow))))
     }
 
     fn refused(&self, id: Id, refusal: &Refusal) -> Event {
@@ -569,7 +625,7 @@ impl Work<'_> {
         self.watch.counters().fetch(*lock(&said));
         (self.means.say)(&spec.name, &Note::Fetched);
         match self.tips_of(id, &path) {
-            Ok(tips) => Event::Fetched { id, tips: Some(tips), bytes: bytes_of(&path.join("objects/pack")) },
+            Ok(tips) => Event::Fetched { id, tips, bytes: bytes_of(&path.join("objects/pack")) },
             Err((fault, reason)) => Event::Failed { id, fault, reason, retry_after: None },
         }
     }
@@ -599,15 +655,16 @@ impl Work<'_> {
             Err(store::Error::Interrupted) => return Event::GivenUp(id),
             Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
         };
-        let result = match run::enter(target, &spec, &settings, &result) {
-            Ok(()) => result,
+        let entered = run::enter(target, &spec, &settings, &result).and_then(|()| self.tips_in_store(&spec));
+        let result = match entered {
+            Ok(tips) => result.map(|report| (report, tips)),
             Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
         };
         match result {
-            Ok(report) => {
+            Ok((report, tips)) => {
                 self.watch.counters().mined(&report);
                 (self.means.say)(&spec.name, &Note::Mined(&report));
-                Event::Mined { id, is_new: !report.unchanged, milliseconds }
+                Event::Mined { id, tips, is_new: !report.unchanged, milliseconds }
             }
             Err(failure) => {
                 let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -634,12 +691,32 @@ impl Work<'_> {
         if let Err(error) = dropped {
             return Event::Failed { id, fault: Fault::Local, reason: error.to_string(), retry_after: None };
         }
-        if matches!(spec.location, Location::Url(_)) {
-            // A mirror that stays is fetched into when the repository comes back.
-            _ = std::fs::remove_dir_all(self.options.mirrors.of(&spec));
-        }
+        self.remove_mirror(&spec);
         (self.means.say)(&spec.name, &Note::Dropped);
         Event::Dropped(id)
+    }
+}
+
+impl Work<'_> {
+    fn evict(&self, id: Id) -> Event {
+        self.remove_mirror(&self.watch.spec(id));
+        Event::Evicted(id)
+    }
+
+    /// What can't be removed is in nobody's way but the disk's, and is fetched into when it is needed.
+    fn remove_mirror(&self, spec: &RepoSpec) {
+        if matches!(spec.location, Location::Url(_)) {
+            _ = std::fs::remove_dir_all(self.options.mirrors.of(spec));
+        }
+    }
+
+    fn publish(&self) -> Event {
+        let Some(publish) = &self.means.publish else { return Event::Published };
+        match publish() {
+            Ok(what) => (self.means.say)("export", &Note::Published(&what)),
+            Err(reason) => (self.means.say)("export", &Note::Trouble(&reason)),
+        }
+        Event::Published
     }
 }
 

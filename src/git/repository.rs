@@ -99,6 +99,23 @@ fn is_environment(error: &std::io::Error) -> bool {
     error.raw_os_error().is_some() && !of_contents.contains(&error.kind())
 }
 
+/// What [`tips_digest`] says of a repository without commits.
+pub const NO_TIPS: &str = "none";
+
+/// A digest of tips, and of the edge of a shallow clone: the two that decide what a repository is mined of.
+pub fn tips_digest(tips: &[ObjectId], edge: impl IntoIterator<Item = ObjectId>) -> String {
+    if tips.is_empty() {
+        return NO_TIPS.to_owned();
+    }
+    let sorted = |ids: &mut dyn Iterator<Item = ObjectId>| ids.collect::<std::collections::BTreeSet<_>>();
+    let mut hasher = blake3::Hasher::new();
+    for (part, ids) in [("tips", sorted(&mut tips.iter().copied())), ("edge", sorted(&mut edge.into_iter()))] {
+        hasher.update(part.as_bytes());
+        ids.iter().for_each(|id| _ = hasher.update(id.as_bytes()));
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
 /// An opened repository. Cheap to share between threads; see [`Repository::objects`].
 pub struct Repository {
     path: PathBuf,
@@ -243,23 +260,12 @@ impl Repository {
         Ok(tips)
     }
 
-    /// A digest of the tips that `revision` stands for, and of the edge of a shallow clone, which decides as well what is
-    /// mined; none for a repository without commits.
+    /// [`tips_digest`] of what `revision` stands for.
     ///
     /// # Errors
     /// As [`Repository::tips`].
-    pub fn tips_digest(&self, revision: &Revision) -> Result<Option<String>, Error> {
-        let tips = self.tips(revision)?;
-        if tips.is_empty() {
-            return Ok(None);
-        }
-        let edge: std::collections::BTreeSet<&ObjectId> = self.shallow.iter().collect();
-        let mut hasher = blake3::Hasher::new();
-        for (part, ids) in [("tips", tips.iter().collect::<Vec<_>>()), ("edge", edge.into_iter().collect())] {
-            hasher.update(part.as_bytes());
-            ids.iter().for_each(|id| _ = hasher.update(id.as_bytes()));
-        }
-        Ok(Some(hasher.finalize().to_hex()[..32].to_owned()))
+    pub fn tips_digest(&self, revision: &Revision) -> Result<String, Error> {
+        Ok(tips_digest(&self.tips(revision)?, self.shallow.iter().copied()))
     }
 
     /// A branch that can't be read would be a silent loss of its commits, so it is an error here.

@@ -14,6 +14,7 @@ fn policy() -> Policy {
         mines: 2,
         gone: Gone::Keep,
         gone_after: 2,
+        mirror_bytes_max: None,
     }
 }
 
@@ -31,8 +32,12 @@ fn looked(id: Id, tips: &str) -> Event {
     Event::Looked { id, tips: Some(tips.into()), moved_to: None }
 }
 
-fn mined(id: Id) -> Event {
-    Event::Mined { id, is_new: true, milliseconds: 10 }
+fn fetched(id: Id, tips: &str) -> Event {
+    Event::Fetched { id, tips: tips.into(), bytes: 1 }
+}
+
+fn mined(id: Id, tips: &str) -> Event {
+    Event::Mined { id, tips: tips.into(), is_new: true, milliseconds: 10 }
 }
 
 fn failed(id: Id, fault: Fault, retry_after: Option<u64>) -> Event {
@@ -44,9 +49,9 @@ fn live(schedule: &mut Schedule, now: u64, id: Id, tips: &str) {
     assert_eq!(schedule.next(now), Some(Action::Look(id)));
     schedule.on(now, looked(id, tips));
     assert_eq!(schedule.next(now), Some(Action::Fetch(id)));
-    schedule.on(now, Event::Fetched { id, tips: None, bytes: 1 });
+    schedule.on(now, fetched(id, tips));
     assert_eq!(schedule.next(now), Some(Action::Mine(id)));
-    schedule.on(now, mined(id));
+    schedule.on(now, mined(id, tips));
 }
 
 #[test]
@@ -58,10 +63,10 @@ fn a_look_comes_before_a_fetch_and_a_fetch_before_mining() {
     schedule.on(101, looked(far, "a"));
     schedule.on(101, looked(near, "a"));
     assert_eq!(all(&mut schedule, 101), [Action::Mine(near), Action::Fetch(far)], "what is here needs no fetch");
-    schedule.on(102, Event::Fetched { id: far, tips: None, bytes: 1 });
-    schedule.on(102, mined(near));
+    schedule.on(102, fetched(far, "a"));
+    schedule.on(102, mined(near, "a"));
     assert_eq!(all(&mut schedule, 102), [Action::Mine(far)]);
-    schedule.on(103, mined(far));
+    schedule.on(103, mined(far, "a"));
     assert!(schedule.is_idle() && all(&mut schedule, 103).is_empty());
     let due = schedule.ids().map(|id| schedule.state(id).due).min().expect("both rest");
     assert!((103 + 60 - 13..=103 + 120 + 25).contains(&due), "{due}");
@@ -83,13 +88,85 @@ fn what_is_mined_is_not_fetched_again() {
     assert_eq!(schedule.next(now), Some(Action::Look(id)));
     schedule.on(now, Event::Looked { id, tips: None, moved_to: None });
     assert_eq!(schedule.next(now), Some(Action::Fetch(id)));
-    schedule.on(now, Event::Fetched { id, tips: Some("one".into()), bytes: 1 });
+    schedule.on(now, fetched(id, "one"));
     assert_eq!((schedule.next(now), schedule.is_idle()), (None, true));
     // Other rules make it due at once.
     let other = Place { settings: "t".into(), ..place("h", "a") };
     let mut again = Schedule::new(policy());
     let id = again.add(now, other, Some(schedule.state(id).clone()));
     live(&mut again, now, id, "one");
+}
+
+#[test]
+fn what_was_pushed_between_look_and_fetch_and_taken_back_is_seen() {
+    let mut schedule = Schedule::new(policy());
+    let id = schedule.add(0, place("h", "a"), None);
+    assert_eq!(schedule.next(0), Some(Action::Look(id)));
+    schedule.on(0, looked(id, "before"));
+    assert_eq!(schedule.next(0), Some(Action::Fetch(id)));
+    schedule.on(0, fetched(id, "after"));
+    assert_eq!(schedule.next(0), Some(Action::Mine(id)));
+    schedule.on(0, mined(id, "after"));
+    let now = schedule.state(id).due;
+    assert_eq!(schedule.next(now), Some(Action::Look(id)));
+    schedule.on(now, looked(id, "before"));
+    assert_eq!(schedule.next(now), Some(Action::Fetch(id)), "the store has what is not there any more");
+}
+
+#[test]
+fn mirrors_that_are_needed_latest_go_first_where_there_is_too_little_room() {
+    let mut schedule = Schedule::new(Policy { mirror_bytes_max: Some(100), connections_per_host: 9, ..policy() });
+    let ids: Vec<Id> = (0..4).map(|n| schedule.add(0, place("h", &n.to_string()), None)).collect();
+    for id in &ids {
+        schedule.repositories[*id as usize].state.interval = [600, 6000, 60, 600][*id as usize];
+    }
+    let mut evicted = Vec::new();
+    let drain = |schedule: &mut Schedule, evicted: &mut Vec<Id>| {
+        while let Some(action) = schedule.next(0) {
+            match action {
+                Action::Look(id) => schedule.on(0, looked(id, "x")),
+                Action::Fetch(id) => schedule.on(0, Event::Fetched { id, tips: "x".into(), bytes: 40 }),
+                Action::Mine(id) => schedule.on(0, mined(id, "x")),
+                Action::Evict(id) => {
+                    evicted.push(id);
+                    schedule.on(0, Event::Evicted(id));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    drain(&mut schedule, &mut evicted);
+    assert_eq!(schedule.mirror_bytes(), 80);
+    assert!(evicted.len() == 2 && evicted[0] == ids[1], "{evicted:?}");
+    assert!(schedule.ids().all(|id| schedule.state(id).condition() == "current" && schedule.state(id).due > 0));
+    // What is remembered counts at the next start.
+    let saved = schedule.take_unsaved();
+    let mut again = Schedule::new(Policy { mirror_bytes_max: Some(40), ..policy() });
+    for (id, state) in saved {
+        again.add(0, place("h", &id.to_string()), Some(State { due: 1, ..state }));
+    }
+    assert_eq!(again.mirror_bytes(), 80);
+    drain(&mut again, &mut evicted);
+    assert_eq!((evicted.len(), again.mirror_bytes()), (3, 40));
+}
+
+#[test]
+fn nothing_is_mined_or_dropped_while_an_export_is_written() {
+    let mut schedule = Schedule::new(policy());
+    let ids: Vec<Id> = (0..2).map(|n| schedule.add(0, place("", &n.to_string()), None)).collect();
+    all(&mut schedule, 0);
+    schedule.on(0, looked(ids[0], "x"));
+    assert_eq!(all(&mut schedule, 0), [Action::Mine(ids[0])]);
+    schedule.on(0, Event::PublishDue);
+    schedule.on(0, looked(ids[1], "x"));
+    assert_eq!(all(&mut schedule, 0), [], "what goes on is waited for, and nothing is begun");
+    schedule.on(0, mined(ids[0], "x"));
+    assert_eq!(all(&mut schedule, 0), [Action::Publish]);
+    schedule.on(0, Event::PublishDue);
+    schedule.on(1, Event::Pushed(ids[0]));
+    assert_eq!(all(&mut schedule, 1), [Action::Look(ids[0])], "looks go on");
+    schedule.on(2, Event::Published);
+    assert_eq!(all(&mut schedule, 2), [Action::Mine(ids[1])]);
 }
 
 #[test]
@@ -105,7 +182,7 @@ fn looks_follow_the_changes() {
                         looks += 1;
                         schedule.on(now, looked(id, &news(now).to_string()));
                     }
-                    Action::Mine(id) => schedule.on(now, mined(id)),
+                    Action::Mine(id) => schedule.on(now, mined(id, &news(now).to_string())),
                     other => panic!("{other:?}"),
                 }
             }
@@ -134,7 +211,7 @@ fn what_began_together_does_not_stay_together() {
     }
     for action in all(&mut schedule, 0) {
         let Action::Mine(id) = action else { panic!("{action:?}") };
-        schedule.on(0, mined(id));
+        schedule.on(0, mined(id, "a"));
     }
     let mut dues: BTreeMap<u64, usize> = BTreeMap::new();
     schedule.ids().for_each(|id| *dues.entry(schedule.state(id).due).or_default() += 1);
@@ -152,9 +229,9 @@ fn a_push_is_looked_at_at_once_and_again_if_it_came_too_late() {
     schedule.on(13, looked(id, "two"));
     assert_eq!(schedule.next(13), Some(Action::Fetch(id)));
     schedule.on(14, Event::Pushed(id));
-    schedule.on(16, Event::Fetched { id, tips: None, bytes: 1 });
+    schedule.on(16, fetched(id, "two"));
     assert_eq!(schedule.next(16), Some(Action::Mine(id)));
-    schedule.on(17, mined(id));
+    schedule.on(17, mined(id, "two"));
     assert_eq!((schedule.state(id).lag, schedule.state(id).pushed), (Some(7), Some(14)));
     assert_eq!(schedule.next(17), Some(Action::Look(id)), "the third push may be news");
     schedule.on(18, looked(id, "two"));
@@ -228,13 +305,13 @@ fn a_server_that_fails_is_left_alone_and_then_asked_one_thing() {
         for action in all(&mut schedule, now) {
             match action {
                 Action::Look(id) if id == good => schedule.on(now, looked(good, "x")),
-                Action::Fetch(id) => schedule.on(now, Event::Fetched { id, tips: None, bytes: 1 }),
-                Action::Mine(id) => schedule.on(now, mined(id)),
+                Action::Fetch(id) => schedule.on(now, fetched(id, "x")),
+                Action::Mine(id) => schedule.on(now, mined(id, "x")),
                 Action::Look(id) => {
                     asked += 1;
                     schedule.on(now, failed(id, Fault::Unreachable, None));
                 }
-                Action::Drop(_) => panic!("nothing is dropped"),
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -318,13 +395,13 @@ fn a_giant_is_never_in_the_way_of_the_small() {
     giants.iter().chain([&small]).for_each(|id| schedule.on(0, looked(*id, "x")));
     assert_eq!(all(&mut schedule, 0), [Action::Mine(giants[0]), Action::Mine(small)]);
     for now in 1..100 {
-        schedule.on(now, mined(small));
+        schedule.on(now, mined(small, "x"));
         schedule.on(now, Event::Pushed(small));
         assert_eq!(all(&mut schedule, now), [Action::Look(small)], "the second giant waits for the first");
         schedule.on(now, looked(small, &now.to_string()));
         assert_eq!(all(&mut schedule, now), [Action::Mine(small)]);
     }
-    schedule.on(100, mined(giants[0]));
+    schedule.on(100, mined(giants[0], "x"));
     assert_eq!(all(&mut schedule, 100), [Action::Mine(giants[1])]);
     // With one place only, who came first is first.
     let mut schedule = Schedule::new(Policy { mines: 1, ..policy() });
@@ -334,7 +411,7 @@ fn a_giant_is_never_in_the_way_of_the_small() {
     ids.iter().for_each(|id| schedule.on(0, looked(*id, "x")));
     for id in ids {
         assert_eq!(all(&mut schedule, 0), [Action::Mine(id)]);
-        schedule.on(0, mined(id));
+        schedule.on(0, mined(id, "x"));
     }
 }
 
@@ -360,7 +437,7 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
         draw ^= draw << 17;
         draw % below
     };
-    let mut schedule = Schedule::new(Policy { gone: Gone::Drop, ..policy() });
+    let mut schedule = Schedule::new(Policy { gone: Gone::Drop, mirror_bytes_max: Some(300 << 20), ..policy() });
     let hosts = ["", "a", "b", "c"];
     let ids: Vec<Id> = (0..60).map(|n| schedule.add(0, place(hosts[n % 4], &n.to_string()), None)).collect();
     let (mut running, mut now) = (Vec::<Action>::new(), 0);
@@ -372,6 +449,9 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
         if running.is_empty() || next(4) == 0 {
             now += next(600);
         }
+        if next(500) == 0 {
+            schedule.on(now, Event::PublishDue);
+        }
         if next(10) == 0 {
             schedule.on(now, Event::Pushed(ids[usize::try_from(next(60)).expect("small")]));
         }
@@ -381,6 +461,8 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
         let action = running.swap_remove(usize::try_from(next(running.len() as u64)).expect("small"));
         let event = match (action, next(8)) {
             (Action::Drop(id), _) => Event::Dropped(id),
+            (Action::Evict(id), _) => Event::Evicted(id),
+            (Action::Publish, _) => Event::Published,
             (Action::Look(id) | Action::Fetch(id) | Action::Mine(id), 0) => {
                 let fault = Fault::ALL[usize::try_from(next(10)).expect("small")];
                 failed(id, fault, Some(next(100)).filter(|n| n % 2 == 0))
@@ -389,14 +471,17 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
             (Action::Look(id), n) => {
                 Event::Looked { id, tips: Some(next(3).to_string()).filter(|_| n > 2), moved_to: None }
             }
-            (Action::Fetch(id), n) => Event::Fetched { id, tips: Some("f".into()).filter(|_| n > 4), bytes: n << 25 },
-            (Action::Mine(id), n) => Event::Mined { id, is_new: n > 4, milliseconds: n * 4_000 },
+            (Action::Fetch(id), n) => Event::Fetched { id, tips: (n % 3).to_string(), bytes: n << 25 },
+            (Action::Mine(id), n) => {
+                Event::Mined { id, tips: (n % 3).to_string(), is_new: n > 4, milliseconds: n * 4_000 }
+            }
         };
         schedule.on(now, event);
     }
     let doing = |id: &Id| {
         running.iter().any(|action| match action {
-            Action::Look(at) | Action::Fetch(at) | Action::Mine(at) | Action::Drop(at) => at == id,
+            Action::Look(at) | Action::Fetch(at) | Action::Mine(at) | Action::Drop(at) | Action::Evict(at) => at == id,
+            Action::Publish => false,
         })
     };
     let waits = |id: &Id| {

@@ -7,7 +7,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use gix::bstr::ByteSlice as _;
+use gix::{ObjectId, bstr::ByteSlice as _};
 use reqwest::{
     StatusCode,
     blocking::{Client, RequestBuilder, Response},
@@ -19,7 +19,7 @@ use super::{
     Error, ErrorKind, classify_text,
     credentials::{authority, token},
 };
-use crate::git::repository::Revision;
+use crate::git::repository::{Revision, tips_digest};
 
 /// Longest list of references that is read. GitHub's largest repositories have some hundred thousand.
 const BYTES_MAX: u64 = 256 << 20;
@@ -29,7 +29,7 @@ const REDIRECTS_MAX: usize = 5;
 /// What a look saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
-    /// Digest of the names and ids of the references that count.
+    /// [`tips_digest`] of the references that count, as a mirror would have them after a fetch.
     pub tips: String,
     /// Where the server says that the repository is now.
     pub moved_to: Option<String>,
@@ -87,7 +87,8 @@ impl Looker {
     }
 
     /// Looks at those references of `url` that `revision` needs. `None` where only a fetch can tell: for other schemes
-    /// than HTTP, and where a password is wanted that only git's credential helpers may know.
+    /// than HTTP, for a revision that has to be resolved, and where a password is wanted that only git's credential helpers
+    /// may know.
     ///
     /// # Errors
     /// The server can't be reached, refuses, or is no git server.
@@ -96,6 +97,9 @@ impl Looker {
             Ok(parsed) if matches!(parsed.scheme, gix::url::Scheme::Http | gix::url::Scheme::Https) => parsed,
             _ => return Ok(None),
         };
+        if matches!(revision, Revision::Named(_)) {
+            return Ok(None);
+        }
         let is_private = parsed.scheme == gix::url::Scheme::Https;
         let given = parsed.user().zip(parsed.password()).map(|(user, password)| (user.to_owned(), password.to_owned()));
         let (host, port) = authority(&parsed).unwrap_or_default();
@@ -133,36 +137,32 @@ impl Exchange<'_> {
         let at = at.ok_or_else(|| self.refuse(ErrorKind::Protocol, "it leads to an address of another form"))?;
         let greeting = self.read(response)?;
         let lines = self.lines(&greeting)?;
-        let mut refs = if lines.iter().any(|line| line.trim_ascii_end() == b"version 2") {
-            self.list(&at, &lines, prefixes(revision))?
-        } else {
-            lines.iter().filter_map(|line| reference(line)).collect()
+        let is_second = lines.iter().any(|line| line.trim_ascii_end() == b"version 2");
+        let mut refs = match (is_second, revision) {
+            (true, Revision::Head) => self.list(&at, &lines, "HEAD")?,
+            (true, _) => self.list(&at, &lines, "refs/heads/")?,
+            (false, _) => lines.iter().filter_map(|line| reference(line)).collect(),
         };
-        if *revision == Revision::Head && !refs.iter().any(|(name, _)| name == b"HEAD") {
-            // A HEAD that names no commit: a mirror takes the likeliest branch then.
-            if lines.iter().any(|line| line.trim_ascii_end() == b"version 2") {
-                refs = self.list(&at, &lines, &["refs/heads/"])?;
+        let mut tips: Vec<ObjectId> =
+            refs.iter().filter(|(name, _)| matters(name, revision)).map(|(_, id)| *id).collect();
+        if *revision == Revision::Head && tips.is_empty() {
+            if is_second {
+                refs = self.list(&at, &lines, "refs/heads/")?;
             }
-            refs.retain(|(name, _)| name.starts_with(b"refs/heads/"));
-        } else {
-            refs.retain(|(name, _)| matters(name, revision));
+            tips.extend(likeliest(&refs));
         }
-        refs.sort();
-        let mut hasher = blake3::Hasher::new();
-        for (name, id) in &refs {
-            [name, &b" "[..], id, b"\n"].iter().for_each(|part| _ = hasher.update(part));
-        }
+        let tips = tips_digest(&tips, []);
         let moved_to = Some(at).filter(|at| at != base);
-        Ok(Look { tips: hasher.finalize().to_hex()[..32].to_owned(), moved_to, bytes: self.bytes })
+        Ok(Look { tips, moved_to, bytes: self.bytes })
     }
 
-    /// The references that begin with one of `prefixes`, in version 2 of the protocol.
-    fn list(&mut self, at: &str, greeting: &[&[u8]], prefixes: &[&str]) -> Result<Vec<Reference>, Refusal> {
+    /// The references that begin with `prefix`, in version 2 of the protocol.
+    fn list(&mut self, at: &str, greeting: &[&[u8]], prefix: &str) -> Result<Vec<Reference>, Refusal> {
         let format = greeting.iter().find(|line| line.starts_with(b"object-format="));
         let mut body = packet(b"command=ls-refs\n");
         body.extend(format.iter().flat_map(|line| packet(line)));
         body.extend(b"0001");
-        body.extend(prefixes.iter().flat_map(|prefix| packet(format!("ref-prefix {prefix}\n").as_bytes())));
+        body.extend(packet(format!("ref-prefix {prefix}\n").as_bytes()));
         body.extend(b"0000");
         let request = self.looker.client.post(format!("{at}/git-upload-pack")).header("Git-Protocol", "version=2");
         let request = request.header("Content-Type", "application/x-git-upload-pack-request");
@@ -239,30 +239,28 @@ impl Exchange<'_> {
 }
 
 /// Name and id.
-type Reference = (Vec<u8>, Vec<u8>);
+type Reference = (Vec<u8>, ObjectId);
 
 /// A line like `<id> <name>`, with what may follow behind a NUL (version 0) or a space (version 2).
 fn reference(line: &[u8]) -> Option<Reference> {
     let (id, rest) = line.split_once_str(b" ")?;
-    let is_id = matches!(id.len(), 40 | 64) && id.iter().all(u8::is_ascii_hexdigit);
+    let id = ObjectId::from_hex(id).ok().filter(|id| !id.is_null())?;
     let name = rest.split(|byte| matches!(byte, b'\0' | b' ' | b'\n')).next().unwrap_or_default();
-    (is_id && id.iter().any(|byte| *byte != b'0')).then(|| (name.to_owned(), id.to_owned()))
-}
-
-fn prefixes(revision: &Revision) -> &'static [&'static str] {
-    match revision {
-        Revision::Head => &["HEAD"],
-        Revision::AllBranches => &["refs/heads/"],
-        Revision::Named(_) => &["HEAD", "refs/heads/", "refs/tags/"],
-    }
+    Some((name.to_owned(), id))
 }
 
 fn matters(name: &[u8], revision: &Revision) -> bool {
     match revision {
         Revision::Head => name == b"HEAD",
-        Revision::AllBranches => name.starts_with(b"refs/heads/"),
-        Revision::Named(_) => name == b"HEAD" || name.starts_with(b"refs/heads/") || name.starts_with(b"refs/tags/"),
+        Revision::AllBranches | Revision::Named(_) => name.starts_with(b"refs/heads/"),
     }
+}
+
+/// What a mirror takes for the default branch where HEAD names no commit.
+fn likeliest(refs: &[Reference]) -> Option<ObjectId> {
+    let rank = |name: &[u8]| (name != b"refs/heads/main", name != b"refs/heads/master", name.to_owned());
+    let branches = refs.iter().filter(|(name, _)| name.starts_with(b"refs/heads/"));
+    branches.min_by_key(|(name, _)| rank(name)).map(|(_, id)| *id)
 }
 
 fn packet(line: &[u8]) -> Vec<u8> {
