@@ -11,3 +11,4 @@ pub mod notify;
 pub mod schedule;
 pub mod watch;
 pub mod webhook;
+mod work;

@@ -1,0 +1,240 @@
+//! What is done with one repository: a look, a fetch, mining, removing rows or a mirror; and the export of all.
+//! Everything here is done by functions that `gitlode mine` and `gitlode export` have as well.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Instant,
+};
+
+use super::{
+    event::{Event, Fault, Id},
+    watch::{Means, Note, Options, Watch, lock},
+};
+use crate::{
+    git::{
+        self,
+        mirror::{
+            ErrorKind,
+            look::{Looker, Refusal, Retry},
+        },
+        repository::{NO_TIPS, Repository, tips_digest},
+    },
+    pipeline::{
+        compact::compact,
+        mine,
+        run::{self, Failure},
+    },
+    source::{Location, RepoSpec},
+    store,
+};
+
+/// One thing that is being done.
+pub struct Work<'a> {
+    pub means: &'a Means<'a>,
+    pub options: &'a Options,
+    pub watch: &'a Watch,
+    pub looker: &'a Looker,
+}
+
+impl Work<'_> {
+    /// One repository must not take the others with it, whatever bug it finds.
+    pub fn guarded(&self, id: Id, work: fn(&Self, Id) -> Event) -> Event {
+        catch_unwind(AssertUnwindSafe(|| work(self, id))).unwrap_or_else(|_| Event::Failed {
+            id,
+            fault: Fault::Local,
+            reason: "a bug in gitlode (please report it with the message above)".into(),
+            retry_after: None,
+        })
+    }
+
+    pub fn look(&self, id: Id) -> Event {
+        let spec = self.watch.spec(id);
+        let revision = (self.means.settings)(&spec).recipe.revision;
+        match &spec.location {
+            Location::Path(path) => match self.tips_of(id, path) {
+                Ok(tips) => Event::Looked { id, tips: Some(tips), moved_to: None },
+                Err((fault, reason)) => Event::Failed { id, fault, reason, retry_after: None },
+            },
+            Location::Url(url) => match self.looker.look(url, &revision) {
+                Ok(look) => {
+                    self.watch.counters().look(look.as_ref().map_or(0, |look| look.bytes));
+                    let (tips, moved_to) = look.map_or((None, None), |look| (Some(look.tips), look.moved_to));
+                    Event::Looked { id, tips, moved_to }
+                }
+                Err(refusal) => self.refused(id, &refusal),
+            },
+        }
+    }
+
+    /// Digest of the tips of the repository at `path`.
+    fn tips_of(&self, id: Id, path: &Path) -> Result<String, (Fault, String)> {
+        let spec = self.watch.spec(id);
+        let revision = (self.means.settings)(&spec).recipe.revision;
+        let tips = Repository::open(path).and_then(|repository| repository.tips_digest(&revision));
+        match tips {
+            Ok(tips) if tips == NO_TIPS && self.has_rows(&spec) => {
+                Err((Fault::Emptied, "it has no commits any more".into()))
+            }
+            Ok(tips) => Ok(tips),
+            Err(error @ git::Error::NotARepository { .. }) => Err((Fault::Gone, error.to_string())),
+            Err(error) => Err((Fault::Unminable, error.to_string())),
+        }
+    }
+
+    fn has_rows(&self, spec: &RepoSpec) -> bool {
+        self.tips_in_store(spec).is_ok_and(|tips| tips != NO_TIPS)
+    }
+
+    /// Digest of the tips up to which a repository is in the store.
+    fn tips_in_store(&self, spec: &RepoSpec) -> Result<String, store::Error> {
+        let batches = store::visible(&self.means.target.store.directory(&spec.identity))?;
+        let ids = |ids: &[String]| -> Vec<gix::ObjectId> {
+            ids.iter().filter_map(|id| gix::ObjectId::from_hex(id.as_bytes()).ok()).collect()
+        };
+        Ok(batches.last().map_or(NO_TIPS.to_owned(), |batch| tips_digest(&ids(&batch.tips), ids(&batch.shallow))))
+    }
+
+    fn refused(&self, id: Id, refusal: &Refusal) -> Event {
+        let now = (self.means.clock)();
+        let retry_after = match refusal.retry {
+            Some(Retry::After(seconds)) => Some(seconds),
+            Some(Retry::At(time)) => Some(time.saturating_sub(now)),
+            Some(Retry::Unsaid) | None => None,
+        };
+        let fault = if refusal.retry.is_some() { Fault::RateLimited } else { fault(refusal.error.kind()) };
+        Event::Failed { id, fault, reason: refusal.error.to_string(), retry_after }
+    }
+
+    pub fn fetch(&self, id: Id) -> Event {
+        let spec = self.watch.spec(id);
+        let said = Mutex::new(0);
+        let observe = |event: run::Event<'_>| {
+            if let run::Event::Fetching(bytes) = event {
+                *lock(&said) = bytes;
+            }
+        };
+        let path = match run::fetch(&spec, &self.options.mirrors, self.means.interrupt, &observe) {
+            Ok(path) => path,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Event::GivenUp(id),
+            Err(error) => {
+                return Event::Failed { id, fault: fault(error.kind()), reason: error.to_string(), retry_after: None };
+            }
+        };
+        self.watch.counters().fetch(*lock(&said));
+        (self.means.say)(&spec.name, &Note::Fetched);
+        match self.tips_of(id, &path) {
+            Ok(tips) => Event::Fetched { id, tips, bytes: bytes_of(&path.join("objects/pack")) },
+            Err((fault, reason)) => Event::Failed { id, fault, reason, retry_after: None },
+        }
+    }
+
+    pub fn mine(&self, id: Id) -> Event {
+        let spec = self.watch.spec(id);
+        let settings = (self.means.settings)(&spec);
+        let path: PathBuf = match &spec.location {
+            Location::Path(path) => path.clone(),
+            Location::Url(_) => self.options.mirrors.of(&spec),
+        };
+        let options = mine::Options {
+            threads: self.options.threads,
+            segment_bytes_max: self.options.segment_bytes_max,
+            dry_run: false,
+            ledger: self.options.ledger,
+        };
+        let target = &self.means.target;
+        let begun = Instant::now();
+        let mined = run::mine(Some(target.store), &spec, &path, &settings, &options, self.means.interrupt, &|_| {});
+        let Some(result) = mined else { return Event::GivenUp(id) };
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let is_new = result.as_ref().is_ok_and(|report| !report.unchanged);
+        let compacted = if is_new { self.compact(&spec) } else { Ok(()) };
+        let result = match compacted {
+            Ok(()) => result,
+            Err(store::Error::Interrupted) => return Event::GivenUp(id),
+            Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
+        };
+        let entered = run::enter(target, &spec, &settings, &result).and_then(|()| self.tips_in_store(&spec));
+        let result = match entered {
+            Ok(tips) => result.map(|report| (report, tips)),
+            Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
+        };
+        match result {
+            Ok((report, tips)) => {
+                self.watch.counters().mined(&report);
+                (self.means.say)(&spec.name, &Note::Mined(&report));
+                Event::Mined { id, tips, is_new: !report.unchanged, milliseconds }
+            }
+            Err(failure) => {
+                let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                let reason = format!("{}{hint}", failure.reason);
+                Event::Failed { id, fault: Fault::Unminable, reason, retry_after: None }
+            }
+        }
+    }
+
+    /// Joins the batches of a repository where there are many of them.
+    fn compact(&self, spec: &RepoSpec) -> Result<(), store::Error> {
+        let directory = self.means.target.store.directory(&spec.identity);
+        let Options { batches_max, segment_bytes_max, .. } = *self.options;
+        if compact(&directory, batches_max, segment_bytes_max, self.means.interrupt)? {
+            self.watch.counters().compacted();
+        }
+        Ok(())
+    }
+
+    pub fn drop_rows(&self, id: Id) -> Event {
+        let spec = self.watch.spec(id);
+        let target = &self.means.target;
+        let dropped = target.store.remove(&spec.identity).and_then(|()| lock(target.index).remove(&spec.identity));
+        if let Err(error) = dropped {
+            return Event::Failed { id, fault: Fault::Local, reason: error.to_string(), retry_after: None };
+        }
+        self.remove_mirror(&spec);
+        (self.means.say)(&spec.name, &Note::Dropped);
+        Event::Dropped(id)
+    }
+}
+
+impl Work<'_> {
+    pub fn evict(&self, id: Id) -> Event {
+        self.remove_mirror(&self.watch.spec(id));
+        Event::Evicted(id)
+    }
+
+    /// What can't be removed is in nobody's way but the disk's, and is fetched into when it is needed.
+    fn remove_mirror(&self, spec: &RepoSpec) {
+        if matches!(spec.location, Location::Url(_)) {
+            _ = std::fs::remove_dir_all(self.options.mirrors.of(spec));
+        }
+    }
+
+    pub fn publish(&self) -> Event {
+        let Some(publish) = &self.means.publish else { return Event::Published };
+        match catch_unwind(AssertUnwindSafe(publish)) {
+            Ok(Ok(what)) => (self.means.say)("export", &Note::Published(&what)),
+            Ok(Err(reason)) => (self.means.say)("export", &Note::Trouble(&reason)),
+            Err(_) => (self.means.say)("export", &Note::Trouble("a bug in gitlode")),
+        }
+        Event::Published
+    }
+}
+
+fn fault(kind: ErrorKind) -> Fault {
+    match kind {
+        ErrorKind::NotFound => Fault::Gone,
+        ErrorKind::Authentication => Fault::Refused,
+        ErrorKind::Unreachable | ErrorKind::Disconnected => Fault::Unreachable,
+        ErrorKind::Stalled => Fault::Stalled,
+        ErrorKind::Protocol | ErrorKind::Unsupported => Fault::Garbage,
+        ErrorKind::Limit => Fault::Limit,
+        ErrorKind::Io | ErrorKind::Interrupted => Fault::Local,
+    }
+}
+
+/// The size of the files in a directory; 0 if there is none.
+fn bytes_of(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
