@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use gitlode::git::mirror::{Error, ErrorKind, Outcome, Request};
+use gitlode::git::mirror::{Error, ErrorKind, Outcome, Request, maintain::join_packs};
 use gitlode::git::supervise::{self, Limits};
 use support::server::{Manner, Server};
 
@@ -463,4 +463,70 @@ fn two_processes_take_turns() {
     outcomes.sort_by_key(|outcome| *outcome != Outcome::Cloned);
     assert_eq!(outcomes, [Outcome::Cloned, Outcome::Unchanged, Outcome::Unchanged, Outcome::Unchanged]);
     world.assert_same();
+}
+
+#[test]
+fn packs_of_many_fetches_are_joined() {
+    let world = World::new();
+    let url = world.remote().display().to_string();
+    world.commit_noise(100_000);
+    let packs = || {
+        let entries = std::fs::read_dir(world.mirror().join("objects/pack")).expect("packs").flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count()
+    };
+    for _ in 0..12 {
+        world.sync(&url);
+        world.commit();
+    }
+    assert_eq!((join_packs(&world.mirror(), 12, &AtomicBool::new(false)), packs()), (false, 12), "few enough");
+    assert!(join_packs(&world.mirror(), 5, &AtomicBool::new(false)));
+    assert!(packs() <= 5, "{}", packs());
+    assert_eq!(world.sync(&url), Outcome::Fetched { updated_refs: 1 });
+    world.assert_same();
+    // One that is told to stop leaves a mirror that is whole.
+    assert!(!join_packs(&world.mirror(), 0, &AtomicBool::new(true)));
+    assert_eq!(world.sync(&url), Outcome::Unchanged);
+    world.assert_same();
+}
+
+#[test]
+fn a_look_sees_the_tips_that_a_fetch_brings() {
+    use gitlode::git::{
+        mirror::look::Looker,
+        repository::{Repository, Revision},
+    };
+    let world = World::new();
+    let server = Server::http(world.root.path(), Manner::Git);
+    let looker = Looker::new(Duration::from_secs(2), Duration::from_secs(10)).expect("a client");
+    let check = |what: &str, url: &str| {
+        world.sync(url);
+        for revision in [Revision::Head, Revision::AllBranches] {
+            let look = looker.look(url, &revision).expect("an answer").expect("it can be told");
+            let mirror = Repository::open(&world.mirror()).and_then(|mirror| mirror.tips_digest(&revision));
+            assert_eq!(look.tips, mirror.expect("tips"), "{what}: {revision:?}");
+        }
+    };
+    let url = server.url("http");
+    check("empty", &url);
+    world.commit();
+    check("one branch", &url);
+    world.there(&["checkout", "-q", "-b", "side"]);
+    world.commit();
+    world.there(&["tag", "-a", "-m", "tag", "v1"]);
+    check("two branches and a tag", &url);
+    world.there(&["symbolic-ref", "HEAD", "refs/heads/nowhere"]);
+    check("HEAD names no commit", &url);
+    world.there(&["symbolic-ref", "HEAD", "refs/heads/side"]);
+    world.there(&["checkout", "-q", "--detach"]);
+    check("HEAD is detached", &url);
+    let named = looker.look(&url, &Revision::Named("main".into())).expect("no error");
+    assert_eq!((named, looker.look("ssh://h/x", &Revision::Head).expect("no error")), (None, None));
+    let moving = Server::http(world.root.path(), Manner::Redirect);
+    let look = looker.look(&moving.url("http"), &Revision::Head).expect("an answer").expect("it can be told");
+    assert_eq!(look.moved_to, Some(moving.url("http").replace("/remote.git", "/moved/remote.git")));
+    world.git(&["init", "-q", "-b", "main", "--object-format=sha256", "other"], world.root.path());
+    std::fs::remove_dir_all(world.remote()).expect("it can be removed");
+    std::fs::rename(world.root.path().join("other"), world.remote()).expect("it can be moved");
+    world.commit();
+    check("SHA-256", &url);
 }

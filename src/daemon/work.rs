@@ -18,6 +18,7 @@ use crate::{
         mirror::{
             ErrorKind,
             look::{Looker, Refusal, Retry},
+            maintain::join_packs,
         },
         repository::{NO_TIPS, Repository, tips_digest},
     },
@@ -30,11 +31,18 @@ use crate::{
     store,
 };
 
+/// Packs of a mirror above which small ones are joined: each one is asked for every object that is not in those before.
+const PACKS_MAX: usize = 20;
+
 /// One thing that is being done.
 pub struct Work<'a> {
+    /// What the program around it gives.
     pub means: &'a Means<'a>,
+    /// How to watch.
     pub options: &'a Options,
+    /// What is known.
     pub watch: &'a Watch,
+    /// Looks at remotes.
     pub looker: &'a Looker,
 }
 
@@ -49,6 +57,7 @@ impl Work<'_> {
         })
     }
 
+    /// Looks at the tips of a repository.
     pub fn look(&self, id: Id) -> Event {
         let spec = self.watch.spec(id);
         let revision = (self.means.settings)(&spec).recipe.revision;
@@ -107,6 +116,7 @@ impl Work<'_> {
         Event::Failed { id, fault, reason: refusal.error.to_string(), retry_after }
     }
 
+    /// Brings its mirror up to date.
     pub fn fetch(&self, id: Id) -> Event {
         let spec = self.watch.spec(id);
         let said = Mutex::new(0);
@@ -123,6 +133,7 @@ impl Work<'_> {
             }
         };
         self.watch.counters().fetch(*lock(&said));
+        join_packs(&path, PACKS_MAX, self.means.interrupt);
         (self.means.say)(&spec.name, &Note::Fetched);
         match self.tips_of(id, &path) {
             Ok(tips) => Event::Fetched { id, tips, bytes: bytes_of(&path.join("objects/pack")) },
@@ -130,6 +141,7 @@ impl Work<'_> {
         }
     }
 
+    /// Mines it into the store.
     pub fn mine(&self, id: Id) -> Event {
         let spec = self.watch.spec(id);
         let settings = (self.means.settings)(&spec);
@@ -184,6 +196,7 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Removes its rows and its mirror.
     pub fn drop_rows(&self, id: Id) -> Event {
         let spec = self.watch.spec(id);
         let target = &self.means.target;
@@ -198,6 +211,7 @@ impl Work<'_> {
 }
 
 impl Work<'_> {
+    /// Removes its mirror.
     pub fn evict(&self, id: Id) -> Event {
         self.remove_mirror(&self.watch.spec(id));
         Event::Evicted(id)
@@ -210,6 +224,7 @@ impl Work<'_> {
         }
     }
 
+    /// Exports the store.
     pub fn publish(&self) -> Event {
         let Some(publish) = &self.means.publish else { return Event::Published };
         match catch_unwind(AssertUnwindSafe(publish)) {

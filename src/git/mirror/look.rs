@@ -145,7 +145,9 @@ impl Exchange<'_> {
         };
         let mut tips: Vec<ObjectId> =
             refs.iter().filter(|(name, _)| matters(name, revision)).map(|(_, id)| *id).collect();
-        if *revision == Revision::Head && tips.is_empty() {
+        // A server that can tell of an unborn HEAD has one then, and so has the mirror.
+        let tells_unborn = lines.iter().any(|line| line.starts_with(b"ls-refs=") && line.contains_str("unborn"));
+        if *revision == Revision::Head && tips.is_empty() && !tells_unborn {
             if is_second {
                 refs = self.list(&at, &lines, "refs/heads/")?;
             }
@@ -256,7 +258,7 @@ fn matters(name: &[u8], revision: &Revision) -> bool {
     }
 }
 
-/// What a mirror takes for the default branch where HEAD names no commit.
+/// What a mirror takes for the default branch where nothing is known of HEAD.
 fn likeliest(refs: &[Reference]) -> Option<ObjectId> {
     let rank = |name: &[u8]| (name != b"refs/heads/main", name != b"refs/heads/master", name.to_owned());
     let branches = refs.iter().filter(|(name, _)| name.starts_with(b"refs/heads/"));

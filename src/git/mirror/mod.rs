@@ -7,6 +7,7 @@
 mod credentials;
 mod error;
 pub mod look;
+pub mod maintain;
 mod progress;
 
 use std::collections::HashSet;
