@@ -460,6 +460,20 @@ fn what_is_gone_or_emptied_is_recorded_and_dropped_by_policy() {
     assert_eq!(lab.rows("drop").len(), 4, "what comes back is mined anew");
 }
 
+#[test]
+fn once_says_how_many_waited_for_a_server_that_failed() {
+    let lab = Lab::new();
+    let server = Server::http(lab.dir.path(), Manner::Status(500));
+    let names: String = (0..30).map(|n| format!("{n}.git\n")).collect();
+    fs::write(lab.path("names"), names).expect("a file");
+    let sources = list(&[format!("http://127.0.0.1:{}/@names", server.port)]);
+    let (code, said) = once(&lab, &configure(&lab, "store", &sources, "connections-per-host = 2"));
+    let summary = said.lines().last().unwrap_or_default();
+    let numbers: Vec<usize> = summary.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert_eq!((code, numbers[1], numbers[2] + numbers[3]), (Some(3), 30, 30), "{said}");
+    assert!(numbers[2] < 8 && summary.ends_with("not looked at to the end"), "{said}");
+}
+
 /// Status and body of the answer to a request.
 fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("a connection");

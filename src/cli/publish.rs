@@ -55,7 +55,7 @@ impl Publisher {
         // Whoever reads through the link sees one export or the other, and always a whole one.
         let link = self.directory.join(format!(".{CURRENT}.new"));
         _ = fs::remove_file(&link);
-        std::os::unix::fs::symlink(&name, &link).map_err(io(&link))?;
+        link_to(&name, &link).map_err(io(&link))?;
         fs::rename(&link, self.directory.join(CURRENT)).map_err(io(&link))?;
         for old in self.old(&name)? {
             fs::remove_dir_all(&old).map_err(io(&old))?;
@@ -74,4 +74,14 @@ impl Publisher {
         exports.sort_by(|a, b| b.cmp(a));
         Ok(exports.into_iter().skip(self.keep - 1).map(|(_, name)| self.directory.join(name)).collect())
     }
+}
+
+#[cfg(unix)]
+fn link_to(name: &str, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(name, link)
+}
+
+#[cfg(not(unix))]
+fn link_to(_: &str, _: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }

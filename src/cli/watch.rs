@@ -228,11 +228,12 @@ fn bound_stop(interrupt: Arc<AtomicBool>, bound: Duration) {
 }
 
 fn finish(args: &Args, summary: Summary) -> Result<(), Error> {
-    let Summary { repositories: watched, failed, rows, interrupted } = summary;
+    let Summary { repositories: watched, failed, waiting, rows, interrupted } = summary;
     if !args.quiet {
-        print(&format!("{} rows from {}, {failed} failed\n", grouped(rows), repositories(watched)))?;
+        let not_done = if waiting == 0 { String::new() } else { format!(", {waiting} not looked at to the end") };
+        print(&format!("{} rows from {}, {failed} failed{not_done}\n", grouped(rows), repositories(watched)))?;
     }
-    match (args.once, interrupted, failed) {
+    match (args.once, interrupted, failed + waiting) {
         (true, true, _) => Err(Error::Reported(130)),
         (true, false, 1..) => Err(Error::Reported(3)),
         // A daemon that was told to stop has done what it was to do.

@@ -1,10 +1,9 @@
 //! What systemd wants to hear of a service: that it is ready, alive, stopping. The protocol is sd_notify(3)'s: lines in
 //! a datagram to the socket that NOTIFY_SOCKET names.
 
-use std::{
-    os::unix::net::{SocketAddr, UnixDatagram},
-    time::Duration,
-};
+#[cfg(unix)]
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// How the service is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +19,7 @@ pub enum Beat {
 /// Tells systemd, where it listens.
 #[derive(Debug)]
 pub struct Notifier {
+    #[cfg(unix)]
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// How often it wants to hear that the service is alive; none where it does not.
     pub watchdog: Option<Duration>,
@@ -28,10 +28,13 @@ pub struct Notifier {
 impl Notifier {
     /// One for the variables NOTIFY_SOCKET and WATCHDOG_USEC.
     pub fn new(notify_socket: Option<&str>, watchdog_usec: Option<&str>) -> Self {
-        let address = notify_socket.and_then(address);
-        let socket = address.and_then(|address| Some((UnixDatagram::unbound().ok()?, address)));
-        let watchdog = watchdog_usec.and_then(|text| text.parse().ok()).map(Duration::from_micros);
-        Notifier { socket, watchdog }
+        #[cfg(not(unix))]
+        let _there_is_no_systemd = notify_socket;
+        Notifier {
+            #[cfg(unix)]
+            socket: notify_socket.and_then(address).and_then(|address| Some((UnixDatagram::unbound().ok()?, address))),
+            watchdog: watchdog_usec.and_then(|text| text.parse().ok()).map(Duration::from_micros),
+        }
     }
 
     /// Says how it is. Nobody can be told that this failed.
@@ -41,12 +44,16 @@ impl Notifier {
             Beat::Alive => "WATCHDOG=1",
             Beat::Stopping => "STOPPING=1",
         };
+        #[cfg(unix)]
         if let Some((socket, address)) = &self.socket {
             _ = socket.send_to_addr(text.as_bytes(), address);
         }
+        #[cfg(not(unix))]
+        let _nobody_listens = text;
     }
 }
 
+#[cfg(unix)]
 /// A path, or with an `@` a name in Linux' abstract namespace.
 fn address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix('@') {
@@ -58,7 +65,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

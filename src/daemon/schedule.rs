@@ -240,6 +240,12 @@ impl Schedule {
         (0..).zip(&self.repositories).filter(|(_, repository)| repository.stage != Stage::Retired).map(|(id, _)| id)
     }
 
+    /// How many wait for something: for a connection, a server that is left alone, or a place to be mined in.
+    pub fn waiting(&self) -> usize {
+        let waits = |stage: Stage| matches!(stage, Stage::Ready { .. } | Stage::Fetched { .. } | Stage::Condemned);
+        self.repositories.iter().filter(|repository| waits(repository.stage)).count()
+    }
+
     /// How often each fault came up since the start.
     pub fn faults(&self) -> &BTreeMap<Fault, u64> {
         &self.faults

@@ -141,6 +141,8 @@ pub struct Summary {
     pub repositories: usize,
     /// Those of them whose last look, fetch or mining failed, and sources that are none.
     pub failed: usize,
+    /// Those that nothing was done with, since their servers failed or it was stopped.
+    pub waiting: usize,
     /// Rows that were mined.
     pub rows: u64,
     /// Whether it was stopped from outside.
@@ -506,6 +508,7 @@ impl<'a> Driver<'a> {
         Summary {
             repositories: schedule.ids().count(),
             failed: failed.count() + self.bad.len(),
+            waiting: schedule.waiting(),
             rows: self.watch.counters().rows_kept(),
             interrupted: self.is_interrupted(),
         }
