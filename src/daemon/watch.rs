@@ -223,6 +223,7 @@ pub fn watch(
         looker,
         bad: HashSet::new(),
         saved: 0,
+        is_saved: true,
         read: 0,
         told: None,
         published: means.published,
@@ -256,8 +257,9 @@ struct Driver<'a> {
     looker: Looker,
     /// Sources that are none.
     bad: HashSet<String>,
-    /// When states were last saved.
+    /// When states were last saved, and whether that went well.
     saved: u64,
+    is_saved: bool,
     /// When sources were last read.
     read: u64,
     /// When somebody was last told that all is well.
@@ -353,12 +355,8 @@ impl<'a> Driver<'a> {
             Message::Pushed(ids, noted) => {
                 let now = self.now();
                 ids.into_iter().for_each(|id| self.watch.schedule().on(now, Event::Pushed(id)));
-                let saved = save(self.watch, &self.means.target);
-                if let Err(error) = &saved {
-                    (self.means.say)("index", &Note::Trouble(&error.to_string()));
-                }
                 // Who asked may be gone by now.
-                _ = noted.send(saved.is_ok());
+                _ = noted.send(self.save_now());
             }
         }
     }
@@ -495,10 +493,20 @@ impl<'a> Driver<'a> {
         let now = self.now();
         if now != self.saved || is_urgent {
             self.saved = now;
-            if let Err(error) = save(self.watch, &self.means.target) {
-                (self.means.say)("index", &Note::Trouble(&error.to_string()));
-            }
+            self.save_now();
         }
+    }
+
+    /// Writes states down; whether that went well. Of a full disk is told once, not every second.
+    fn save_now(&mut self) -> bool {
+        let saved = save(self.watch, &self.means.target);
+        if let Err(error) = &saved
+            && self.is_saved
+        {
+            (self.means.say)("index", &Note::Trouble(&error.to_string()));
+        }
+        self.is_saved = saved.is_ok();
+        self.is_saved
     }
 
     fn summary(&self) -> Summary {
