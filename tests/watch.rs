@@ -567,6 +567,34 @@ fn genuine_webhooks_bring_rows_at_once_and_others_nothing() {
 }
 
 #[test]
+fn a_push_that_was_acknowledged_survives_a_kill() {
+    let lab = Lab::new();
+    let mut repository = Pushed::new(&lab, "a");
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let url = format!("http://127.0.0.1:{}/a.git", server.port);
+    let configuration = configure_hooks(&lab, "store", &list(std::slice::from_ref(&url)));
+    let payload = serde_json::json!({"repository": {"clone_url": url}}).to_string().into_bytes();
+    let signature = sign("a secret", &payload);
+    repository.commit();
+    repository.push();
+    for n in 0..4 {
+        let (daemon, address) = Daemon::serving(&lab, &["--config", &configuration]);
+        until("it is current", || get(&address, "/api/repositories?condition=current").1.contains("\"current\""));
+        until("the rows are there", || lab.rows("store").len() == n);
+        repository.commit();
+        repository.push();
+        let headers =
+            [("X-GitHub-Event", "push"), ("Content-Type", "application/json"), ("X-Hub-Signature-256", &signature)];
+        assert_eq!(ask(&address, "POST", "/webhook/github", &headers, &payload).0, 200);
+        drop(daemon);
+    }
+    let (mut daemon, _) = Daemon::serving(&lab, &["--config", &configuration]);
+    until("the last row is there", || lab.rows("store").len() == 4);
+    assert_eq!(daemon.terminate(), Some(0));
+    lab.ok(&["verify", "store"]);
+}
+
+#[test]
 fn the_server_tells_what_is_and_stops_when_told() {
     let lab = Lab::new();
     for name in ["a", "b"] {
