@@ -33,6 +33,9 @@ pub struct Args {
     #[arg(long, default_value_t = 0.7, value_name = "SHARE", value_parser = share)]
     similarity_min: f64,
     /// JSON lines file of a benchmark; rows that share --ngram-words words in a row with a text in it go.
+    ///
+    /// Of tasks that have base_commit, repo and patch (SWE-bench and its like), rows go that stand on that commit, and rows of that
+    /// repository that change in a file what the patch changes in one.
     #[arg(long, value_name = "FILE")]
     decontaminate: Vec<PathBuf>,
     /// Words in a row that a row must not share with a benchmark.

@@ -3,10 +3,13 @@
 //! A run says something where at least two in five of its words are different and have three letters: counting from 0 to 9 and
 //! loops over `i` are everybody's. What stands in more than a twentieth of a benchmark's rows is its frame (imports, a
 //! licence), not its matter.
+//!
+//! A task that is a repository's issue (SWE-bench and its like) also is its base commit, on which the solution stands, and a
+//! patch, which may be too short for a run of words.
 
 use hashbrown::{HashMap, HashSet};
 
-use super::words::{hash, ngrams, words};
+use super::words::{hash, hashes, mix, ngram, ngrams, words};
 use crate::sample::Sample;
 
 /// Words in a run, unless the user says otherwise.
@@ -18,12 +21,37 @@ const FRAME_SHARE: f64 = 0.05;
 /// and so many rows may have it in any case.
 const FRAME_ROWS_MIN: f64 = 3.0;
 
+/// Bits of the filter of words: most words of code are in no benchmark, and one such word rules out all runs over it.
+const WORD_BITS: u32 = 20;
+
+/// The benchmark, and the row of it (from 0).
+type Place = (u32, u32);
+
 /// The texts of benchmarks.
 pub struct Benchmarks {
     n: usize,
     names: Vec<String>,
-    /// For the hash of a run of words, the benchmark and the row (from 0) that has it first.
-    runs: HashMap<u64, (u32, u32)>,
+    /// For the hash of a run of words, who has it first.
+    runs: HashMap<u64, Place>,
+    /// A bit for each word of `runs`.
+    words: Vec<u64>,
+    /// The commits that tasks start from.
+    bases: HashMap<String, Place>,
+    /// For a repository in lower case and the hash of what a patch changes in one file, whose patch it is.
+    patches: HashMap<(String, u64), Place>,
+}
+
+/// A row of a benchmark.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    /// What must not be learnt.
+    pub texts: Vec<String>,
+    /// The repository that it is about, as OWNER/NAME.
+    pub repository: Option<String>,
+    /// The commit that its solution stands on, hexadecimal.
+    pub base: Option<String>,
+    /// Unified diffs: its solution, its tests.
+    pub patches: Vec<String>,
 }
 
 /// Where a row meets a benchmark.
@@ -38,7 +66,14 @@ pub struct Hit {
 impl Benchmarks {
     /// None yet, to be found by runs of `n` words.
     pub fn new(n: usize) -> Self {
-        Benchmarks { n: n.max(1), names: Vec::new(), runs: HashMap::new() }
+        Benchmarks {
+            n: n.max(1),
+            names: Vec::new(),
+            runs: HashMap::new(),
+            words: vec![0; 1 << (WORD_BITS - 6)],
+            bases: HashMap::new(),
+            patches: HashMap::new(),
+        }
     }
 
     /// Whether there are none.
@@ -46,39 +81,54 @@ impl Benchmarks {
         self.names.is_empty()
     }
 
-    /// Adds a benchmark: for each of its rows the texts that must not be learnt. A text of fewer than `n` words says too
-    /// little to be looked for.
+    /// Adds a benchmark. A text of fewer than `n` words says too little to be looked for.
     ///
     /// # Errors
-    /// It would not be found: no text is long enough, or one that was planted in a row was missed.
-    pub fn add(&mut self, name: &str, rows: &[Vec<String>]) -> Result<(), String> {
+    /// It would not be found: no text is long enough and there is no base commit, or what was planted in a row was missed.
+    pub fn add(&mut self, name: &str, tasks: &[Task]) -> Result<(), String> {
         let number = self.names.len() as u32;
         self.names.push(name.to_owned());
         // For each run the first row that has it, and how many have it.
         let mut found: HashMap<u64, (u32, u32)> = HashMap::new();
-        for (at, row) in rows.iter().enumerate() {
-            let mut runs: Vec<u64> = row.iter().flat_map(|text| self.runs_of(text)).collect();
+        for (at, task) in (0..).zip(tasks) {
+            let mut runs: Vec<u64> = task.texts.iter().flat_map(|text| self.runs_of(text)).collect();
             runs.sort_unstable();
             runs.dedup();
             for run in runs {
-                found.entry(run).or_insert((at as u32, 0)).1 += 1;
+                found.entry(run).or_insert((at, 0)).1 += 1;
+            }
+            if let Some(base) = &task.base {
+                self.bases.entry(base.to_ascii_lowercase()).or_insert((number, at));
+            }
+            let Some(repository) = &task.repository else { continue };
+            for patch in task.patches.iter().flat_map(|patch| files_of(patch)).filter_map(changed) {
+                self.patches.entry((repository.to_lowercase(), patch)).or_insert((number, at));
             }
         }
-        let rows_max = (rows.len() as f64 * FRAME_SHARE).max(FRAME_ROWS_MIN) as u32;
+        let rows_max = (tasks.len() as f64 * FRAME_SHARE).max(FRAME_ROWS_MIN) as u32;
         found.retain(|_, (_, count)| *count <= rows_max);
-        let texts = rows.iter().flatten().filter(|text| self.runs_of(text).iter().any(|run| found.contains_key(run)));
-        let Some(longest) = texts.max_by_key(|text| text.len()) else {
+        let texts = || tasks.iter().flat_map(|task| &task.texts);
+        let is_found = |text: &&String| self.runs_of(text).iter().any(|run| found.contains_key(run));
+        let longest = texts().filter(is_found).max_by_key(|text| text.len());
+        let base = tasks.iter().find_map(|task| task.base.as_deref());
+        if longest.is_none() && base.is_none() {
             return Err(format!("no text in it has {} words that tell it, so it would never be found", self.n));
-        };
+        }
+        for text in texts() {
+            for word in words(text).map(hash) {
+                self.words[(word >> (64 - WORD_BITS + 6)) as usize] |= 1 << (word >> (64 - WORD_BITS) & 63);
+            }
+        }
         for (run, (row, _)) in &found {
             self.runs.entry(*run).or_insert((number, *row));
         }
         // A search that finds nothing looks like clean data.
-        let planted = format!("// Some code of our own\n{}\n", longest.to_uppercase());
-        let canary = Sample { new_contents: Some(&planted), ..Sample::default() };
-        match self.find(&canary) {
-            Some(_) => Ok(()),
-            None => Err("a row with a text of it in it was not found".into()),
+        let planted = longest.map(|text| format!("// Some code of our own\n{}\n", text.to_uppercase()));
+        let by_text = planted.as_ref().map(|text| Sample { new_contents: Some(text), ..Sample::default() });
+        let by_base = base.map(|base| Sample { parent: Some(base), ..Sample::default() });
+        match by_text.iter().chain(&by_base).all(|canary| self.find(canary).is_some()) {
+            true => Ok(()),
+            false => Err("a row with a text of it in it was not found".into()),
         }
     }
 
@@ -99,23 +149,78 @@ impl Benchmarks {
         runs.filter(|(_, (run, hashes))| tells(run, hashes)).map(|(hash, _)| hash).collect()
     }
 
-    /// The first column of `sample` that has a text of a benchmark.
+    /// The first column of `sample` that has a text of a benchmark, or stands on the commit of a task.
     pub fn find(&self, sample: &Sample<'_>) -> Option<Hit> {
+        let hit = |(benchmark, row): &Place, column| Hit {
+            benchmark: format!("{}:{}", self.names[*benchmark as usize], row + 1),
+            column,
+        };
+        if let Some(place) = sample.parent.and_then(|parent| self.bases.get(parent)) {
+            return Some(hit(place, "parent"));
+        }
+        if !self.patches.is_empty()
+            && let Some(change) = changed(sample.diff)
+        {
+            let mut repositories = sample.repos.split(',').map(str::to_lowercase);
+            let place = repositories.find_map(|name| self.patches.get(&(name, change)));
+            if let Some(place) = place {
+                return Some(hit(place, "diff"));
+            }
+        }
         let columns = [
             ("new_contents", sample.new_contents.unwrap_or_default()),
             ("old_contents", sample.old_contents.unwrap_or_default()),
             ("message", sample.message),
             ("diff", sample.diff),
         ];
+        let mut buffer = Vec::new();
         columns.into_iter().find_map(|(column, text)| {
-            let hashes: Vec<u64> = words(text).map(hash).collect();
-            if hashes.len() < self.n {
-                return None;
-            }
-            let (benchmark, row) = ngrams(&hashes, self.n).into_iter().find_map(|run| self.runs.get(&run))?;
-            Some(Hit { benchmark: format!("{}:{}", self.names[*benchmark as usize], row + 1), column })
+            buffer.clear();
+            hashes(text, &mut buffer);
+            Some(hit(self.first_run(&buffer)?, column))
         })
     }
+
+    /// Who has the first run of words that is a benchmark's.
+    fn first_run(&self, words: &[u64]) -> Option<&Place> {
+        let is_known =
+            |word: u64| self.words[(word >> (64 - WORD_BITS + 6)) as usize] >> (word >> (64 - WORD_BITS) & 63) & 1 == 1;
+        let mut known = 0;
+        for (at, word) in words.iter().enumerate() {
+            known = if is_known(*word) { known + 1 } else { 0 };
+            if known < self.n {
+                continue;
+            }
+            if let Some(place) = self.runs.get(&ngram(&words[at + 1 - self.n..=at])) {
+                return Some(place);
+            }
+        }
+        None
+    }
+}
+
+/// The parts of a unified diff that are about one file each.
+fn files_of(patch: &str) -> Vec<&str> {
+    let mut starts: Vec<usize> = patch.match_indices("\n--- ").map(|(at, _)| at + 1).collect();
+    if patch.starts_with("--- ") {
+        starts.insert(0, 0);
+    }
+    let ends = starts.iter().skip(1).copied().chain([patch.len()]);
+    starts.iter().zip(ends).map(|(start, end)| &patch[*start..end]).collect()
+}
+
+/// A hash of the lines that a diff of one file takes and adds; none where it changes no letter or digit.
+fn changed(diff: &str) -> Option<u64> {
+    let hunks = diff.lines().skip_while(|line| !line.starts_with("@@"));
+    // The header of the next file may follow.
+    let lines = hunks.take_while(|line| !line.starts_with("diff --git ")).filter(|line| line.starts_with(['+', '-']));
+    let (hash, tells) = lines.fold((0_u64, false), |(all, tells), line| {
+        let hash = line
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        (mix(all.rotate_left(5) ^ hash), tells || line.bytes().any(|byte| byte.is_ascii_alphanumeric()))
+    });
+    tells.then_some(hash)
 }
 
 #[cfg(test)]
@@ -126,8 +231,9 @@ mod tests {
     fn planted_texts_are_found_and_others_not() {
         let text = "return the largest of the numbers that divide n evenly, smaller than n itself";
         let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
-        assert!(benchmarks.add("short", &[vec!["too short".into()]]).is_err());
-        benchmarks.add("b.jsonl", &[vec!["x".into()], vec![text.into()]]).expect("it can be found");
+        let task = |text: &str| Task { texts: vec![text.into()], ..Task::default() };
+        assert!(benchmarks.add("short", &[task("too short")]).is_err());
+        benchmarks.add("b.jsonl", &[task("x"), task(text)]).expect("it can be found");
         let row =
             |new: &'static str, message: &'static str| Sample { new_contents: Some(new), message, ..Sample::default() };
         let other = "return the largest of the numbers, and then nothing that any benchmark ever had in it";
@@ -135,5 +241,52 @@ mod tests {
         let hit = benchmarks.find(&row(other, "Return the largest of the numbers that\n\n    divide n evenly; done"));
         assert_eq!(hit, Some(Hit { benchmark: "b.jsonl:2".into(), column: "message" }));
         assert_eq!(benchmarks.find(&Sample::default()), None);
+    }
+    #[test]
+    fn tasks_about_repositories_are_found_by_commit_and_patch() {
+        let patch = "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@ def f():\n a\n-b = 1\n+b = 2\n\
+                     diff --git a/y.py b/y.py\n--- a/y.py\n+++ b/y.py\n@@ -1 +1 @@\n-}\n+)\n";
+        let task = Task {
+            texts: vec![patch.into()],
+            repository: Some("Owner/Name".into()),
+            base: Some("00aa".repeat(10)),
+            patches: vec![patch.into()],
+        };
+        let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
+        benchmarks.add("swe", &[task]).expect("it can be found");
+        let base = "00aa".repeat(10);
+        let found = |sample: Sample<'_>| benchmarks.find(&sample).map(|hit| hit.column);
+        let same = "--- a/z.py\n+++ b/z.py\n@@ -7,2 +8,2 @@\n a\n-b = 1\n+b = 2\n";
+        let other = "--- a/z.py\n+++ b/z.py\n@@ -7,2 +8,2 @@\n a\n-b = 1\n+b = 3\n";
+        let no_letter = "--- a/y.py\n+++ b/y.py\n@@ -1 +1 @@\n-}\n+)\n";
+        for (parent, repos, diff, expected) in [
+            (Some(&*base), "", "", Some("parent")),
+            (None, "fork/name,owner/name", same, Some("diff")),
+            (None, "fork/name", same, None),
+            (None, "owner/name", other, None),
+            (None, "owner/name", no_letter, None),
+            (Some("11aa"), "owner/name", "", None),
+        ] {
+            assert_eq!(found(Sample { parent, repos, diff, ..Sample::default() }), expected, "{repos} {diff}");
+        }
+    }
+
+    #[test]
+    fn runs_are_found_wherever_they_stand() {
+        let text: String = (0..60).map(|n| format!("word{n} ")).collect();
+        let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
+        benchmarks.add("b", &[Task { texts: vec![text], ..Task::default() }]).expect("it can be found");
+        for start in 0..=50 {
+            for (length, is_found) in [(10, true), (9, false)] {
+                let run: String = (start..start + length).map(|n| format!("Word{n}, ")).collect();
+                for text in
+                    [run.clone(), format!("unknown {run}"), format!("{run} unknown"), format!("word3 {run} x word4")]
+                {
+                    let sample = Sample { new_contents: Some(&text), ..Sample::default() };
+                    let expected = is_found || text.starts_with("word3") && start == 4;
+                    assert_eq!(benchmarks.find(&sample).is_some(), expected, "{text}");
+                }
+            }
+        }
     }
 }

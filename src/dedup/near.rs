@@ -26,14 +26,15 @@ pub const ROWS: usize = 10;
 /// Hash functions.
 pub struct MinHash {
     /// Factors, odd, and summands.
-    functions: Vec<(u64, u64)>,
+    factors: [u32; PERMUTATIONS],
+    summands: [u32; PERMUTATIONS],
 }
 
 impl Default for MinHash {
     fn default() -> Self {
-        let number = |at: u64| mix(at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let function = |at: u64| (number(2 * at + 1) | 1, number(2 * at + 2));
-        MinHash { functions: (0..PERMUTATIONS as u64).map(function).collect() }
+        let number = |at: usize| (mix((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 32) as u32;
+        let (factor, summand) = (|at| number(2 * at + 1) | 1, |at| number(2 * at + 2));
+        MinHash { factors: std::array::from_fn(factor), summands: std::array::from_fn(summand) }
     }
 }
 
@@ -42,12 +43,37 @@ impl MinHash {
     /// place, and at no other.
     pub fn bands(&self, set: &[u64]) -> [u64; BANDS] {
         let mut signature = [u32::MAX; PERMUTATIONS];
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has what the function was compiled for.
+            unsafe { self.smallest_avx2(set, &mut signature) };
+            return Self::banded(&signature);
+        }
+        self.smallest(set, &mut signature);
+        Self::banded(&signature)
+    }
+
+    /// The smallest value of each function: permutations of the numbers of 32 bits, of which a member, itself a hash, has
+    /// the upper half.
+    #[inline(always)]
+    fn smallest(&self, set: &[u64], signature: &mut [u32; PERMUTATIONS]) {
         for member in set {
-            // The upper half of a product depends on all of its bits (multiply-shift, Dietzfelbinger et al., 1997).
-            for (smallest, (factor, summand)) in signature.iter_mut().zip(&self.functions) {
-                *smallest = (*smallest).min((member.wrapping_mul(*factor).wrapping_add(*summand) >> 32) as u32);
+            let member = (member >> 32) as u32;
+            for at in 0..PERMUTATIONS {
+                let value = member.wrapping_mul(self.factors[at]).wrapping_add(self.summands[at]);
+                signature[at] = signature[at].min(value);
             }
         }
+    }
+
+    /// [`MinHash::smallest`], eight functions at once.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn smallest_avx2(&self, set: &[u64], signature: &mut [u32; PERMUTATIONS]) {
+        self.smallest(set, signature);
+    }
+
+    fn banded(signature: &[u32; PERMUTATIONS]) -> [u64; BANDS] {
         let mut bands = [0; BANDS];
         for (at, (band, rows)) in bands.iter_mut().zip(signature.chunks_exact(ROWS)).enumerate() {
             *band = rows.iter().fold(at as u64 + 1, |all, value| mix(all.rotate_left(7) ^ u64::from(*value)));

@@ -61,8 +61,12 @@ pub fn ngrams(hashes: &[u64], n: usize) -> Vec<u64> {
     if hashes.is_empty() {
         return Vec::new();
     }
-    let fold = |run: &[u64]| run.iter().fold(0x9e37_79b9_7f4a_7c15, |all: u64, word| mix(all.rotate_left(5) ^ word));
-    hashes.windows(n.min(hashes.len())).map(fold).collect()
+    hashes.windows(n.min(hashes.len())).map(ngram).collect()
+}
+
+/// The hash of one run of words.
+pub fn ngram(run: &[u64]) -> u64 {
+    run.iter().fold(0x9e37_79b9_7f4a_7c15, |all: u64, word| mix(all.rotate_left(5) ^ word))
 }
 
 /// As [`ngrams`], each once and sorted.

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     dedup::{
-        contamination::{self, Benchmarks},
+        contamination::{self, Benchmarks, Task},
         near::SIMILARITY_MIN,
         opt_out,
         redact::{Action, Kind, Policy, SECRET_ONLY},
@@ -276,18 +276,24 @@ pub fn removed(store: &Store, assembly: &Assembly) -> Result<HashMap<String, Str
     Ok(rows.into_iter().filter_map(|row| Some((row.id?, row.rule))).collect())
 }
 
-/// Texts of a benchmark: the strings in each line, at any depth.
-fn texts_of(path: &Path) -> Result<Vec<Vec<String>>, Error> {
+/// The tasks of a benchmark: of each line the strings at any depth, and where they are SWE-bench's fields, what they are.
+fn tasks_of(path: &Path) -> Result<Vec<Task>, Error> {
     let bad = |reason: String| Error::Benchmark { path: path.to_owned(), reason };
     let text = fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
-    let mut rows = Vec::new();
+    let mut tasks = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let value = serde_json::from_str(line).map_err(|e| bad(format!("line {}: {e}", number + 1)))?;
-        let mut texts = Vec::new();
-        collect(&value, &mut texts);
-        rows.push(texts);
+        let value: serde_json::Value =
+            serde_json::from_str(line).map_err(|e| bad(format!("line {}: {e}", number + 1)))?;
+        let mut task = Task::default();
+        collect(&value, &mut task.texts);
+        let field = |name: &str| value[name].as_str().map(str::to_owned);
+        let is_id = |id: &String| matches!(id.len(), 40 | 64) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        task.base = field("base_commit").filter(is_id);
+        task.repository = field("repo");
+        task.patches = ["patch", "test_patch"].into_iter().filter_map(field).collect();
+        tasks.push(task);
     }
-    Ok(rows)
+    Ok(tasks)
 }
 
 fn collect(value: &serde_json::Value, texts: &mut Vec<String>) {
@@ -306,7 +312,7 @@ fn benchmarks(options: &Options) -> Result<(Benchmarks, String), Error> {
     for path in &options.benchmarks {
         let bad = |reason: String| Error::Benchmark { path: path.clone(), reason };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        texts_of(path).and_then(|rows| benchmarks.add(&name, &rows).map_err(bad))?;
+        tasks_of(path).and_then(|tasks| benchmarks.add(&name, &tasks).map_err(bad))?;
         parts.push(name.as_bytes().to_vec());
         parts.push(fs::read(path).map_err(|e| bad(e.to_string()))?);
     }

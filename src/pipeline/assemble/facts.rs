@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Counts up when facts are made in another way.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Changed lines as a sorted set of n-grams of words, which have the line's sign in them.
 pub fn change_set(sample: &Sample<'_>) -> Vec<u64> {

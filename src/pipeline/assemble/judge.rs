@@ -17,8 +17,8 @@ use crate::{
     verdict::Masked,
 };
 
-/// Columns that a text of a benchmark can be in.
-const HIT_COLUMNS: [&str; 4] = ["new_contents", "old_contents", "message", "diff"];
+/// Columns that tell of a benchmark.
+const HIT_COLUMNS: [&str; 5] = ["new_contents", "old_contents", "message", "diff", "parent"];
 
 /// What names a row, whatever its repositories are called.
 #[derive(Clone, Debug, PartialEq, Eq)]
