@@ -1,6 +1,11 @@
-//! Which repositories to mine: paths, directories of many, URLs and lists. Reads directories and lists; opens no
-//! repository and no connection.
+//! Which repositories to mine: paths, directories of many, URLs and lists, and where to find more. Opens no repository.
+//! [`parse`] reads directories and lists and opens no connection; [`github`] and [`archive`] do nothing else.
 
+pub mod archive;
+pub mod collect;
+pub mod discovery;
+pub mod github;
+mod http;
 pub mod url;
 
 use std::{
@@ -124,6 +129,19 @@ fn bare(text: &str) -> Found {
     let mut found = one(text, &BTreeMap::new());
     found.iter_mut().flatten().for_each(|spec| spec.is_bare = true);
     found
+}
+
+/// Seconds since 1970, of a time in RFC 3339.
+fn seconds_of(text: &str) -> Option<i64> {
+    gix::date::parse(text, None).ok().map(|time| time.seconds)
+}
+
+/// A time in seconds since 1970, in RFC 3339.
+fn time_of(seconds: i64) -> String {
+    // The last day of the year 9999, which is as far as the form goes.
+    let time = gix::date::Time::new(seconds.clamp(0, 253_402_207_200), 0);
+    let format = gix::date::time::format::ISO8601_STRICT;
+    time.format(format).map_or_else(|_| format!("{seconds} s after 1970"), |text| text.replace("+00:00", "Z"))
 }
 
 fn read(stdin: &mut dyn Read) -> Result<String, Error> {

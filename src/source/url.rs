@@ -88,12 +88,12 @@ fn is_scp_like(text: &str) -> bool {
 
 /// Whether `text` has the form of a GitHub repository's name.
 pub fn is_owner_and_name(text: &str) -> bool {
-    let word = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    text.split_once('/').is_some_and(|(owner, name)| word(owner) && word(name))
+    text.split_once('/').is_some_and(|(owner, name)| is_word(owner) && is_word(name))
+}
+
+/// Whether `part` has the form of an owner on GitHub.
+pub(super) fn is_word(part: &str) -> bool {
+    !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
 #[cfg(test)]

@@ -96,6 +96,11 @@ pub enum Progress {
     Alive(u64),
 }
 
+/// The token for the server `host`, from the environment; `port` where it is not that of https.
+pub fn token(host: &str, port: Option<u16>) -> Option<String> {
+    credentials::token(host, port, &|name| std::env::var(name).ok())
+}
+
 /// Brings the mirror in `request.directory` up to date with `request.url`, and makes it if it isn't there.
 ///
 /// One process at a time works on a mirror, the others wait. A mirror that can't be used is replaced by a new clone.
