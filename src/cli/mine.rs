@@ -251,7 +251,7 @@ pub(super) fn judge(text: &str) -> Result<Judge, String> {
 }
 
 /// Only absolute dates: a run must mean the same tomorrow.
-fn date(text: &str) -> Result<i64, String> {
+pub(super) fn date(text: &str) -> Result<i64, String> {
     if let Ok(seconds) = text.parse::<i64>()
         // Fewer digits would be a day of 1973 at the latest, and are more likely a date written without dashes.
         && text.len() > 8

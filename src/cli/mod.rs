@@ -2,6 +2,7 @@
 
 mod assemble;
 mod config;
+mod discover;
 mod display;
 mod explain;
 mod export;
@@ -68,6 +69,8 @@ file ([mine] segment-bytes-max = 1000000); `gitlode config show` prints what hol
 enum Command {
     /// Mine repositories into a store.
     Mine(mine::Args),
+    /// Write a list of sources: what organisations, users, searches and topics have on GitHub, or what had pushes.
+    Discover(discover::Args),
     /// Keep a store current: look at repositories now and then, fetch and mine what is new.
     Watch(watch::Args),
     /// Show how current each repository of a store is that is watched.
@@ -138,6 +141,8 @@ enum Error {
     #[error(transparent)]
     Source(#[from] source::Error),
     #[error(transparent)]
+    Discover(#[from] source::collect::Error),
+    #[error(transparent)]
     Assemble(#[from] pipeline::assemble::Error),
     #[error(transparent)]
     Purge(#[from] pipeline::purge::Error),
@@ -176,6 +181,8 @@ impl Error {
             Error::Hub(_) => 1,
             Error::Mine(_) | Error::Git(_) => 3,
             Error::Source(_) | Error::Usage(_) => 2,
+            Error::Discover(error) if error.is_usage() => 2,
+            Error::Discover(_) => 1,
             Error::Assemble(
                 pipeline::assemble::Error::Store(_)
                 | pipeline::assemble::Error::OptOut(pipeline::purge::Error::Store(_)),
@@ -201,6 +208,7 @@ impl Error {
             Error::Git(error) => error.hint(),
             #[cfg(feature = "push")]
             Error::Hub(error) => error.hint(),
+            Error::Discover(error) => error.hint().map(str::to_owned),
             Error::Usage(_) => Some("see `gitlode help`".into()),
             Error::Config { .. } => {
                 Some("`gitlode help mine` lists the settings; a section is named like a subcommand".into())
@@ -282,6 +290,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Mine(args) => mine::run(&args, matches.subcommand_matches("mine"), &command),
         Command::Watch(args) => watch::run(&args, &command),
         Command::Status(args) => status::run(&args),
+        Command::Discover(args) => discover::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
