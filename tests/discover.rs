@@ -257,6 +257,39 @@ fn failures_that_pass_are_passed_over() {
 }
 
 #[test]
+fn servers_that_stop_sending_are_given_up() {
+    let (lab, github) = (Lab::new(), Github::new());
+    let page = Answer::json(&json!([repository(1, "o/a")]));
+    github.always(PAGE, page.clone().stall(3));
+    let hour = archive(&[(1, "o/a"), (2, "o/b")], "");
+    github.always("/hour.json.gz", Answer::new(200, hour.clone()).stall(10));
+    let url = format!("{}/hour.json.gz", github.url());
+    let args = ["--org", "o", "--archive", &url, "--no-cache", "--silent-seconds-max", "1"];
+    let (list, code, all) = listed(&discover(&lab, &github, &args));
+    assert_eq!(code, Some(3), "{all}");
+    assert!(list.len() < 3 && all["failures"].as_array().is_some_and(|failures| failures.len() == 2), "{all}");
+    for failure in all["failures"].as_array().expect("failures") {
+        assert!(failure["error"].as_str().is_some_and(|said| said.contains("timed out")), "{failure}");
+    }
+    // They come round.
+    github.always(PAGE, page.clone());
+    github.once("/orgs/o/repos", page.stall(3));
+    github.always("/hour.json.gz", Answer::new(200, hour.clone()));
+    github.once("/hour.json.gz", Answer::new(200, hour).stall(10));
+    let (list, code, all) = listed(&discover(&lab, &github, &[&args[..], &["--retries", "1"]].concat()));
+    assert_eq!((names(&list), code), (vec!["o/a", "o/b"], Some(0)), "{all}");
+}
+
+#[test]
+fn the_api_may_be_below_a_path() {
+    let (lab, github) = (Lab::new(), Github::new());
+    github.always(&format!("/api/v3{PAGE}"), Answer::json(&json!([repository(1, "o/.github")])));
+    let base = format!("{}/api/v3/", github.url());
+    let said = lab.ok(&["discover", "--base-url", &base, "--org", "o", "--no-cache", "--columns", "id"]);
+    assert_eq!(said, format!("{{\"url\":\"{}/o/.github.git\",\"id\":1}}\n", github.url()));
+}
+
+#[test]
 fn tokens_are_sent_to_their_server_only_and_never_shown() {
     let (lab, github, other) = (Lab::new(), Github::new(), Github::new());
     fs::write(lab.path("token"), format!("{TOKEN}\n")).expect("it can be written");

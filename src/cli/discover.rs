@@ -109,6 +109,9 @@ pub struct Args {
     /// Further attempts after a failure that may pass, with a growing pause between them.
     #[arg(long, default_value_t = 3, value_name = "N", help_heading = "How to ask")]
     retries: u32,
+    /// How long nothing may arrive of an answer.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "How to ask")]
+    silent_seconds_max: u64,
 
     /// Columns of the list, beside the url; all by default.
     ///
@@ -210,6 +213,7 @@ fn plan(args: &Args) -> Result<Plan, Error> {
         cache: args.cache.clone().or_else(own_cache).filter(|_| !args.no_cache),
         wait_seconds_max: args.wait_seconds_max,
         retries: args.retries,
+        silent_seconds_max: args.silent_seconds_max,
     };
     Ok(Plan { queries, places, look_up: args.look_up, github, demand })
 }

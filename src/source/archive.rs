@@ -282,12 +282,12 @@ pub struct Reader<'c> {
 }
 
 impl<'c> Reader<'c> {
-    /// A reader that has read nothing yet, and asks again so many times for what did not arrive.
+    /// A reader that has read nothing yet, and asks again so many times for what did not arrive, or was silent for so long.
     ///
     /// # Errors
     /// There are no connections to be had.
-    pub fn new(clock: Clock<'c>, retries: u32) -> Result<Self, Error> {
-        Ok(Reader { http: http::client().map_err(Error::Client)?, clock, retries })
+    pub fn new(clock: Clock<'c>, retries: u32, silent_seconds_max: u64) -> Result<Self, Error> {
+        Ok(Reader { http: http::client(silent_seconds_max).map_err(Error::Client)?, clock, retries })
     }
 
     /// What is in a file. One from elsewhere that ends early is asked for again.

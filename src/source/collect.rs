@@ -123,7 +123,7 @@ pub fn collect(plan: &Plan, clock: Clock<'_>) -> Result<Collected, Error> {
     let mut collected = Collected::default();
     let mut found = Found::new();
     ask(&mut client, &plan.queries, &mut found, &mut collected)?;
-    read(&plan.places, plan.github.retries, clock, &mut found, &mut collected)?;
+    read(plan, clock, &mut found, &mut collected)?;
     look_up(&mut client, plan, &mut found, &mut collected)?;
     collected.list = discovery::select(found, &plan.demand, &mut collected.account);
     if plan.demand.forks == Forks::Attach {
@@ -163,19 +163,13 @@ fn ask(client: &mut Client<'_>, queries: &[Query], found: &mut Found, collected:
     Ok(())
 }
 
-fn read(
-    places: &[Place],
-    retries: u32,
-    clock: Clock<'_>,
-    found: &mut Found,
-    collected: &mut Collected,
-) -> Result<(), Error> {
-    if places.is_empty() {
+fn read(plan: &Plan, clock: Clock<'_>, found: &mut Found, collected: &mut Collected) -> Result<(), Error> {
+    if plan.places.is_empty() {
         return Ok(());
     }
-    let reader = archive::Reader::new(clock, retries)?;
+    let reader = archive::Reader::new(clock, plan.github.retries, plan.github.silent_seconds_max)?;
     let mut all = Pushes::default();
-    for place in places {
+    for place in &plan.places {
         match reader.read(place) {
             Ok((pushes, tally)) => {
                 if let Some(reason) = &tally.cut {

@@ -13,18 +13,16 @@ pub use reqwest::{Url, blocking::Client};
 const REDIRECTS_MAX: usize = 5;
 /// How long a connection may take to open.
 const CONNECT_SECONDS: u64 = 20;
-/// How long nothing may arrive.
-const SILENT_SECONDS: u64 = 60;
 
-/// A client without any login.
+/// A client without any login, for answers of which something has to arrive every so many seconds.
 ///
 /// # Errors
 /// The system gives no connections, or its certificates can't be read.
-pub fn client() -> Result<Client, String> {
+pub fn client(silent_seconds_max: u64) -> Result<Client, String> {
     let builder = Client::builder()
         .user_agent(concat!("gitlode/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_secs(CONNECT_SECONDS))
-        .timeout(Duration::from_secs(SILENT_SECONDS))
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS.min(silent_seconds_max)))
+        .timeout(Duration::from_secs(silent_seconds_max))
         .redirect(Policy::custom(follow));
     builder.build().map_err(|e| chain(&e))
 }

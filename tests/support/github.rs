@@ -15,13 +15,15 @@ pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Ends the connection so many bytes before the end of the body.
+    /// Sends no more so many bytes before the end of the body.
     pub cut: usize,
+    /// Says nothing more then, instead of ending the connection.
+    pub stalls: bool,
 }
 
 impl Answer {
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Answer { status, headers: Vec::new(), body: body.into(), cut: 0 }
+        Answer { status, headers: Vec::new(), body: body.into(), cut: 0, stalls: false }
     }
 
     pub fn json(value: &Value) -> Self {
@@ -35,6 +37,10 @@ impl Answer {
 
     pub fn cut(self, cut: usize) -> Self {
         Answer { cut, ..self }
+    }
+
+    pub fn stall(self, cut: usize) -> Self {
+        Answer { cut, stalls: true, ..self }
     }
 }
 
@@ -151,6 +157,10 @@ fn serve(stream: TcpStream, told: &Mutex<Told>, respond: &Respond) {
     let sent = &body[..body.len().saturating_sub(answer.cut)];
     let mut stream = stream;
     let _a_client_may_go = stream.write_all(&[head.as_bytes(), b"\r\n", sent].concat());
+    if answer.stalls {
+        // Until the client goes.
+        let _a_client_may_go = reader.read_line(&mut String::new());
+    }
 }
 
 /// What GitHub says of a repository, as short as its description allows.

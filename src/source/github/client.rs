@@ -46,6 +46,8 @@ pub struct Options {
     pub wait_seconds_max: u64,
     /// Further attempts after a failure that may pass.
     pub retries: u32,
+    /// How long nothing may arrive.
+    pub silent_seconds_max: u64,
 }
 
 /// What was asked.
@@ -119,7 +121,7 @@ impl<'c> Client<'c> {
         let token =
             token.transpose().map_err(|_| Error::Client("the token has characters that no token has".into()))?;
         Ok(Client {
-            http: http::client().map_err(Error::Client)?,
+            http: http::client(options.silent_seconds_max).map_err(Error::Client)?,
             base,
             token,
             cache: options.cache.as_deref().map(|directory| Cache::new(directory, options.token.as_deref())),
