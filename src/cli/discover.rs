@@ -360,7 +360,8 @@ fn tell(collected: &Collected) {
     let mut table = stats::new_table(&["", "repositories"]);
     table.add_row(["found".to_owned(), grouped(account.found)]);
     for (reason, count) in &account.left_out {
-        table.add_row([format!("left out: {}", reason.name()), grouped(*count)]);
+        let name = json!(reason);
+        table.add_row([format!("left out: {}", name.as_str().unwrap_or_default()), grouped(*count)]);
     }
     table.add_row(["listed".to_owned(), grouped(account.listed)]);
     stats::align(&mut table, 1..2);

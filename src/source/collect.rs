@@ -198,14 +198,14 @@ fn look_up(client: &mut Client<'_>, plan: &Plan, found: &mut Found, collected: &
         let describe = plan.look_up && !one.is_described;
         (attach || describe) && !matches!(plan.demand.judge(one), Verdict::Drop(_))
     };
-    let ids: Vec<u64> = found.values().filter(|one| is_wanted(one)).map(|one| one.id).collect();
+    let keys: Vec<_> = found.iter().filter(|(_, one)| is_wanted(one)).map(|(key, _)| key.clone()).collect();
     let (mut stopped, mut failures) = (false, 0);
-    for id in ids {
-        let Some(one) = found.get_mut(&id) else { continue };
+    for key in keys {
+        let Some(one) = found.get_mut(&key) else { continue };
         let reason = match stopped {
             true => Reason::NotAsked,
             false => match client.describe(&one.name) {
-                Ok(described) if described.id == id => {
+                Ok(described) if described.id == one.id => {
                     failures = 0;
                     one.complete(described);
                     continue;
@@ -224,7 +224,7 @@ fn look_up(client: &mut Client<'_>, plan: &Plan, found: &mut Found, collected: &
             },
         };
         collected.account.leave_out(reason);
-        found.remove(&id);
+        found.remove(&key);
     }
     Ok(())
 }
