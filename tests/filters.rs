@@ -375,7 +375,7 @@ fn a_small_language_stays_and_its_noise_is_counted() {
         ("line-punctuation", "Korjaa virhe >>>>>> ######## ;;;;;; [[[]]] tiedostossa"),
         ("line-capitals", "KORJAA VIRHE TYHJÄN TIEDOSTON LUKEMISESSA"),
         ("line-type-token", "Korjaa tiedoston tiedoston tiedoston virhe virhe virhe tiedoston"),
-        ("line-foreign", "Korjaa virhe tiedoston ñandúñú lukemisessa"),
+        ("line-foreign", "Korjaa virhe joka tapahtuu kun tiedosto ñandúñú on tyhjä"),
         ("line-words", "Se on nyt niin että ei se voi olla"),
         ("subject-verb", "Typo in the help of the pager"),
         ("language-known", "ᚠᚢᚦᚨᚱ ᚲᚷᚹᚺᚾ ᛁᛃᛇᛈᛉ"),

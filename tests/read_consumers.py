@@ -50,8 +50,17 @@ def grams(change):
     return {tuple(words[at : at + 5]) for at in range(max(1, len(words) - 4))}
 
 
+def all_grams(change):
+    """5-grams of the words of each line, context and all, without signs."""
+    found = set()
+    for line in change.split("\n"):
+        words = [word.lower() for word in re.findall(r"(?:[A-Za-z0-9_]|[^\x00-\x7f])+", line)]
+        if words and not line.startswith("@@"):
+            found |= {tuple(words[at : at + 5]) for at in range(max(1, len(words) - 4))}
+    return found
+
+
 def jaccard(one, two):
-    one, two = grams(one), grams(two)
     return len(one & two) / len(one | two) if one | two else 1.0
 
 
@@ -66,7 +75,8 @@ def check_triples(triples, rows):
         same("the negative is in the same language", len(of_language(negative)) > 0, True)
         same("the negative is not empty", bool(negative.strip()), True)
         same("the negative has another subject", any(row["subject"] != subject for row in of_language(negative)), True)
-        same("the negative differs", jaccard(positive, negative) < 0.7, True)
+        same("the negative differs", jaccard(grams(positive), grams(negative)) < 0.7, True)
+        same("the negative differs without signs", jaccard(all_grams(positive), all_grams(negative)) < 0.7, True)
 
 
 def gritlm_item(row, group_size):

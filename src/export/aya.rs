@@ -17,6 +17,8 @@ use crate::sample::Sample;
 pub mod rules {
     /// Nobody knows the language of the message.
     pub const NO_LANGUAGE: &str = "message_language_unknown";
+    /// The language of the message is a guess.
+    pub const UNSURE: &str = "message_language_unsure";
     /// There is no template in the language of the message.
     pub const NO_TEMPLATE: &str = "no_template_in_language";
 }
@@ -54,6 +56,7 @@ struct RawLanguage {
     script: String,
     code: String,
     name: String,
+    confidence_min: f64,
     template: Vec<RawTemplate>,
 }
 
@@ -67,6 +70,8 @@ pub struct Language {
     pub code: String,
     /// Its name in English.
     pub name: String,
+    /// How sure the language of the message has to be.
+    pub confidence_min: f64,
     /// The templates.
     pub templates: Vec<Template>,
 }
@@ -94,13 +99,13 @@ impl Set {
         let invalid = |reason: String| Error::Invalid { path: path.to_owned(), reason };
         let raw: RawSet = toml::from_str(text).map_err(|e| invalid(e.to_string().trim_end().to_owned()))?;
         let mut languages = Vec::new();
-        for RawLanguage { message_language, script, code, name, template } in raw.language {
+        for RawLanguage { message_language, script, code, name, confidence_min, template } in raw.language {
             if template.is_empty() {
                 return Err(invalid(format!("{name} has no template")));
             }
             let templates = template.into_iter().map(|raw| Template::of(path, text, raw));
             let templates = templates.collect::<Result<_, _>>()?;
-            languages.push(Language { message_language, script, code, name, templates });
+            languages.push(Language { message_language, script, code, name, confidence_min, templates });
         }
         let keys: Vec<_> = languages.iter().map(|of| (&of.message_language, &of.script)).collect();
         if !keys.is_sorted_by(|one, next| one < next) {
@@ -154,6 +159,9 @@ impl<'a> Aya<'a> {
         let script = sample.message_script.unwrap_or_default();
         let is_of = |of: &&Trainers<'_>| of.0.message_language == language && of.0.script == script;
         let (language, trainers, first) = self.languages.iter().find(is_of).ok_or(rules::NO_TEMPLATE)?;
+        if sample.message_language_confidence.unwrap_or(0.0) < language.confidence_min {
+            return Err(rules::UNSURE);
+        }
         let drawn = draw(sample.id, trainers.len());
         let mut why = rules::NO_TEMPLATE;
         for turn in 0..trainers.len() {
@@ -245,6 +253,13 @@ mod tests {
     fn the_message_decides_the_language() {
         let set = Set::find(None).expect("templates");
         let aya = Aya::new(&set, &["train"], &[], None).expect("it fits");
+        let unsure = Sample {
+            message_language: Some("fi"),
+            message_script: Some("Latn"),
+            message_language_confidence: Some(0.2),
+            ..Sample::default()
+        };
+        assert_eq!(aya.record(&unsure, 0).err(), Some(rules::UNSURE));
         let (old, new, diff) = (Some("a\n"), Some("b\n"), "@@ -1 +1 @@\n-a\n+b\n");
         for (language, script, old_contents, expected) in [
             (Some("fi"), Some("Latn"), old, Ok("fin")),
@@ -265,6 +280,7 @@ mod tests {
                     new_file: Some("f"),
                     message_language: language,
                     message_script: script,
+                    message_language_confidence: Some(0.9),
                     ..Sample::default()
                 };
                 let found = aya.record(&row, 0).map(|(record, _)| record.config);

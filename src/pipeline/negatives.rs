@@ -12,7 +12,7 @@ use std::{
 use super::assemble::facts;
 use crate::{
     dedup::{
-        near::SIMILARITY_MIN,
+        near::{NGRAM_WORDS, SIMILARITY_MIN},
         words::{self, mix},
     },
     export::embedding::{Near, pair, rules},
@@ -109,7 +109,7 @@ impl Negatives {
         pool.asked += 1;
         let all = &pool.changes;
         let own = all.get(at).filter(|change| change.id == short(sample.id)).ok_or_else(changed)?;
-        let positive = set(positive);
+        let own_sets = Sets::of(positive);
         let around = |is_of: &dyn Fn(&Change) -> bool| {
             let start = all[..at].partition_point(|change| !is_of(change));
             start..at + all[at..].partition_point(|change| is_of(change))
@@ -127,7 +127,8 @@ impl Negatives {
                     continue;
                 }
                 let text = read(file, path, change)?;
-                if words::jaccard(&positive, &set(&text)) < SIMILARITY_MIN {
+                let other = Sets::of(&text);
+                if !other.is_like(&own_sets) {
                     return Ok(Ok((near, text)));
                 }
             }
@@ -155,8 +156,30 @@ fn short(id: &str) -> u64 {
     id.get(..16).and_then(|half| u64::from_str_radix(half, 16).ok()).unwrap_or_default()
 }
 
-fn set(change: &str) -> Vec<u64> {
-    facts::change_set(&Sample { diff: change, ..Sample::default() })
+/// A change as sets of n-grams: of its changed lines with their signs, as near-duplicates are told, and of each of its lines,
+/// context too, without signs, so that what takes a change back, or changes one line once more, is like it as well.
+struct Sets {
+    changed: Vec<u64>,
+    lines: Vec<u64>,
+}
+
+impl Sets {
+    fn of(change: &str) -> Self {
+        let (mut lines, mut hashes) = (Vec::new(), Vec::new());
+        for line in change.lines().filter(|line| !line.starts_with("@@")) {
+            hashes.clear();
+            words::hashes(line, &mut hashes);
+            lines.extend(words::ngrams(&hashes, NGRAM_WORDS));
+        }
+        lines.sort_unstable();
+        lines.dedup();
+        Sets { changed: facts::change_set(&Sample { diff: change, ..Sample::default() }), lines }
+    }
+
+    fn is_like(&self, other: &Sets) -> bool {
+        words::jaccard(&self.changed, &other.changed) >= SIMILARITY_MIN
+            || words::jaccard(&self.lines, &other.lines) >= SIMILARITY_MIN
+    }
 }
 
 fn read(file: &mut BufWriter<File>, path: &Path, change: &Change) -> Result<String, store::Error> {
@@ -173,7 +196,10 @@ mod tests {
     use super::*;
 
     fn hunk(text: &str) -> String {
-        format!("@@ -1 +1 @@\n-{text} goes away for good now\n+{text} comes in its place today\n")
+        let (goes, comes) = ("goes away for good now", "comes in its place today");
+        let (goes, comes) = if text == "back" { (comes, goes) } else { (goes, comes) };
+        let text = if text == "back" { "alpha" } else { text };
+        format!("@@ -1 +1 @@\n-{text} {goes} with {text} and {text}\n+{text} {comes} with {text} and {text}\n")
     }
 
     /// Repository, path, language, subject and change.
@@ -213,6 +239,7 @@ mod tests {
             ("of another language", vec![a, ("r", "a.py", "python", "two", "beta")], vec![Err(rules::NO_NEGATIVE); 2]),
             ("of the same subject", vec![a, ("r", "b.c", "c", "one", "beta")], vec![Err(rules::NO_NEGATIVE); 2]),
             ("of the same change", vec![a, ("r", "b.c", "c", "two", "alpha")], vec![Err(rules::NO_NEGATIVE); 2]),
+            ("of what takes it back", vec![a, ("r", "a.c", "c", "two", "back")], vec![Err(rules::NO_NEGATIVE); 2]),
             ("without subject", vec![("r", "a.c", "c", " ", "x")], vec![Err(rules::NO_SUBJECT)]),
             ("without hunks", vec![("r", "a.c", "c", "x", "")], vec![Err(rules::NO_HUNK)]),
             (
