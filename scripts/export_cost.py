@@ -67,8 +67,10 @@ def main():
         more[f"sft, {template}"] = ["--format", "sft", "--template", template]
     more["sft, search-replace, shuffled"] = [*more["sft, search-replace"], "--shuffle", "1"]
     more["sft, octocoder, 2048 tokens, estimated"] = ["--format", "sft", "--tokens-max", "2048"]
+    for form in ["grit", "sentence-transformers", "dolma", "aya", "provenance"]:
+        more[form] = ["--format", form]
     for what, options in more.items():
-        timed(what, [*export, f"{scratch}/out", *options], "out/**/*.jsonl", memory)
+        timed(what, [*export, f"{scratch}/out", *options], "out/**/*", memory)
         subprocess.run(["rm", "-r", f"{scratch}/out"], check=True)
     for what, script in WRITERS.items():
         out = f"{scratch}/{what.replace(' ', '-').replace(',', '')}.parquet"

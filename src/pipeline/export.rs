@@ -426,7 +426,7 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
     let (mut exported, mut facts) = (Exported::default(), Facts::default());
     let mut by_split: Vec<u64> = vec![0; written.splits.len()];
     let judge = Judge { opt_outs: purge::opt_outs(store)?, options };
-    let mut known = Known::of(store, directory, &judge)?;
+    let mut known = maker.map(|maker| Known::of(maker, store, directory, &judge)).transpose()?;
     let mut records = Vec::new();
     let (mut scratch, mut answers) = (redact::Scratch::default(), redact::Scratch::default());
     let checkpoints = for_each_or(store, written.interrupt, |mut row| -> Result<(), export::Error> {
@@ -441,7 +441,7 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
                     fate => Ok(fate.and_then(|fate| fate.sample(&answer).new_contents.map(str::to_owned))),
                 }
             };
-            let made = maker.as_ref().map(|maker| known.write(maker, &mut records, going, &mut mask));
+            let made = known.as_mut().map(|known| known.write(&mut records, going, &mut mask));
             if let Some(Err(rule)) = made.transpose()? {
                 return Ok(Err(rule));
             }
@@ -462,7 +462,7 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
     })?;
     let shards = outlet.finish()?;
     exported.masked = redaction.filter(|redaction| redaction.digest().is_some()).map(|_| scratch.masked);
-    exported.making = maker.as_ref().map(|maker| known.finish(options, directory, maker)).transpose()?;
+    exported.making = known.map(|known| known.finish(options, directory)).transpose()?;
     let by_split: BTreeMap<&str, Split> = splits
         .fractions()
         .zip(&by_split)
