@@ -2,11 +2,13 @@
 """A fleet of repositories on loopback, watched by gitlode: what a look, a change and rest cost, and how long news takes.
 
     scripts/fleet.py PROGRAM [--repositories 2000] [--seconds 120] [--changing 1.0]
+    scripts/fleet.py --scale SMALL.json LARGE.json
 
 Serves bare repositories over the smart protocol from this process (git runs for fetches only), lets PROGRAM watch them, and
 measures four times: the first mining, rest, changes that are found by looks, and changes that webhooks tell of. `--changing` is
 the percentage of repositories that get a commit in a minute. Prints JSON. CPU is that of PROGRAM and the processes that it
-started, without this server and git's part of fetches.
+started, without this server and git's part of fetches. The second form reckons from two outputs of the first what a million
+repositories take, and prints the tables of docs/scale.md.
 """
 
 import argparse
@@ -124,6 +126,8 @@ def serve(fleet):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    # A client that is killed breaks its connection off.
+    server.handle_error = lambda *_: None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
@@ -208,7 +212,35 @@ def measure(watch, seconds, act):
     return figures
 
 
+def scale(small, large):
+    """The tables of docs/scale.md."""
+    more = large["repositories"] - small["repositories"]
+    look_ms = 1000 * large["rest"]["cpu_seconds"] / large["rest"]["looks"]
+    changes = large["hooked"]
+    change_ms = max(0, 1000 * changes["cpu_seconds"] - changes["looks"] * look_ms) / changes["pushed"]
+    first_ms = 1000 * large["first"]["cpu_seconds"] / large["repositories"]
+    memory_kb = 1000 * (large["rest"]["rss_mb"] - small["rest"]["rss_mb"]) / more
+    index_kb = 1000 * (large["first"]["index_mb"] - small["first"]["index_mb"]) / more
+    print("| what | cost |\n|---|---|")
+    print(f"| a look at an unchanged repository | {look_ms:.2f} ms of CPU, {large['rest']['look_bytes']} bytes of answers |")
+    print(f"| a change: webhook, look, fetch, mining, checkpoint | {change_ms:.0f} ms of CPU |")
+    print(f"| the first mining of a repository of 20 commits, clone included | {first_ms:.0f} ms of CPU |")
+    print(f"| a repository at rest | {memory_kb:.1f} kB of memory, {index_kb:.1f} kB of index |")
+    print("\n| mean time between looks | looks a second | requests an hour | cores | Mbit/s |\n|---|---|---|---|---|")
+    for name, seconds in (("1 hour", 3600), ("6 hours", 21_600), ("1 day", 86_400), ("1 week", 604_800)):
+        looks = 1e6 / seconds
+        cores, megabits = looks * look_ms / 1000, looks * 1500 * 8 / 1e6
+        print(f"| {name} | {looks:.1f} | {2 * 3600 * looks:,.0f} | {cores:.2f} | {megabits:.2f} |")
+    print("\n| repositories that change in a day | changes a second | cores |\n|---|---|---|")
+    for share in (0.01, 0.05, 0.2):
+        changes = 1e6 * share / 86_400
+        print(f"| {share:.0%} | {changes:.2f} | {changes * change_ms / 1000:.2f} |")
+    print(f"\nmemory {memory_kb:.1f} GB, index {index_kb:.1f} GB, first mining {first_ms / 3.6:.0f} core hours for such repositories")
+
+
 def main():
+    if len(sys.argv) == 4 and sys.argv[1] == "--scale":
+        return scale(*(json.loads(Path(name).read_text().split("\n}")[0] + "}") for name in sys.argv[2:]))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("--repositories", type=int, default=2000)

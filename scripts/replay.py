@@ -97,7 +97,7 @@ def main():
                 watch = ["watch", "--config", f"{branches}.toml", "--once"]
                 if draw.random() < 0.5:
                     with subprocess.Popen([program, *watch], cwd=root, stdout=-3, stderr=-3) as process:
-                        time.sleep(draw.random() * 3)
+                        time.sleep(draw.random())
                         killed += process.poll() is None
                         process.kill()
                 if draw.random() < 0.7:

@@ -19,7 +19,7 @@ use support::{
 };
 
 /// Longest wait for something that is going to happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A sequence of numbers that a seed decides.
 struct Draw(u64);
@@ -274,7 +274,7 @@ fn any_sequence_of_steps_ends_as_a_bulk_run_does() {
         }
         if draw.below(2) == 0 {
             let mut daemon = Daemon::new(&lab, &["--config", &configuration, "--once"]);
-            thread::sleep(Duration::from_millis(20 * draw.below(12) as u64));
+            thread::sleep(Duration::from_millis(10 * draw.below(12) as u64));
             killed += usize::from(daemon.0.try_wait().expect("a state").is_none());
             drop(daemon);
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use super::{event::Fault, schedule::Schedule};
+use super::{event::Fault, repository::Stage, schedule::Schedule};
 use crate::{pipeline::mine::Report, verdict::Funnel};
 
 /// Bounds in seconds of the histogram of lags.
@@ -73,7 +73,7 @@ pub fn page(schedule: &Schedule, counters: &Counters) -> String {
     let mut page = String::new();
     let words = Fault::ALL.map(Fault::as_str).into_iter().chain(["new", "current", "dropped"]);
     let mut conditions: BTreeMap<&str, u64> = words.map(|word| (word, 0)).collect();
-    let mut doing: BTreeMap<&str, u64> = Schedule::DOINGS.into_iter().map(|word| (word, 0)).collect();
+    let mut doing: BTreeMap<&str, u64> = Stage::WORDS.into_iter().map(|word| (word, 0)).collect();
     for id in schedule.ids() {
         *conditions.entry(schedule.state(id).condition()).or_default() += 1;
         *doing.entry(schedule.doing(id)).or_default() += 1;

@@ -8,6 +8,7 @@ mod host;
 pub mod http;
 pub mod metrics;
 pub mod notify;
+pub mod repository;
 pub mod schedule;
 pub mod watch;
 pub mod webhook;

@@ -10,63 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use super::{
     event::{Action, Event, Fault, Gone, Id, Policy, State},
     host::Host,
+    repository::{Place, Repository, Stage},
 };
 
 /// A first mining of more than so many bytes counts as large: it may not take the last free place.
 const LARGE_BYTES: u64 = 64 << 20;
 /// One that was mined for longer than this counts as large as well.
 const LARGE_MILLISECONDS: u64 = 20_000;
-
-/// Where a repository is on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// Nothing to do until it is due.
-    Resting,
-    /// Waits for a connection, for a look or a fetch.
-    Ready {
-        is_fetch: bool,
-    },
-    Looking,
-    Fetching,
-    /// Waits for a place to be mined in.
-    Fetched {
-        is_large: bool,
-    },
-    Mining {
-        is_large: bool,
-    },
-    /// Waits for its rows to be removed.
-    Condemned,
-    Dropping,
-    /// Its mirror is being removed.
-    Evicting,
-    /// Is no source any more.
-    Retired,
-}
-
-/// Where a repository is, as far as the schedule is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// What tells it apart from all others.
-    pub identity: String,
-    /// The server; none for a repository on this machine, which needs no fetch.
-    pub host: Option<String>,
-    /// Digest of the settings, rules and tables that it is to be mined with.
-    pub settings: String,
-}
-
-struct Repository {
-    place: Place,
-    seed: u64,
-    state: State,
-    stage: Stage,
-    /// The tips that were seen last.
-    seen: Option<String>,
-    /// When the look before the last one was.
-    looked_before: Option<u64>,
-    /// When it was first pushed to since that began which is under way.
-    pushed_again: Option<u64>,
-}
 
 /// Whether the store is being exported. Segments that an export reads must not go, so nothing is mined or dropped then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,32 +158,8 @@ impl Schedule {
 
     /// What is being done with a repository, in one word.
     pub fn doing(&self, id: Id) -> &'static str {
-        match self.repositories[id as usize].stage {
-            Stage::Resting => "resting",
-            Stage::Ready { is_fetch: false } => "waiting for a look",
-            Stage::Ready { is_fetch: true } => "waiting for a fetch",
-            Stage::Looking => "looking",
-            Stage::Fetching => "fetching",
-            Stage::Fetched { .. } => "waiting to be mined",
-            Stage::Mining { .. } => "mining",
-            Stage::Condemned | Stage::Dropping => "dropping",
-            Stage::Evicting => "evicting",
-            Stage::Retired => "retired",
-        }
+        self.repositories[id as usize].stage.as_str()
     }
-
-    /// All that [`Schedule::doing`] says of sources.
-    pub const DOINGS: [&str; 9] = [
-        "resting",
-        "waiting for a look",
-        "waiting for a fetch",
-        "looking",
-        "fetching",
-        "waiting to be mined",
-        "mining",
-        "dropping",
-        "evicting",
-    ];
 
     /// All that are sources.
     pub fn ids(&self) -> impl Iterator<Item = Id> + '_ {
@@ -242,8 +168,7 @@ impl Schedule {
 
     /// How many wait for something: for a connection, a server that is left alone, or a place to be mined in.
     pub fn waiting(&self) -> usize {
-        let waits = |stage: Stage| matches!(stage, Stage::Ready { .. } | Stage::Fetched { .. } | Stage::Condemned);
-        self.repositories.iter().filter(|repository| waits(repository.stage)).count()
+        self.repositories.iter().filter(|repository| repository.stage.waits()).count()
     }
 
     /// How often each fault came up since the start.
@@ -347,7 +272,7 @@ impl Schedule {
             }
             Stage::Ready { is_fetch } => {
                 let due = repository.state.due;
-                let host = self.hosts.entry(host_name(&repository.place)).or_insert_with(Host::new);
+                let host = self.hosts.entry(repository.place.host_name()).or_insert_with(Host::new);
                 let turns = if is_fetch { &mut host.fetches } else { &mut host.looks };
                 turns.remove(&(true, due, id));
                 turns.insert((false, due, id));
@@ -424,7 +349,7 @@ impl Schedule {
         if state.pushed.is_some() {
             return self.rest(id, now);
         }
-        let due = now.saturating_add(jittered(repository.seed, now, repository.state.interval));
+        let due = now.saturating_add(repository.jittered(now, repository.state.interval));
         self.rest(id, due);
     }
 
@@ -451,7 +376,7 @@ impl Schedule {
         let pause = interval_min.saturating_mul(1 << (state.failures - 1).min(20)).min(interval_max);
         let pause = if is_end { interval_max } else { pause };
         state.pushed = state.pushed.filter(|_| !is_end);
-        let due = now.saturating_add(jittered(repository.seed, now, pause).max(retry_after.unwrap_or(0)));
+        let due = now.saturating_add(repository.jittered(now, pause).max(retry_after.unwrap_or(0)));
         self.rest(id, due);
     }
 
@@ -462,14 +387,14 @@ impl Schedule {
         let repository = &mut self.repositories[id as usize];
         let state = &mut repository.state;
         (state.dropped, state.tips, state.settings, state.changed) = (true, None, None, Some(now));
-        let due = now.saturating_add(jittered(repository.seed, now, max));
+        let due = now.saturating_add(repository.jittered(now, max));
         self.rest(id, due);
     }
 
     /// Gives the place back that a repository has taken.
     fn leave(&mut self, id: Id) {
         let repository = &self.repositories[id as usize];
-        let host = self.hosts.entry(host_name(&repository.place)).or_insert_with(Host::new);
+        let host = self.hosts.entry(repository.place.host_name()).or_insert_with(Host::new);
         match repository.stage {
             Stage::Looking => {
                 self.connections -= 1;
@@ -502,7 +427,7 @@ impl Schedule {
         let repository = &mut self.repositories[id as usize];
         repository.stage = Stage::Ready { is_fetch };
         let turn = (repository.state.pushed.is_none(), repository.state.due, id);
-        let host = self.hosts.entry(host_name(&repository.place)).or_insert_with(Host::new);
+        let host = self.hosts.entry(repository.place.host_name()).or_insert_with(Host::new);
         let turns = if is_fetch { &mut host.fetches } else { &mut host.looks };
         turns.insert(turn);
     }
@@ -598,33 +523,14 @@ impl Schedule {
     }
 
     fn host_answered(&mut self, id: Id) {
-        let name = host_name(&self.repositories[id as usize].place);
+        let name = self.repositories[id as usize].place.host_name();
         self.hosts.entry(name).or_insert_with(Host::new).answered();
     }
 
     fn host_failed(&mut self, now: u64, id: Id, retry_after: Option<u64>) {
-        let name = host_name(&self.repositories[id as usize].place);
+        let name = self.repositories[id as usize].place.host_name();
         self.hosts.entry(name).or_insert_with(Host::new).failed(now, retry_after);
     }
-}
-
-impl Repository {
-    /// Whether the tips that were seen are those up to which it is mined as it is to be.
-    fn is_mined(&self) -> bool {
-        self.seen == self.state.tips && self.state.settings.as_ref() == Some(&self.place.settings)
-    }
-}
-
-fn host_name(place: &Place) -> String {
-    place.host.clone().unwrap_or_default()
-}
-
-/// `interval`, less or more by up to a fifth: what began together must not stay together.
-fn jittered(seed: u64, now: u64, interval: u64) -> u64 {
-    let hash = blake3::hash(&[seed.to_le_bytes(), now.to_le_bytes()].concat());
-    let part = u64::from(u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]));
-    let fifth = interval / 5;
-    interval - fifth + (2 * fifth).saturating_mul(part) / u64::from(u16::MAX)
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ use super::{
     http::{self, Access},
     metrics::Counters,
     notify::{Beat, Notifier},
-    schedule::{Place, Schedule},
+    repository::Place,
+    schedule::Schedule,
     work::Work,
 };
 use crate::{
