@@ -19,7 +19,7 @@ use support::{
 };
 
 /// Longest wait for something that is going to happen.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A sequence of numbers that a seed decides.
 struct Draw(u64);
@@ -233,8 +233,8 @@ fn sources_are_lists_directories_and_names_below_a_base() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("b: fetched") && said.contains("4 repositories, 0 failed"), "{said}");
     let rows = lab.rows("store");
-    let stars: Vec<&Value> = rows.iter().filter(|row| row["repos"] == "d").map(|row| &row["columns"]).collect();
-    assert_eq!((rows.len(), stars.len()), (3, 2), "{rows:?}");
+    let of_list = rows.iter().filter(|row| row["repos"] == "d").count();
+    assert_eq!((rows.len(), of_list), (3, 2), "{rows:?}");
     // Nothing is new: looks are all that servers get, and no mirror is fetched into.
     let before = server.requests.load(std::sync::atomic::Ordering::SeqCst);
     let (code, said) = once(&lab, &configuration);
@@ -415,6 +415,53 @@ fn a_daemon_sees_pushes_survives_its_death_and_stops_when_told() {
     until("the row comes", || rows(&lab) == 4);
     assert_eq!(daemon.terminate(), Some(0));
     lab.ok(&["verify", "store"]);
+}
+
+#[test]
+fn lists_are_read_anew_and_what_they_say_changes_with_them() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        let mut pushed = Pushed::new(&lab, name);
+        (0..3).for_each(|_| pushed.commit());
+        pushed.push();
+    }
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let line = |name: &str, stars: u32| format!("http://127.0.0.1:{}/{name}.git,{stars}\n", server.port);
+    let write = |lines: &[String]| {
+        fs::write(lab.path("new"), format!("url,stars\n{}", lines.concat())).expect("a file");
+        fs::rename(lab.path("new"), lab.path("list")).expect("it can be moved");
+    };
+    write(&[line("a", 1)]);
+    let configuration = configure(&lab, "store", &list(&["@list".into()]), "reread-seconds = 1");
+    let mut daemon = Daemon::new(&lab, &["--config", &configuration]);
+    // What the newest checkpoint of each repository says, and how many rows there are.
+    let stars = || -> (Vec<String>, usize) {
+        let mut stars = Vec::new();
+        for directory in fs::read_dir(lab.path("store/repositories")).into_iter().flatten().flatten() {
+            let files = fs::read_dir(directory.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+            let newest = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+            let of_batch =
+                |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().matches('-').count() == 1);
+            let newest = newest.filter(of_batch).max();
+            let checkpoint = newest.and_then(|path| fs::read(path).ok()).unwrap_or_default();
+            let checkpoint: Value = serde_json::from_slice(&checkpoint).unwrap_or_default();
+            stars.extend(checkpoint["repository"]["columns"]["stars"].as_str().map(str::to_owned));
+        }
+        stars.sort();
+        let is_there = lab.path("store/store.json").exists();
+        (stars, if is_there { lab.rows("store").len() } else { 0 })
+    };
+    let are = |expected: &[&str], rows: usize| {
+        let (stars, found) = stars();
+        stars == expected && found == rows
+    };
+    until("the first is mined", || are(&["1"], 2));
+    write(&[line("a", 5), line("b", 7)]);
+    until("both are mined, and the first has its new column", || are(&["5", "7"], 4));
+    write(&[line("b", 7)]);
+    until("the first is watched no more", || status(&lab, "store").len() == 1);
+    assert!(are(&["5", "7"], 4), "its rows stay");
+    assert_eq!(daemon.terminate(), Some(0));
 }
 
 #[test]

@@ -359,16 +359,22 @@ fn mine(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
 }
 
 /// What a list said of sources that are named without one now.
-pub(super) fn remember_columns(sources: &mut Sources, index: &Index) -> Result<(), Error> {
-    for spec in sources.iter_mut().flatten().filter(|spec| spec.is_bare) {
-        let given = index.spec(&spec.identity)?.and_then(|json| serde_json::from_str::<RepoSpec>(&json).ok());
-        let known = match given {
-            Some(given) => Some((given.name, given.columns)),
-            None => index.repository(&spec.identity)?.map(|known| (known.name, known.columns)),
-        };
-        if let Some((name, columns)) = known {
-            (spec.name, spec.columns) = (name, columns);
-        }
+fn remember_columns(sources: &mut Sources, index: &Index) -> Result<(), Error> {
+    Ok(sources.iter_mut().flatten().try_for_each(|spec| remember_columns_of(spec, index))?)
+}
+
+/// What a list said of a source that is named without one now.
+pub(super) fn remember_columns_of(spec: &mut RepoSpec, index: &Index) -> Result<(), store::Error> {
+    if !spec.is_bare {
+        return Ok(());
+    }
+    let given = index.spec(&spec.identity)?.and_then(|json| serde_json::from_str::<RepoSpec>(&json).ok());
+    let known = match given {
+        Some(given) => Some((given.name, given.columns)),
+        None => index.repository(&spec.identity)?.map(|known| (known.name, known.columns)),
+    };
+    if let Some((name, columns)) = known {
+        (spec.name, spec.columns) = (name, columns);
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Error, counted, grouped,
-    mine::{self, lock, remember_columns},
+    mine::{self, lock, remember_columns_of},
     print, printable,
     publish::Publisher,
     repositories, seconds_now,
@@ -155,14 +155,11 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         let (rules, opt_outs) = (Arc::clone(&ruleset), Arc::clone(&opt_outs));
         Settings { recipe, rules, opt_outs, replace: false, is_replaced: false }
     };
-    let sources = || {
-        let mut found = source::parse(&args.sources, &mut std::io::empty()).map_err(|e| e.to_string())?;
-        remember_columns(&mut found, &lock(&index)).map_err(|e| e.to_string())?;
-        let is_wanted = |spec: &RepoSpec| {
-            !mining.refuses(spec) && opt_outs.find(Work { repositories: &spec.name, ..Work::default() }).is_none()
-        };
-        found.retain(|source| source.as_ref().map_or(true, is_wanted));
-        Ok(found)
+    let sources = || source::parse(&args.sources, &mut std::io::empty()).map_err(|error| error.to_string());
+    let complete = |mut spec: RepoSpec| {
+        remember_columns_of(&mut spec, &lock(&index))?;
+        let is_opted_out = opt_outs.find(Work { repositories: &spec.name, ..Work::default() }).is_some();
+        Ok(Some(spec).filter(|spec| !is_opted_out && !mining.refuses(spec)))
     };
     let clock = || u64::try_from(seconds_now()).unwrap_or_default();
     let publish = publisher
@@ -171,6 +168,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let means = Means {
         target: Target { store: &store, index: &index, run: number },
         sources: &sources,
+        complete: &complete,
         settings: &settings,
         clock: &clock,
         publish: publish.as_ref().map(|publish| publish as &watch::Publish<'_>),

@@ -132,6 +132,8 @@ pub enum Event {
         id: Id,
         /// Digest of the tips up to which it is in the store.
         tips: String,
+        /// Digest of the settings, rules and tables with which it is.
+        settings: String,
         /// Whether there was something new.
         is_new: bool,
         /// How long it took.

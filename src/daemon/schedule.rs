@@ -131,6 +131,17 @@ impl Schedule {
         id
     }
 
+    /// Has a repository mined with other settings from now on, and looked at for that at once.
+    pub fn settle(&mut self, now: u64, id: Id, settings: String) {
+        let repository = &mut self.repositories[id as usize];
+        repository.place.settings = settings;
+        if repository.stage == Stage::Resting && repository.state.settings.as_ref() != Some(&repository.place.settings)
+        {
+            self.resting.remove(&(repository.state.due, id));
+            self.rest(id, now);
+        }
+    }
+
     /// Takes a repository out that is no source any more; what is being done for it is done to its end.
     pub fn retire(&mut self, id: Id) {
         let repository = &mut self.repositories[id as usize];
@@ -138,6 +149,7 @@ impl Schedule {
             self.resting.remove(&(repository.state.due, id));
             self.mirror_bytes -= repository.state.mirror_bytes;
             repository.stage = Stage::Retired;
+            self.unsaved.remove(&id);
         }
     }
 
@@ -233,7 +245,12 @@ impl Schedule {
                 self.looked(now, id, tips);
             }
             Event::Fetched { id, tips, bytes } => self.fetched(now, id, tips, bytes),
-            Event::Mined { id, tips, is_new, milliseconds } => self.mined(now, id, tips, is_new, milliseconds),
+            Event::Mined { id, tips, settings, is_new, milliseconds } => {
+                let state = &mut self.repositories[id as usize].state;
+                // Not what was seen: it may have changed since, and be changed back later.
+                (state.tips, state.settings, state.milliseconds) = (Some(tips), Some(settings), milliseconds);
+                self.mined(now, id, is_new);
+            }
             Event::Failed { id, fault, reason, retry_after } => self.failed(now, id, fault, reason, retry_after),
             Event::Dropped(id) => self.dropped(now, id),
             Event::GivenUp(id) => {
@@ -315,15 +332,11 @@ impl Schedule {
         self.wait_to_be_mined(id, bytes);
     }
 
-    fn mined(&mut self, now: u64, id: Id, tips: String, is_new: bool, milliseconds: u64) {
+    fn mined(&mut self, now: u64, id: Id, is_new: bool) {
         self.leave(id);
         let policy = &self.policy;
         let repository = &mut self.repositories[id as usize];
         let state = &mut repository.state;
-        // Not what was seen: it may have changed since, and be changed back later.
-        state.tips = Some(tips);
-        state.settings = Some(repository.place.settings.clone());
-        state.milliseconds = milliseconds;
         if is_new {
             state.changed = Some(now);
             // Without a push to reckon from, it came at some time after the look that did not see it.
@@ -346,7 +359,8 @@ impl Schedule {
         let state = &mut repository.state;
         (state.failures, state.fault, state.reason, state.dropped) = (0, None, None, false);
         state.pushed = repository.pushed_again.take();
-        if state.pushed.is_some() {
+        // Settings may have changed while it was mined.
+        if state.pushed.is_some() || state.settings.as_ref() != Some(&repository.place.settings) {
             return self.rest(id, now);
         }
         let due = now.saturating_add(repository.jittered(now, repository.state.interval));

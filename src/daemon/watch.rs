@@ -25,14 +25,14 @@ use super::{
     notify::{Beat, Notifier},
     repository::Place,
     schedule::Schedule,
-    work::Work,
+    work::{Work, settings_digest},
 };
 use crate::{
     git::mirror::{self, look::Looker},
     pipeline::{
         mine::Report,
         recipe::Settings,
-        run::{self, Mirrors, Target},
+        run::{Mirrors, Target},
     },
     source::{BadSource, Location, RepoSpec},
     store::{self, schedule::Remembered},
@@ -78,6 +78,8 @@ pub struct Means<'a> {
     pub target: Target<'a>,
     /// Reads the sources.
     pub sources: &'a (dyn Fn() -> Result<Sources, String> + Sync),
+    /// Adds to a source what is known of it; none where it is not to be watched.
+    pub complete: &'a Complete<'a>,
     /// The settings of a repository.
     pub settings: &'a (dyn Fn(&RepoSpec) -> Settings + Sync),
     /// Seconds since 1970.
@@ -93,6 +95,9 @@ pub struct Means<'a> {
     /// When that was last done.
     pub published: Option<u64>,
 }
+
+/// See [`Means::complete`].
+pub type Complete<'a> = dyn Fn(RepoSpec) -> Result<Option<RepoSpec>, store::Error> + Sync + 'a;
 
 /// See [`Means::publish`].
 pub type Publish<'a> = dyn Fn() -> Result<String, String> + Sync + 'a;
@@ -435,18 +440,14 @@ impl<'a> Driver<'a> {
         }
         let named: HashSet<String> = specs.iter().map(|spec| spec.identity.clone()).collect();
         specs.extend(self.vanished(&states, &named)?);
-        let named: HashSet<String> = specs.iter().map(|spec| spec.identity.clone()).collect();
-        let mut schedule = self.watch.schedule();
+        let mut named = HashSet::new();
         for spec in specs {
-            if schedule.find(&spec.identity).is_none() {
-                let state = states.get(&spec.identity).and_then(|json| serde_json::from_str::<State>(json).ok());
-                let state = state
-                    .map(|state| if self.options.once { State { due: state.due.min(now), ..state } } else { state });
-                let id = schedule.add(now, self.place(&spec), state) as usize;
-                let mut known = lock(&self.watch.specs);
-                if id < known.len() { known[id] = spec } else { known.push(spec) }
+            let identity = spec.identity.clone();
+            if self.watch_source(now, spec, &states)? {
+                named.insert(identity);
             }
         }
+        let mut schedule = self.watch.schedule();
         let is_left_out = |id: &Id| {
             let place = schedule.place(*id);
             place.host.is_some() && !named.contains(&place.identity)
@@ -460,6 +461,32 @@ impl<'a> Driver<'a> {
             lock(self.means.target.index).forget_schedules(&forgotten)?;
         }
         Ok(())
+    }
+
+    /// Adds a source to the schedule, or takes note of what its list says of it now; whether it is to be watched.
+    fn watch_source(&self, now: u64, spec: RepoSpec, states: &HashMap<String, String>) -> Result<bool, store::Error> {
+        let known = self.watch.schedule().find(&spec.identity);
+        if known.is_some_and(|id| spec.is_bare || spec == self.watch.spec(id)) {
+            return Ok(true);
+        }
+        let Some(spec) = (self.means.complete)(spec)? else { return Ok(false) };
+        let place = self.place(&spec);
+        let mut schedule = self.watch.schedule();
+        let mut specs = lock(&self.watch.specs);
+        match known {
+            Some(id) => {
+                schedule.settle(now, id, place.settings);
+                specs[id as usize] = spec;
+            }
+            None => {
+                let state = states.get(&spec.identity).and_then(|json| serde_json::from_str::<State>(json).ok());
+                let due =
+                    |state: State| if self.options.once { State { due: state.due.min(now), ..state } } else { state };
+                let id = schedule.add(now, place, state.map(due)) as usize;
+                if id < specs.len() { specs[id] = spec } else { specs.push(spec) }
+            }
+        }
+        Ok(true)
     }
 
     /// Repositories on this machine that were watched and are not there any more, so that no directory names them.
@@ -479,9 +506,7 @@ impl<'a> Driver<'a> {
     }
 
     fn place(&self, spec: &RepoSpec) -> Place {
-        let settings = (self.means.settings)(spec);
-        let what = serde_json::json!([settings.recipe, run::id(spec), settings.opt_outs.digest()]);
-        let settings = blake3::hash(what.to_string().as_bytes()).to_hex()[..32].to_owned();
+        let settings = settings_digest(&(self.means.settings)(spec), spec);
         let host = match &spec.location {
             Location::Path(_) => None,
             Location::Url(_) => Some(spec.identity.split('/').next().unwrap_or_default().to_owned()),

@@ -25,6 +25,7 @@ use crate::{
     pipeline::{
         compact::compact,
         mine,
+        recipe::Settings,
         run::{self, Failure},
     },
     source::{Location, RepoSpec},
@@ -145,6 +146,7 @@ impl Work<'_> {
     pub fn mine(&self, id: Id) -> Event {
         let spec = self.watch.spec(id);
         let settings = (self.means.settings)(&spec);
+        let digest = settings_digest(&settings, &spec);
         let path: PathBuf = match &spec.location {
             Location::Path(path) => path.clone(),
             Location::Url(_) => self.options.mirrors.of(&spec),
@@ -176,7 +178,7 @@ impl Work<'_> {
             Ok((report, tips)) => {
                 self.watch.counters().mined(&report);
                 (self.means.say)(&spec.name, &Note::Mined(&report));
-                Event::Mined { id, tips, is_new: !report.unchanged, milliseconds }
+                Event::Mined { id, tips, settings: digest, is_new: !report.unchanged, milliseconds }
             }
             Err(failure) => {
                 let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -234,6 +236,12 @@ impl Work<'_> {
         }
         Event::Published
     }
+}
+
+/// A digest of all that decides, beside the tips, what rows a repository gives.
+pub fn settings_digest(settings: &Settings, spec: &RepoSpec) -> String {
+    let what = serde_json::json!([settings.recipe, run::id(spec), settings.opt_outs.digest()]);
+    blake3::hash(what.to_string().as_bytes()).to_hex()[..32].to_owned()
 }
 
 fn fault(kind: ErrorKind) -> Fault {

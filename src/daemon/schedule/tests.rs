@@ -37,7 +37,11 @@ fn fetched(id: Id, tips: &str) -> Event {
 }
 
 fn mined(id: Id, tips: &str) -> Event {
-    Event::Mined { id, tips: tips.into(), is_new: true, milliseconds: 10 }
+    mined_with(id, tips, "s")
+}
+
+fn mined_with(id: Id, tips: &str, settings: &str) -> Event {
+    Event::Mined { id, tips: tips.into(), settings: settings.into(), is_new: true, milliseconds: 10 }
 }
 
 fn failed(id: Id, fault: Fault, retry_after: Option<u64>) -> Event {
@@ -94,7 +98,26 @@ fn what_is_mined_is_not_fetched_again() {
     let other = Place { settings: "t".into(), ..place("h", "a") };
     let mut again = Schedule::new(policy());
     let id = again.add(now, other, Some(schedule.state(id).clone()));
-    live(&mut again, now, id, "one");
+    assert_eq!(again.next(now), Some(Action::Look(id)));
+    again.on(now, looked(id, "one"));
+    assert_eq!(again.next(now), Some(Action::Fetch(id)));
+    again.on(now, fetched(id, "one"));
+    assert_eq!(again.next(now), Some(Action::Mine(id)));
+    // They change once more while it is mined.
+    again.settle(now, id, "u".into());
+    again.on(now, mined_with(id, "one", "t"));
+    assert_eq!(again.next(now), Some(Action::Look(id)));
+    again.on(now, looked(id, "one"));
+    assert_eq!(again.next(now), Some(Action::Fetch(id)));
+    again.on(now, fetched(id, "one"));
+    assert_eq!(again.next(now), Some(Action::Mine(id)));
+    again.on(now, mined_with(id, "one", "u"));
+    assert_eq!(again.next(now), None);
+    // The same settings once more are no reason to look, and others are one.
+    again.settle(now, id, "u".into());
+    assert_eq!(again.next(now), None);
+    again.settle(now, id, "v".into());
+    assert_eq!(again.next(now), Some(Action::Look(id)));
 }
 
 #[test]
@@ -167,6 +190,23 @@ fn nothing_is_mined_or_dropped_while_an_export_is_written() {
     assert_eq!(all(&mut schedule, 1), [Action::Look(ids[0])], "looks go on");
     schedule.on(2, Event::Published);
     assert_eq!(all(&mut schedule, 2), [Action::Mine(ids[1])]);
+}
+
+#[test]
+fn what_is_no_source_any_more_is_forgotten_and_may_come_back() {
+    let mut schedule = Schedule::new(policy());
+    let id = schedule.add(0, place("h", "a"), None);
+    live(&mut schedule, 0, id, "one");
+    let now = schedule.state(id).due;
+    assert_eq!(schedule.next(now), Some(Action::Look(id)));
+    schedule.retire(id);
+    assert_eq!(schedule.find("h/a"), Some(id), "what is under way is done to its end");
+    schedule.on(now, looked(id, "one"));
+    schedule.retire(id);
+    assert_eq!((schedule.find("h/a"), schedule.ids().count(), schedule.take_unsaved().len()), (None, 0, 0));
+    assert_eq!((schedule.mirror_bytes(), all(&mut schedule, now + 10 * DAY)), (0, vec![]));
+    assert_eq!(schedule.add(now, place("h", "a"), None), id);
+    live(&mut schedule, now, id, "one");
 }
 
 #[test]
@@ -473,7 +513,8 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
             }
             (Action::Fetch(id), n) => Event::Fetched { id, tips: (n % 3).to_string(), bytes: n << 25 },
             (Action::Mine(id), n) => {
-                Event::Mined { id, tips: (n % 3).to_string(), is_new: n > 4, milliseconds: n * 4_000 }
+                let (tips, settings) = ((n % 3).to_string(), "s".into());
+                Event::Mined { id, tips, settings, is_new: n > 4, milliseconds: n * 4_000 }
             }
         };
         schedule.on(now, event);
