@@ -665,3 +665,35 @@ fn an_interruption_ends_a_wait_and_gives_no_list() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), output.stdout.len()), (Some(130), 0));
 }
+
+#[test]
+fn a_watch_follows_what_is_found() {
+    let (lab, github) = (Lab::new(), Github::new());
+    two_pages(&github);
+    let settings = format!(
+        "[watch]\nstore = \"store\"\ndiscover = true\n[discover]\norg = [\"o\"]\nforks = \"skip\"\nretries = 0\nbase-url = \"{}\"\n\
+         no-cache = true\n[mine]\nfetch-retries = 0\n",
+        github.url()
+    );
+    fs::write(lab.path("gitlode.toml"), settings).expect("it can be written");
+    let watched = || {
+        let output = lab.gitlode(&["watch", "--config", "gitlode.toml", "--once"]);
+        let status: Value = serde_json::from_str(&lab.ok(&["status", "store", "--json"])).expect("JSON");
+        let of = |one: &Value| one["identity"].as_str().expect("an identity").to_owned();
+        let list = status["repositories"].as_array().expect("repositories").iter().map(of);
+        (list.collect::<Vec<_>>(), output.status.code(), text(&output.stderr))
+    };
+    let host = github.url().replace("http://", "");
+    let all = ["A", "b", "c"].map(|name| format!("{host}/o/{name}"));
+    // They are on the list, and nobody serves them.
+    let (list, code, said) = watched();
+    assert_eq!((list.as_slice(), code), (all.as_slice(), Some(3)), "{said}");
+    // What was found before is not forgotten where GitHub fails.
+    github.always(PAGE, Answer::new(500, "{}"));
+    let (list, code, said) = watched();
+    assert_eq!((list.as_slice(), code), (all.as_slice(), Some(3)), "{said}");
+    assert!(said.contains("discover: "), "{said}");
+    // What is on the list no more is not watched.
+    github.always(PAGE, Answer::json(&json!([repository(1, "o/A")])));
+    assert_eq!(watched().0, all[..1]);
+}

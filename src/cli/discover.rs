@@ -132,19 +132,48 @@ pub struct Args {
     verbose: bool,
 }
 
-pub fn run(args: &Args) -> Result<(), Error> {
-    let plan = plan(args)?;
-    let interrupt = interrupt_flag();
+/// Columns of the list of a watch, where none are named: those that do not change every day.
+const LASTING_COLUMNS: [&str; 4] = ["id", "license", "language", "fork"];
+
+impl Args {
+    /// For a watch, which tells nobody how things went, and asks again and again.
+    pub(super) fn for_watch(mut self) -> Self {
+        if self.columns.is_empty() {
+            self.columns = LASTING_COLUMNS.map(str::to_owned).to_vec();
+        }
+        self
+    }
+
+    /// The list as JSON lines.
+    ///
+    /// # Errors
+    /// A query, a file or a repository failed, so that something may be missing; or it was interrupted.
+    pub(super) fn list(&self, interrupt: &AtomicBool) -> Result<String, Error> {
+        let collected = collect(self, &plan(self)?, interrupt)?;
+        if let Some(failure) = collected.failures.first() {
+            return Err(Error::Usage(format!("{}: {}", failure.what, failure.reason)));
+        }
+        collected.list.iter().map(|one| line(self, one)).collect()
+    }
+}
+
+fn collect(args: &Args, plan: &Plan, interrupt: &AtomicBool) -> Result<Collected, collect::Error> {
     let clock = Clock {
         now: &seconds_now,
-        pause: &|seconds, why| pause(args, &interrupt, seconds, why),
+        pause: &|seconds, why| pause(args, interrupt, seconds, why),
         tell: &|line| {
             if args.verbose {
                 anstream::eprintln!("{}", printable(line));
             }
         },
     };
-    let collected = match collect::collect(&plan, clock) {
+    collect::collect(plan, clock)
+}
+
+pub fn run(args: &Args) -> Result<(), Error> {
+    let plan = plan(args)?;
+    let interrupt = interrupt_flag();
+    let collected = match collect(args, &plan, &interrupt) {
         Err(collect::Error::Interrupted) => {
             anstream::eprintln!("interrupted: there is no list");
             return Err(Error::Reported(130));
@@ -291,23 +320,24 @@ fn pause(args: &Args, interrupt: &AtomicBool, seconds: u64, why: &str) -> bool {
 
 /// Writes the list, a few repositories at a time.
 fn write_list(args: &Args, list: &[Repository]) -> Result<(), Error> {
-    // Without its url, a line names no source.
-    let wanted = COLUMNS
-        .map(|column| args.columns.is_empty() || column == "url" || args.columns.iter().any(|wanted| wanted == column));
     if args.csv {
-        let columns = COLUMNS.into_iter().zip(wanted).filter(|(_, wanted)| *wanted);
-        print_raw(&csv_line(columns.map(|(column, _)| column.to_owned()))?)?;
+        let columns = COLUMNS.into_iter().filter(|column| is_wanted(args, column));
+        print_raw(&csv_line(columns.map(str::to_owned))?)?;
     }
-    let line = if args.csv { csv_of } else { json_of };
     for part in list.chunks(1000) {
-        let mut text = String::new();
-        for one in part {
-            let known = COLUMNS.into_iter().zip(one.values()).zip(wanted).filter(|(_, wanted)| *wanted);
-            text += &line(&mut known.map(|(value, _)| value))?;
-        }
-        print_raw(&text)?;
+        print_raw(&part.iter().map(|one| line(args, one)).collect::<Result<String, Error>>()?)?;
     }
     Ok(())
+}
+
+/// Without its url, a line names no source.
+fn is_wanted(args: &Args, column: &str) -> bool {
+    args.columns.is_empty() || column == "url" || args.columns.iter().any(|wanted| wanted == column)
+}
+
+fn line(args: &Args, one: &Repository) -> Result<String, Error> {
+    let mut known = COLUMNS.into_iter().zip(one.values()).filter(|(column, _)| is_wanted(args, column));
+    if args.csv { csv_of(&mut known) } else { json_of(&mut known) }
 }
 
 type Values<'v> = dyn Iterator<Item = (&'static str, Value)> + 'v;

@@ -379,8 +379,8 @@ pub(super) fn remember_columns_of(spec: &mut RepoSpec, index: &Index) -> Result<
     Ok(())
 }
 
-pub(super) fn lock(index: &Mutex<Index>) -> std::sync::MutexGuard<'_, Index> {
-    index.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+pub(super) fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn wait(args: &Args, interrupt: &Arc<AtomicBool>) -> bool {

@@ -8,13 +8,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
-    Error, counted, grouped,
+    Error, counted, discover, grouped,
     mine::{self, lock, remember_columns_of},
-    print, printable,
+    of_configuration, print, printable,
     publish::Publisher,
     repositories, seconds_now,
 };
@@ -44,6 +44,12 @@ pub struct Args {
     /// a list, and URL/@FILE for all names in a list below a base URL. Lists and directories are read anew now and then.
     #[arg(long, value_delimiter = ',', value_name = "SOURCE")]
     sources: Vec<String>,
+    /// Watch what `discover` finds as well, as [discover] of the configuration has it.
+    #[arg(long)]
+    discover: bool,
+    /// Seconds after which it is found anew. Where that fails, what was found last is watched on.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS", help_heading = "When to look")]
+    discover_seconds: u64,
     /// Look at every repository once, mine what is new, and end.
     #[arg(long)]
     once: bool,
@@ -110,8 +116,8 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let Some(path) = &args.store else {
         return Err(Error::Usage("--store DIR is missing: where the rows go".into()));
     };
-    if args.sources.is_empty() {
-        return Err(Error::Usage("--sources is missing: what to watch".into()));
+    if args.sources.is_empty() && !args.discover {
+        return Err(Error::Usage("--sources or --discover is missing: what to watch".into()));
     }
     if args.interval_min == 0 || args.interval_min > args.interval_max {
         return Err(Error::Usage("--interval-min has to be from 1 to --interval-max".into()));
@@ -155,7 +161,18 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         let (rules, opt_outs) = (Arc::clone(&ruleset), Arc::clone(&opt_outs));
         Settings { recipe, rules, opt_outs, replace: false, is_replaced: false }
     };
-    let sources = || source::parse(&args.sources, &mut std::io::empty()).map_err(|error| error.to_string());
+    let finder = args.discover.then(|| Finder::new(command)).transpose()?;
+    let sources = || {
+        let mut sources = args.sources.clone();
+        let found = match &finder {
+            None => String::new(),
+            Some(finder) => {
+                sources.push("-".into());
+                finder.found(&interrupt).map_err(|error| format!("discover: {error}"))?
+            }
+        };
+        source::parse(&sources, &mut found.as_bytes()).map_err(|error| error.to_string())
+    };
     let complete = |mut spec: RepoSpec| {
         remember_columns_of(&mut spec, &lock(&index))?;
         let is_opted_out = opt_outs.find(Work { repositories: &spec.name, ..Work::default() }).is_some();
@@ -178,10 +195,63 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         notifier: &Notifier::new(variable("NOTIFY_SOCKET").as_deref(), variable("WATCHDOG_USEC").as_deref()),
     };
     let state = Arc::new(Watch::new(policy));
-    let summary = watch::watch(&state, &means, &options, server)?;
+    let has_ended = AtomicBool::new(false);
+    let summary = thread::scope(|scope| {
+        if let Some(finder) = finder.as_ref().filter(|_| !args.once) {
+            let every = Duration::from_secs(args.discover_seconds.max(1));
+            let (interrupt, has_ended) = (&interrupt, &has_ended);
+            scope.spawn(move || finder.find_anew(every, interrupt, has_ended));
+        }
+        let summary = watch::watch(&state, &means, &options, server);
+        has_ended.store(true, Ordering::Relaxed);
+        summary
+    })?;
     super::filters::warn_of_failures(&ruleset);
     lock(&index).finish_run(number, seconds_now())?;
     finish(args, summary)
+}
+
+/// What `discover` finds, kept until it is found anew.
+struct Finder {
+    args: discover::Args,
+    /// A list of sources, once there is one.
+    found: Mutex<Option<String>>,
+}
+
+impl Finder {
+    fn new(command: &clap::Command) -> Result<Self, Error> {
+        let args: discover::Args = of_configuration(command, &["discover".as_ref()])?;
+        Ok(Finder { args: args.for_watch(), found: Mutex::default() })
+    }
+
+    /// What was found last; the first time, it is found now.
+    fn found(&self, interrupt: &AtomicBool) -> Result<String, Error> {
+        if let Some(found) = &*lock(&self.found) {
+            return Ok(found.clone());
+        }
+        let found = self.args.list(interrupt)?;
+        *lock(&self.found) = Some(found.clone());
+        Ok(found)
+    }
+
+    /// Finds it anew now and then, until there is an end.
+    fn find_anew(&self, every: Duration, interrupt: &AtomicBool, has_ended: &AtomicBool) {
+        let mut last = Instant::now();
+        while !interrupt.load(Ordering::Relaxed) && !has_ended.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(200));
+            if last.elapsed() < every {
+                continue;
+            }
+            last = Instant::now();
+            match self.args.list(interrupt) {
+                Ok(found) => *lock(&self.found) = Some(found),
+                Err(error) => anstream::eprintln!(
+                    "discover: failed: {}; what was found last holds",
+                    printable(&error.to_string())
+                ),
+            }
+        }
+    }
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -59,9 +59,9 @@ impl MinHash {
     fn smallest(&self, set: &[u64], signature: &mut [u32; PERMUTATIONS]) {
         for member in set {
             let member = (member >> 32) as u32;
-            for at in 0..PERMUTATIONS {
-                let value = member.wrapping_mul(self.factors[at]).wrapping_add(self.summands[at]);
-                signature[at] = signature[at].min(value);
+            let functions = self.factors.iter().zip(&self.summands);
+            for (smallest, (factor, summand)) in signature.iter_mut().zip(functions) {
+                *smallest = (*smallest).min(member.wrapping_mul(*factor).wrapping_add(*summand));
             }
         }
     }
