@@ -465,6 +465,26 @@ fn lists_are_read_anew_and_what_they_say_changes_with_them() {
 }
 
 #[test]
+fn what_is_left_out_is_said_and_counted() {
+    let lab = Lab::new();
+    for name in ["a", "b", "c"] {
+        Pushed::new(&lab, name);
+    }
+    fs::write(lab.path("list"), "path,license\nserved/a.git,MIT\nserved/b.git,GPL-3.0\nserved/c.git,MIT\n")
+        .expect("a file");
+    fs::write(lab.path("opt-out"), "repository:c\n").expect("a file");
+    let configuration = configure(&lab, "store", &list(&["@list".into()]), "");
+    let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
+    let more = "opt-out = \"opt-out\"\nskip-by-declared-license = \"permissive\"\n";
+    fs::write(lab.path(&configuration), format!("{text}{more}")).expect("a file");
+    let (code, said) = once(&lab, &configuration);
+    assert!(said.contains("b: left out: its declared licence is left out"), "{said}");
+    assert!(said.contains("c: left out: its owner opted out"), "{said}");
+    assert!(code == Some(0) && said.contains("rows from 1 repository, 0 failed, 2 left out"), "{said}");
+    assert_eq!(status(&lab, "store").len(), 1);
+}
+
+#[test]
 fn what_is_gone_or_emptied_is_recorded_and_dropped_by_policy() {
     let lab = Lab::new();
     for name in ["a", "b", "c"] {

@@ -176,7 +176,11 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let complete = |mut spec: RepoSpec| {
         remember_columns_of(&mut spec, &lock(&index))?;
         let is_opted_out = opt_outs.find(Work { repositories: &spec.name, ..Work::default() }).is_some();
-        Ok(Some(spec).filter(|spec| !is_opted_out && !mining.refuses(spec)))
+        Ok(match (is_opted_out, mining.refuses(&spec)) {
+            (true, _) => Err("its owner opted out"),
+            (_, true) => Err("its declared licence is left out"),
+            (false, false) => Ok(spec),
+        })
     };
     let clock = || u64::try_from(seconds_now()).unwrap_or_default();
     let publish = publisher
@@ -296,10 +300,11 @@ fn bound_stop(interrupt: Arc<AtomicBool>, bound: Duration) {
 }
 
 fn finish(args: &Args, summary: Summary) -> Result<(), Error> {
-    let Summary { repositories: watched, failed, waiting, rows, interrupted } = summary;
+    let Summary { repositories: watched, failed, waiting, left_out, rows, interrupted } = summary;
     if !args.quiet {
-        let not_done = if waiting == 0 { String::new() } else { format!(", {waiting} not looked at to the end") };
-        print(&format!("{} rows from {}, {failed} failed{not_done}\n", grouped(rows), repositories(watched)))?;
+        let more = [(waiting, "not looked at to the end"), (left_out, "left out")];
+        let more = more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect::<String>();
+        print(&format!("{} rows from {}, {failed} failed{more}\n", grouped(rows), repositories(watched)))?;
     }
     match (args.once, interrupted, failed + waiting) {
         (true, true, _) => Err(Error::Reported(130)),
@@ -314,6 +319,8 @@ fn say(args: &Args, name: &str, note: &Note<'_>) {
     let text = match note {
         Note::Failed(fault, reason) => format!("{}: {reason}", fault.as_str()),
         Note::Bad(reason) | Note::Trouble(reason) => format!("failed: {reason}"),
+        Note::LeftOut(_) if args.quiet => return,
+        Note::LeftOut(reason) => format!("left out: {reason}"),
         Note::Published(_) if args.quiet => return,
         Note::Published(what) => (*what).to_owned(),
         Note::Dropped => "its rows are removed".into(),

@@ -78,7 +78,7 @@ pub struct Means<'a> {
     pub target: Target<'a>,
     /// Reads the sources.
     pub sources: &'a (dyn Fn() -> Result<Sources, String> + Sync),
-    /// Adds to a source what is known of it; none where it is not to be watched.
+    /// Adds to a source what is known of it, or says why it is not to be watched.
     pub complete: &'a Complete<'a>,
     /// The settings of a repository.
     pub settings: &'a (dyn Fn(&RepoSpec) -> Settings + Sync),
@@ -97,7 +97,7 @@ pub struct Means<'a> {
 }
 
 /// See [`Means::complete`].
-pub type Complete<'a> = dyn Fn(RepoSpec) -> Result<Option<RepoSpec>, store::Error> + Sync + 'a;
+pub type Complete<'a> = dyn Fn(RepoSpec) -> Result<Result<RepoSpec, &'static str>, store::Error> + Sync + 'a;
 
 /// See [`Means::publish`].
 pub type Publish<'a> = dyn Fn() -> Result<String, String> + Sync + 'a;
@@ -122,6 +122,8 @@ pub enum Note<'n> {
     Dropped,
     /// The store was exported.
     Published(&'n str),
+    /// It is not to be watched.
+    LeftOut(&'n str),
     /// It is no source.
     Bad(&'n str),
     /// Something of the program's own went wrong.
@@ -149,6 +151,8 @@ pub struct Summary {
     pub failed: usize,
     /// Those that nothing was done with, since their servers failed or it was stopped.
     pub waiting: usize,
+    /// Sources that are not to be watched.
+    pub left_out: usize,
     /// Rows that were mined.
     pub rows: u64,
     /// Whether it was stopped from outside.
@@ -228,6 +232,7 @@ pub fn watch(
         options,
         looker,
         bad: HashSet::new(),
+        left_out: HashSet::new(),
         saved: 0,
         is_saved: true,
         read: 0,
@@ -263,6 +268,8 @@ struct Driver<'a> {
     looker: Looker,
     /// Sources that are none.
     bad: HashSet<String>,
+    /// Sources that are not to be watched.
+    left_out: HashSet<String>,
     /// When states were last saved, and whether that went well.
     saved: u64,
     is_saved: bool,
@@ -440,6 +447,7 @@ impl<'a> Driver<'a> {
         }
         let named: HashSet<String> = specs.iter().map(|spec| spec.identity.clone()).collect();
         specs.extend(self.vanished(&states, &named)?);
+        let all: HashSet<String> = specs.iter().map(|spec| spec.identity.clone()).collect();
         let mut named = HashSet::new();
         for spec in specs {
             let identity = spec.identity.clone();
@@ -447,6 +455,7 @@ impl<'a> Driver<'a> {
                 named.insert(identity);
             }
         }
+        self.left_out.retain(|identity| all.contains(identity));
         let mut schedule = self.watch.schedule();
         let is_left_out = |id: &Id| {
             let place = schedule.place(*id);
@@ -464,12 +473,27 @@ impl<'a> Driver<'a> {
     }
 
     /// Adds a source to the schedule, or takes note of what its list says of it now; whether it is to be watched.
-    fn watch_source(&self, now: u64, spec: RepoSpec, states: &HashMap<String, String>) -> Result<bool, store::Error> {
+    fn watch_source(
+        &mut self,
+        now: u64,
+        spec: RepoSpec,
+        states: &HashMap<String, String>,
+    ) -> Result<bool, store::Error> {
         let known = self.watch.schedule().find(&spec.identity);
         if known.is_some_and(|id| spec.is_bare || spec == self.watch.spec(id)) {
             return Ok(true);
         }
-        let Some(spec) = (self.means.complete)(spec)? else { return Ok(false) };
+        let (name, identity) = (spec.name.clone(), spec.identity.clone());
+        let spec = match (self.means.complete)(spec)? {
+            Ok(spec) => spec,
+            Err(reason) => {
+                if self.left_out.insert(identity) {
+                    (self.means.say)(&name, &Note::LeftOut(reason));
+                }
+                return Ok(false);
+            }
+        };
+        self.left_out.remove(&identity);
         let place = self.place(&spec);
         let mut schedule = self.watch.schedule();
         let mut specs = lock(&self.watch.specs);
@@ -543,6 +567,7 @@ impl<'a> Driver<'a> {
             repositories: schedule.ids().count(),
             failed: failed.count() + self.bad.len(),
             waiting: schedule.waiting(),
+            left_out: self.left_out.len(),
             rows: self.watch.counters().rows_kept(),
             interrupted: self.is_interrupted(),
         }

@@ -420,19 +420,18 @@ impl Store {
     /// Removes all rows of a repository, at once or not at all.
     ///
     /// # Errors
-    /// They can't be moved away. What can't be removed after that is removed by [`Store::clean_up`].
+    /// They can't be moved away, or not be removed after that, which [`Store::clean_up`] tries again.
     pub fn remove(&self, identity: &str) -> Result<(), Error> {
         let directory = self.directory(identity);
+        let removed = self.root.join(REMOVED);
+        let place = removed.join(directory.file_name().unwrap_or_default());
         if directory.exists() {
-            let removed = self.root.join(REMOVED);
             fs::create_dir_all(&removed).map_err(io_error(&removed))?;
-            let place = removed.join(directory.file_name().unwrap_or_default());
-            if place.exists() {
-                fs::remove_dir_all(&place).map_err(io_error(&place))?;
-            }
+            remove_tree(&place)?;
             seal(&directory, &place).map_err(io_error(&directory))?;
         }
-        self.clean_up()
+        // Others may be on their way out beside it.
+        remove_tree(&place)
     }
 
     /// Removes what a process that was killed had moved away to be removed.
@@ -440,8 +439,14 @@ impl Store {
     /// # Errors
     /// It can't be removed.
     pub fn clean_up(&self) -> Result<(), Error> {
-        let removed = self.root.join(REMOVED);
-        if removed.exists() { fs::remove_dir_all(&removed).map_err(io_error(&removed)) } else { Ok(()) }
+        remove_tree(&self.root.join(REMOVED))
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error(path)(e)),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
