@@ -120,6 +120,8 @@ pub struct NaturalLanguages {
     /// For every letter that is not one of all languages of its script, the languages that have it.
     letters: HashMap<char, Vec<usize>>,
     english: usize,
+    /// The languages that are written in a script.
+    by_script: HashMap<String, Vec<usize>>,
 }
 
 impl NaturalLanguages {
@@ -159,7 +161,11 @@ impl NaturalLanguages {
                 *weight = OWN_WEIGHT;
             }
         }
-        Ok(NaturalLanguages { entries, words, letters, english })
+        let mut by_script: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, entry) in entries.iter().enumerate() {
+            by_script.entry_ref(&entry.script).or_default().push(at);
+        }
+        Ok(NaturalLanguages { entries, words, letters, english, by_script })
     }
 
     /// The languages that it knows, by ISO 639-1 code.
@@ -178,11 +184,10 @@ impl NaturalLanguages {
         let subject = Prose::of(super::message::subject(message));
         let prose = if subject.is_enough() { subject } else { Prose::of(message) };
         let (script, share) = prose.script()?;
-        let candidates: Vec<usize> = (0..self.entries.len()).filter(|at| self.entries[*at].script == script).collect();
-        let (at, confidence) = match candidates[..] {
-            [] => return None,
-            [only] => (only, share),
-            _ => self.vote(&prose, &candidates, judge),
+        let candidates = self.by_script.get(script)?.as_slice();
+        let (at, confidence) = match candidates {
+            [only] => (*only, share),
+            _ => self.vote(&prose, candidates, judge),
         };
         if confidence < EVIDENCE_MIN {
             return None;

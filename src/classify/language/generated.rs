@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder, SetMatches};
 use serde::Deserialize;
 
 use crate::classify::catalog;
@@ -34,7 +34,8 @@ struct RawRule {
 /// A rule of the table, compiled.
 pub struct Rule {
     id: String,
-    path: Option<Regex>,
+    /// Position of the path's pattern among all of them.
+    path: Option<usize>,
     extensions: Vec<String>,
     /// From and to, counted from 0, the end not included.
     lines: Option<(usize, usize)>,
@@ -46,6 +47,8 @@ pub struct Rule {
 /// The table, ready to be asked.
 pub struct Generated {
     rules: Vec<Rule>,
+    /// The patterns of paths, looked for at once.
+    paths: RegexSet,
 }
 
 impl Generated {
@@ -67,10 +70,15 @@ impl Generated {
             let compiled = pattern.map(|pattern| RegexBuilder::new(&pattern).multi_line(true).unicode(false).build());
             compiled.transpose().map_err(|e| e.to_string())
         };
+        let mut paths: Vec<String> = Vec::new();
         let rules = rule.into_iter().map(|raw| {
+            let path = raw.path.map(|pattern| {
+                paths.push(pattern);
+                paths.len() - 1
+            });
             Ok(Rule {
                 id: raw.id,
-                path: compile(raw.path)?,
+                path,
                 extensions: raw.extensions,
                 lines: raw.lines,
                 last_lines: raw.last_lines,
@@ -78,7 +86,9 @@ impl Generated {
                 minified: raw.minified,
             })
         });
-        Ok(Generated { rules: rules.collect::<Result<_, String>>()? })
+        let rules = rules.collect::<Result<Vec<Rule>, String>>()?;
+        let paths = RegexSetBuilder::new(&paths).multi_line(true).unicode(false).build().map_err(|e| e.to_string())?;
+        Ok(Generated { rules, paths })
     }
 
     /// The ids of its rules.
@@ -88,14 +98,14 @@ impl Generated {
 
     /// The id of the rule by which the path decides, whatever the contents; none where they have a say.
     pub fn by_path(&self, path: &str) -> Option<&str> {
-        let name = file_name(path);
-        self.rules.iter().find(|rule| rule.needs_no_contents() && rule.may_hold(path, name)).map(|rule| &*rule.id)
+        let (paths, name) = (self.paths.matches(path.as_bytes()), file_name(path));
+        self.rules.iter().find(|rule| rule.needs_no_contents() && rule.may_hold(&paths, name)).map(|rule| &*rule.id)
     }
 
     /// What the path alone says.
     pub fn for_path(&self, path: &str) -> ForPath<'_> {
-        let name = file_name(path);
-        let open: Vec<&Rule> = self.rules.iter().filter(|rule| rule.may_hold(path, name)).collect();
+        let (paths, name) = (self.paths.matches(path.as_bytes()), file_name(path));
+        let open: Vec<&Rule> = self.rules.iter().filter(|rule| rule.may_hold(&paths, name)).collect();
         match open.iter().find(|rule| rule.needs_no_contents()) {
             Some(settled) => ForPath { settled: Some(&settled.id), open: Vec::new() },
             None => ForPath { settled: None, open },
@@ -128,13 +138,12 @@ impl Rule {
         self.pattern.is_none() && !self.minified
     }
 
-    fn may_hold(&self, path: &str, name: &str) -> bool {
+    fn may_hold(&self, paths: &SetMatches, name: &str) -> bool {
         let ends = |extension: &String| {
             name.len() > extension.len()
                 && name.as_bytes()[name.len() - extension.len()..].eq_ignore_ascii_case(extension.as_bytes())
         };
-        (self.extensions.is_empty() || self.extensions.iter().any(ends))
-            && self.path.as_ref().is_none_or(|pattern| pattern.is_match(path.as_bytes()))
+        (self.extensions.is_empty() || self.extensions.iter().any(ends)) && self.path.is_none_or(|at| paths.matched(at))
     }
 
     fn holds(&self, contents: &str) -> bool {
@@ -150,17 +159,21 @@ impl Rule {
     }
 }
 
+/// Where so many lines of `text` end.
+fn ends_of_lines(text: &str, lines: usize) -> usize {
+    let Some(before) = lines.checked_sub(1) else { return 0 };
+    memchr::memchr_iter(b'\n', text.as_bytes()).nth(before).map_or(text.len(), |at| at + 1)
+}
+
 /// Lines `from..to`, with their ends.
 fn between(contents: &str, from: usize, to: usize) -> &str {
-    let start: usize = contents.split_inclusive('\n').take(from).map(str::len).sum();
-    let rest = &contents[start..];
-    let len: usize = rest.split_inclusive('\n').take(to - from).map(str::len).sum();
-    &rest[..len]
+    let rest = &contents[ends_of_lines(contents, from)..];
+    &rest[..ends_of_lines(rest, to - from)]
 }
 
 fn last(contents: &str, lines: usize) -> &str {
     let trimmed = contents.trim_end_matches(['\r', '\n']);
-    let start = trimmed.rmatch_indices('\n').nth(lines.max(1) - 1).map_or(0, |(at, _)| at + 1);
+    let start = memchr::memrchr_iter(b'\n', trimmed.as_bytes()).nth(lines.max(1) - 1).map_or(0, |at| at + 1);
     &contents[start..]
 }
 

@@ -385,9 +385,10 @@ impl Linguist {
     }
 
     fn by_modeline(&self, contents: &str) -> Option<LanguageId> {
-        let first = contents.split_inclusive('\n').take(MODELINE_LINES).map(str::len).sum::<usize>();
+        let first = memchr::memchr_iter(b'\n', contents.as_bytes()).nth(MODELINE_LINES - 1);
+        let first = first.map_or(contents.len(), |at| at + 1);
         let trimmed = contents.trim_end_matches(['\r', '\n']);
-        let last = trimmed.rmatch_indices('\n').nth(MODELINE_LINES - 1).map_or(0, |(at, _)| at + 1);
+        let last = memchr::memrchr_iter(b'\n', trimmed.as_bytes()).nth(MODELINE_LINES - 1).map_or(0, |at| at + 1);
         let (head, foot) = (&contents[..first], &trimmed[last..]);
         for part in [head, foot] {
             if !self.modeline_mark.is_match(part.as_bytes()) {
