@@ -4,13 +4,12 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
 use serde_json::{Value, json};
-use support::{Lab, python};
+use support::{Lab, files, manifest, python, same_bytes};
 
 /// Changes of several languages, some of them alike, some without a partner.
 const FILES: &str = r#"
@@ -43,10 +42,6 @@ fn four(lab: &Lab) -> PathBuf {
     lab.path("plain/data/train-00000-of-00001.jsonl")
 }
 
-fn manifest(lab: &Lab, out: &str) -> Value {
-    serde_json::from_slice(&fs::read(lab.path(out).join("manifest.json")).expect("a manifest")).expect("JSON")
-}
-
 /// Exports, and reads back what was written; the manifest.
 fn read_back(lab: &Lab, rows: &Path, form: &str, out: &str, more: &[&str]) -> Value {
     lab.ok(&[&["export", "store", out, "--format", form], more].concat());
@@ -70,24 +65,6 @@ fn check_files(lab: &Lab, out: &str, manifest: &Value) {
         assert_eq!(listed["bytes"], bytes.len(), "{out}: {name}");
     }
     assert_eq!(found.keys().collect::<Vec<_>>(), Vec::<&String>::new(), "{out}: not in the manifest");
-}
-
-/// Every file below `directory`, by its path there.
-fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut open = vec![directory.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(next).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                open.push(path);
-            } else {
-                let name = path.strip_prefix(directory).expect("it is below").to_string_lossy().into_owned();
-                files.insert(name, fs::read(&path).expect("a file"));
-            }
-        }
-    }
-    files
 }
 
 #[test]
@@ -385,18 +362,7 @@ fn the_same_rows_are_the_same_bytes() {
         &["--format", "sentence-transformers"],
         &["--format", "sentence-transformers", "--shuffle", "7", "--compression", "zstd"],
     ];
-    for format in formats {
-        let mut first: Option<BTreeMap<String, Vec<u8>>> = None;
-        for (store, threads) in [("store", "1"), ("store", "3"), ("other", "2")] {
-            lab.ok(&[&["export", store, "out", "-j", threads], format].concat());
-            let mut found = files(&lab.path("out"));
-            // They name the batches in which rows were mined.
-            found.retain(|name, _| !name.ends_with("manifest.json") && !name.ends_with("README.md"));
-            assert!(!found.is_empty());
-            fs::remove_dir_all(lab.path("out")).expect("it can be removed");
-            assert!(*first.get_or_insert_with(|| found.clone()) == found, "{format:?}, {store}, {threads} threads");
-        }
-    }
+    same_bytes(&lab, &formats);
 }
 
 #[test]

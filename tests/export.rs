@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Lab, git, python};
+use support::{Lab, git, manifest, python};
 
 /// Languages with names that file names, patterns and YAML take for something else, and a file without one.
 const FILES: &str = r#"
@@ -37,10 +37,6 @@ fn four(lab: &Lab) -> PathBuf {
     lab.mine("tokio", "store", &["redis", "git", "ripgrep", "--kinds", "modified,added"]);
     lab.ok(&["export", "store", "plain"]);
     lab.path("plain/data/train-00000-of-00001.jsonl")
-}
-
-fn manifest(lab: &Lab, out: &str) -> Value {
-    serde_json::from_slice(&fs::read(lab.path(out).join("manifest.json")).expect("a manifest")).expect("JSON")
 }
 
 /// Reads the export at `out` back with `tests/read_back.py`.

@@ -12,11 +12,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::Lab;
-
-fn python() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin/python3")
-}
+use support::{Lab, python_program};
 
 /// A Hub that ends with the test.
 struct Hub {
@@ -29,7 +25,7 @@ impl Hub {
     fn start(lab: &Lab, mode: &str) -> Hub {
         let directory = lab.path("hub");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake_hub.py");
-        let mut child = Command::new(python())
+        let mut child = Command::new(python_program())
             .arg(script)
             .arg(&directory)
             .arg(mode)
@@ -73,20 +69,7 @@ impl Drop for Hub {
 
 /// Every file below a directory with its size, by its path in it.
 fn sizes(directory: &Path) -> Vec<(String, u64)> {
-    let mut found = Vec::new();
-    let mut open = vec![directory.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(next).expect("a directory").map(|entry| entry.expect("an entry").path()) {
-            if entry.is_dir() {
-                open.push(entry);
-            } else {
-                let name = entry.strip_prefix(directory).expect("it is below").to_str().expect("UTF-8").to_owned();
-                found.push((name, entry.metadata().expect("a file").len()));
-            }
-        }
-    }
-    found.sort();
-    found
+    support::files(directory).into_iter().map(|(name, bytes)| (name, bytes.len() as u64)).collect()
 }
 
 fn files(repository: &Value) -> Vec<(String, u64)> {
@@ -159,7 +142,7 @@ fn the_hubs_own_client_takes_the_same_directory() {
     let script = "import sys, huggingface_hub as hub
 hub.create_repo('me/theirs', repo_type='dataset')
 hub.upload_folder(repo_id='me/theirs', repo_type='dataset', folder_path=sys.argv[1])";
-    let mut command = Command::new(python());
+    let mut command = Command::new(python_program());
     let output = hub.environment(&mut command, &lab).arg("-c").arg(script).arg(lab.path("out")).output();
     let output = output.expect("Python runs");
     assert!(output.status.success(), "{}", stderr(&output));

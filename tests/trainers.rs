@@ -3,14 +3,10 @@
 
 mod support;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
-use support::{Lab, git, python};
+use support::{Lab, git, manifest, python, same_bytes};
 
 /// Columns that `tests/read_trainers.py` compares with.
 const COLUMNS: &str = "id,subject,message,old_blob,new_blob,old_encoding,new_encoding";
@@ -64,10 +60,6 @@ Fixes: $(git rev-parse --short=12 HEAD) (\"Count to four\")"
 fn store(lab: &Lab) {
     lab.repository("r", "sha1", FILES);
     lab.mine("r", "store", &[]);
-}
-
-fn manifest(lab: &Lab, out: &str) -> Value {
-    serde_json::from_slice(&fs::read(lab.path(out).join("manifest.json")).expect("a manifest")).expect("JSON")
 }
 
 fn records(lab: &Lab, out: &str) -> Vec<Value> {
@@ -222,23 +214,6 @@ fn texts_are_what_a_models_template_makes_of_messages() {
     assert_eq!(manifest(&lab, "more")["dropped"], json!({"special_token": 1}));
 }
 
-/// Every file below `directory`, by its path there.
-fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut open = vec![directory.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(next).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                open.push(path);
-            } else {
-                files.insert(path.to_string_lossy().into_owned(), fs::read(&path).expect("a file"));
-            }
-        }
-    }
-    files
-}
-
 #[test]
 fn the_same_rows_are_the_same_bytes() {
     let lab = Lab::new();
@@ -255,18 +230,7 @@ fn the_same_rows_are_the_same_bytes() {
         &["--format", "arrow", "--shuffle", "7"],
         &["--format", "jsonl", "--shuffle", "7"],
     ];
-    for format in formats {
-        let mut first: Option<BTreeMap<String, Vec<u8>>> = None;
-        for (store, threads) in [("store", "1"), ("store", "3"), ("other", "2")] {
-            lab.ok(&[&["export", store, "out", "-j", threads], format].concat());
-            let mut found = files(&lab.path("out"));
-            // They name the batches in which rows were mined.
-            found.retain(|name, _| !name.ends_with("manifest.json") && !name.ends_with("README.md"));
-            assert!(!found.is_empty());
-            fs::remove_dir_all(lab.path("out")).expect("it can be removed");
-            assert!(*first.get_or_insert_with(|| found.clone()) == found, "{format:?}, {store}, {threads} threads");
-        }
-    }
+    same_bytes(&lab, &formats);
 }
 
 #[test]
@@ -328,7 +292,7 @@ fn what_is_over_the_budget_is_counted() {
         let text = [&row["prompt"], &row["completion"]].map(|text| text.as_str().expect("text").to_owned()).concat();
         assert!(text.split_whitespace().count() <= 8 && !text.contains("three"), "{text}");
     }
-    let manifest = crate::manifest(&lab, "counted");
+    let manifest = support::manifest(&lab, "counted");
     assert!(manifest["dropped"]["special_token"].as_u64().is_some_and(|rows| rows > 2), "{}", manifest["dropped"]);
     assert_eq!(manifest["training"]["tokenizer"].as_str().map(str::len), Some(16));
 }

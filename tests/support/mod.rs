@@ -4,6 +4,7 @@
 pub mod server;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -130,8 +131,7 @@ pub fn git(repository: &Path, args: &[&str]) -> Vec<u8> {
 /// said. None where there is no such environment and that was said to be in order.
 pub fn python(lab: &Lab, script: &str, args: &[&str]) -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join("target/tools/python/bin/python");
-    let python = std::env::var_os("GITLODE_PYTHON").map_or(python, PathBuf::from);
+    let python = python_program();
     if !python.exists() {
         let why = format!("{} is not there, so nothing was read back: run scripts/python.sh", python.display());
         assert!(std::env::var_os("GITLODE_WITHOUT_PYTHON").is_some(), "{why}");
@@ -144,4 +144,49 @@ pub fn python(lab: &Lab, script: &str, args: &[&str]) -> Option<String> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script} {args:?}: {said}");
     Some(said)
+}
+
+/// The manifest of an export.
+pub fn manifest(lab: &Lab, out: &str) -> Value {
+    serde_json::from_slice(&fs::read(lab.path(out).join("manifest.json")).expect("a manifest")).expect("JSON")
+}
+
+/// Every file below `directory`, by its path there.
+pub fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                let name = path.strip_prefix(directory).expect("it is below").to_string_lossy().into_owned();
+                files.insert(name, fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    files
+}
+
+/// Demands that each export of `store` and of `other`, which has the same rows, has the same bytes with any number of threads.
+pub fn same_bytes(lab: &Lab, formats: &[&[&str]]) {
+    for &format in formats {
+        let mut first: Option<BTreeMap<String, Vec<u8>>> = None;
+        for (store, threads) in [("store", "1"), ("store", "3"), ("other", "2")] {
+            lab.ok(&[&["export", store, "out", "-j", threads], format].concat());
+            let mut found = files(&lab.path("out"));
+            // They name the batches in which rows were mined.
+            found.retain(|name, _| !name.ends_with("manifest.json") && !name.ends_with("README.md"));
+            assert!(!found.is_empty());
+            fs::remove_dir_all(lab.path("out")).expect("it can be removed");
+            assert!(*first.get_or_insert_with(|| found.clone()) == found, "{format:?}, {store}, {threads} threads");
+        }
+    }
+}
+
+/// The Python that has what reads exports back.
+pub fn python_program() -> PathBuf {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin/python");
+    std::env::var_os("GITLODE_PYTHON").map_or(python, PathBuf::from)
 }
