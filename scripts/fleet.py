@@ -139,7 +139,7 @@ class Watch:
         (directory / "secret").write_text(SECRET)
         (directory / "gitlode.toml").write_text(
             f'[watch]\nstore = "store"\nsources = ["{url}/@names"]\ninterval-min = {interval[0]}\ninterval-max = {interval[1]}\n'
-            'connections = 32\nconnections-per-host = 16\nwebhook-secret-file = "secret"\nlisten = "127.0.0.1:0"\n'
+            'allow-private = true\nconnections = 32\nconnections-per-host = 16\nwebhook-secret-file = "secret"\nlisten = "127.0.0.1:0"\n'
             'reread-seconds = 3600\n[mine]\nfilter = "none"\n'
         )
         self.process = subprocess.Popen(

@@ -80,7 +80,7 @@ def main():
 
         for branches in ("false", "true"):
             (root / f"{branches}.toml").write_text(
-                f'[watch]\nstore = "{branches}"\nsources = ["{url}/@names"]\nbatches-max = 4\n'
+                f'[watch]\nstore = "{branches}"\nsources = ["{url}/@names"]\nbatches-max = 4\nallow-private = true\n'
                 f'[mine]\nfilter = "none"\nall-branches = {branches}\n'
             )
         places = {name: 0 for name in served.heads}

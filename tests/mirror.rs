@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use gitlode::git::mirror::{Error, ErrorKind, Outcome, Request, maintain::join_packs};
+use gitlode::git::mirror::{Error, ErrorKind, Outcome, Request, look::Looker, maintain::join_packs};
+use gitlode::git::repository::{Repository, Revision};
 use gitlode::git::supervise::{self, Limits};
 use support::server::{Manner, Server};
 
@@ -83,7 +84,20 @@ impl World {
     }
 
     fn request(&self, url: &str) -> Request {
-        Request { url: url.to_owned(), directory: self.mirror(), connect_seconds: 2, stall_seconds: 2 }
+        Request {
+            url: url.to_owned(),
+            directory: self.mirror(),
+            connect_seconds: 2,
+            stall_seconds: 2,
+            public_only: false,
+        }
+    }
+
+    /// Without addresses that not everybody reaches.
+    fn sync_public(&self, url: &str) -> Error {
+        let request = Request { public_only: true, ..self.request(url) };
+        let result = supervise::fetch(&program(), &request, &limits(), &AtomicBool::new(false), &|_| {});
+        result.expect_err("a failure")
     }
 
     fn sync(&self, url: &str) -> Outcome {
@@ -255,6 +269,34 @@ fn a_detached_head_gives_the_branch_at_its_commit() {
 }
 
 // Anomaly: the environment and the server.
+
+#[test]
+fn addresses_that_not_everybody_reaches_are_refused_before_they_are_asked() {
+    let world = World::new();
+    world.commit();
+    let server = Server::http(world.root.path(), Manner::Git);
+    let port = server.port;
+    let file = format!("file://{}", world.remote().display());
+    for url in [
+        server.url("http"),
+        server.url("http").replace("127.0.0.1", "localhost"),
+        format!("git://localhost:{port}/remote.git"),
+        format!("ssh://localhost:{port}/remote.git"),
+        file,
+    ] {
+        let error = world.sync_public(&url);
+        assert_eq!(error.kind(), ErrorKind::PrivateAddress, "{error}");
+    }
+    assert_eq!(world.sync_public("https://name.invalid/x").kind(), ErrorKind::Unreachable);
+    assert_eq!(server.requests.load(std::sync::atomic::Ordering::SeqCst), 0);
+    // A look asks for the addresses of a name itself, and connects to what it found.
+    let looker = Looker::new(Duration::from_secs(2), Duration::from_secs(10), true).expect("a client");
+    for url in [server.url("http"), server.url("http").replace("127.0.0.1", "localhost")] {
+        let refusal = looker.look(&url, &Revision::Head).expect_err("a refusal");
+        assert_eq!(refusal.error.kind(), ErrorKind::PrivateAddress, "{}", refusal.error);
+    }
+    assert_eq!(server.requests.load(std::sync::atomic::Ordering::SeqCst), 0);
+}
 
 #[test]
 fn failures_have_kinds() {
@@ -491,13 +533,9 @@ fn packs_of_many_fetches_are_joined() {
 
 #[test]
 fn a_look_sees_the_tips_that_a_fetch_brings() {
-    use gitlode::git::{
-        mirror::look::Looker,
-        repository::{Repository, Revision},
-    };
     let world = World::new();
     let server = Server::http(world.root.path(), Manner::Git);
-    let looker = Looker::new(Duration::from_secs(2), Duration::from_secs(10)).expect("a client");
+    let looker = Looker::new(Duration::from_secs(2), Duration::from_secs(10), false).expect("a client");
     let check = |what: &str, url: &str| {
         world.sync(url);
         for revision in [Revision::Head, Revision::AllBranches] {

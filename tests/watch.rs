@@ -135,7 +135,7 @@ impl Pushed {
 fn configure(lab: &Lab, store: &str, sources: &str, more: &str) -> String {
     let name = format!("{store}.toml");
     let text = format!(
-        "[watch]\nstore = \"{store}\"\nsources = {sources}\ninterval-min = 1\ninterval-max = 3600\n{more}\n\
+        "[watch]\nstore = \"{store}\"\nsources = {sources}\ninterval-min = 1\ninterval-max = 3600\nallow-private = true\n{more}\n\
          [mine]\nfilter = \"none\"\nfetch-retries = 0\nfetch-low-speed-seconds = 2\nfetch-connect-seconds = 2\n"
     );
     fs::write(lab.path(&name), text).expect("it can be written");
@@ -699,6 +699,44 @@ fn the_server_tells_what_is_and_stops_when_told() {
     assert_eq!(ask(&address, "POST", "/api/repositories", &[], b"").0, 405, "nothing can be changed");
     let _idle = TcpStream::connect(&address).expect("a connection that says nothing");
     assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn private_addresses_are_not_asked_unless_that_is_allowed() {
+    let lab = Lab::new();
+    Pushed::new(&lab, "a");
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let (port, file) = (server.port, lab.path("served/a.git"));
+    let urls = [
+        format!("http://127.0.0.1:{port}/a.git"),
+        format!("http://localhost:{port}/a.git"),
+        format!("http://0x7f.1:{port}/a.git"),
+        format!("http://[::1]:{port}/a.git"),
+        format!("http://[::ffff:127.0.0.1]:{port}/a.git"),
+        format!("https://localhost:{port}/b.git"),
+        format!("git://127.0.0.1:{port}/c.git"),
+        format!("git://localhost:{port}/d.git"),
+        format!("ssh://git@localhost:{port}/e.git"),
+        format!("file://{}", file.display()),
+    ];
+    let sources = list(&[&urls[..], &[file.display().to_string()]].concat());
+    let configuration = configure(&lab, "store", &sources, "");
+    let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
+    let open = text.clone();
+    fs::write(lab.path(&configuration), text.replace("allow-private = true\n", "")).expect("a file");
+    let (code, said) = once(&lab, &configuration);
+    assert_eq!((code, said.matches("private_address: ").count()), (Some(3), urls.len()), "{said}");
+    assert!(said.contains("127.0.0.1 is not a public address (--allow-private allows it)"), "{said}");
+    assert_eq!(server.requests.load(std::sync::atomic::Ordering::SeqCst), 0, "nobody was asked");
+    let status = status(&lab, "store");
+    let of = |condition: &str| status.iter().filter(|one| one["condition"] == condition).count();
+    assert_eq!((of("private_address"), of("current")), (urls.len(), 1), "a path is no address: {status:?}");
+    let (daemon, address) = Daemon::serving(&lab, &["--config", &configuration]);
+    until("they are counted", || metric(&address, "gitlode_repositories{condition=\"private_address\"}") == 10);
+    drop(daemon);
+    fs::write(lab.path(&configuration), open.replace(&sources, &list(&urls[..2]))).expect("a file");
+    let (code, said) = once(&lab, &configuration);
+    assert!(code == Some(0) && said.matches(": fetched").count() == 2, "{said}");
 }
 
 #[test]

@@ -598,6 +598,7 @@ pub(super) fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, E
             },
             program: std::env::current_exe()
                 .map_err(|source| Error::Io { path: "the path of this program".into(), source })?,
+            public_only: false,
         },
     })
 }

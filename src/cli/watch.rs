@@ -29,7 +29,7 @@ use crate::{
     git::mirror::redact_url,
     pipeline::{
         recipe::{Settings, rules},
-        run::Target,
+        run::{Mirrors, Target},
     },
     source::{self, RepoSpec},
     store::{Store, index::Index},
@@ -104,6 +104,10 @@ pub struct Args {
     /// address is not of this machine alone.
     #[arg(long, value_name = "FILE", help_heading = "Server")]
     token_file: Option<PathBuf>,
+    /// Ask servers at addresses, too, that not everybody reaches: this machine, private networks, what is reserved; and take
+    /// file:// URLs. For a server of your own, and behind a proxy that finds the addresses of names itself.
+    #[arg(long)]
+    allow_private: bool,
     /// Seconds within which it ends when it is told to stop, whatever it is doing.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     stop_seconds: u64,
@@ -149,7 +153,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         segment_bytes_max: options.segment_bytes_max,
         batches_max: args.batches_max,
         ledger: options.ledger,
-        mirrors: options.mirrors,
+        mirrors: Mirrors { public_only: !args.allow_private, ..options.mirrors },
         reread_seconds: args.reread_seconds.max(1),
         publish_seconds: args.export_every,
     };

@@ -53,6 +53,8 @@ pub enum Fault {
     Stalled,
     /// What the server says is no git, or leads elsewhere.
     Garbage,
+    /// It leads to an address that not everybody reaches, and those are not to be asked.
+    PrivateAddress,
     /// It is larger or slower than the limits allow.
     Limit,
     /// This machine: disk, memory.
@@ -63,7 +65,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 10] = [
+    pub const ALL: [Fault; 11] = [
         Fault::Gone,
         Fault::Emptied,
         Fault::Refused,
@@ -71,6 +73,7 @@ impl Fault {
         Fault::Unreachable,
         Fault::Stalled,
         Fault::Garbage,
+        Fault::PrivateAddress,
         Fault::Limit,
         Fault::Local,
         Fault::Unminable,
@@ -86,6 +89,7 @@ impl Fault {
             Fault::Unreachable => "unreachable",
             Fault::Stalled => "stalled",
             Fault::Garbage => "garbage",
+            Fault::PrivateAddress => "private_address",
             Fault::Limit => "limit",
             Fault::Local => "local",
             Fault::Unminable => "unminable",

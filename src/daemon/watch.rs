@@ -223,7 +223,7 @@ pub fn watch(
     let limits = &options.mirrors.limits;
     let answer = limits.connect_seconds + LOOK_SECONDS.min(limits.low_speed_seconds.max(1));
     let (connect, answer) = (Duration::from_secs(limits.connect_seconds.max(1)), Duration::from_secs(answer));
-    let looker = Looker::new(connect, answer)
+    let looker = Looker::new(connect, answer, options.mirrors.public_only)
         .map_err(|e| store::Error::Io { path: "HTTP".into(), source: std::io::Error::other(e.to_string()) })?;
     let (send, receive) = unbounded();
     let mut driver = Driver {

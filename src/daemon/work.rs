@@ -19,6 +19,7 @@ use crate::{
             ErrorKind,
             look::{Looker, Refusal, Retry},
             maintain::join_packs,
+            moved,
         },
         repository::{NO_TIPS, Repository, tips_digest},
     },
@@ -119,7 +120,14 @@ impl Work<'_> {
 
     /// Brings its mirror up to date.
     pub fn fetch(&self, id: Id) -> Event {
-        let spec = self.watch.spec(id);
+        let mut spec = self.watch.spec(id);
+        // Where no redirect is followed, it is fetched from where the look was led to.
+        if self.options.mirrors.public_only
+            && let Location::Url(url) = &spec.location
+            && let Some(to) = &self.watch.schedule().state(id).moved_to
+        {
+            spec.location = Location::Url(moved(url, to));
+        }
         let said = Mutex::new(0);
         let observe = |event: run::Event<'_>| {
             if let run::Event::Fetching(bytes) = event {
@@ -251,6 +259,7 @@ fn fault(kind: ErrorKind) -> Fault {
         ErrorKind::Unreachable | ErrorKind::Disconnected => Fault::Unreachable,
         ErrorKind::Stalled => Fault::Stalled,
         ErrorKind::Protocol | ErrorKind::Unsupported => Fault::Garbage,
+        ErrorKind::PrivateAddress => Fault::PrivateAddress,
         ErrorKind::Limit => Fault::Limit,
         ErrorKind::Io | ErrorKind::Interrupted => Fault::Local,
     }

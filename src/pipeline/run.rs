@@ -60,6 +60,8 @@ pub struct Mirrors {
     pub limits: Limits,
     /// This program, which runs itself with `mirror-child` for every fetch.
     pub program: PathBuf,
+    /// Whether only addresses may be asked that everybody reaches.
+    pub public_only: bool,
 }
 
 impl Mirrors {
@@ -276,6 +278,7 @@ pub fn fetch(
         directory: mirrors.of(spec),
         connect_seconds: mirrors.limits.connect_seconds,
         stall_seconds: mirrors.limits.low_speed_seconds,
+        public_only: mirrors.public_only,
     };
     observe(Event::Fetching(0));
     let progress = |bytes| observe(Event::Fetching(bytes));
@@ -361,6 +364,6 @@ pub fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Unsupported => "clone it with git and give the path of the clone",
         ErrorKind::Io => "see whether the --mirrors directory can be written and has space",
         ErrorKind::Protocol => "see whether `git ls-remote` reads it; a web page's address is not its repository's",
-        ErrorKind::Interrupted => return None,
+        ErrorKind::Interrupted | ErrorKind::PrivateAddress => return None,
     })
 }

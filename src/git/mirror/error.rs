@@ -5,6 +5,8 @@ use std::io;
 use gix::bstr::ByteSlice as _;
 use serde::{Deserialize, Serialize};
 
+use super::address::REFUSAL;
+
 /// What kind of failure it was, for retries and for exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +31,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A byte or time limit was reached.
     Limit,
+    /// It leads to an address that not everybody reaches, and those aren't to be asked.
+    PrivateAddress,
 }
 
 /// Why a mirror couldn't be synchronized. URLs in it are without credentials.
@@ -55,6 +59,8 @@ pub enum Error {
     Unsupported { url: String, reason: String },
     #[error("{url} exceeds a limit: {reason}")]
     Limit { url: String, reason: String },
+    #[error("{url} is not asked: {reason}")]
+    PrivateAddress { url: String, reason: String },
 }
 
 impl Error {
@@ -72,6 +78,7 @@ impl Error {
             ErrorKind::Interrupted => Error::Interrupted { url, reason },
             ErrorKind::Unsupported => Error::Unsupported { url, reason },
             ErrorKind::Limit => Error::Limit { url, reason },
+            ErrorKind::PrivateAddress => Error::PrivateAddress { url, reason },
         }
     }
 
@@ -87,6 +94,7 @@ impl Error {
             Error::Interrupted { reason, .. } => (ErrorKind::Interrupted, reason),
             Error::Unsupported { reason, .. } => (ErrorKind::Unsupported, reason),
             Error::Limit { reason, .. } => (ErrorKind::Limit, reason),
+            Error::PrivateAddress { reason, .. } => (ErrorKind::PrivateAddress, reason),
         }
     }
 
@@ -178,6 +186,7 @@ pub(super) fn classify(err: &gix::Error) -> (ErrorKind, String) {
 /// What servers, HTTP statuses and resolvers say, in lower case.
 pub(in crate::git) fn classify_text(text: &str) -> Option<ErrorKind> {
     const TEXTS: &[(&str, ErrorKind)] = &[
+        (REFUSAL, ErrorKind::PrivateAddress),
         ("http status 401", ErrorKind::Authentication),
         ("http status 403", ErrorKind::Authentication),
         ("http status 404", ErrorKind::NotFound),

@@ -5,6 +5,7 @@
 //! a password without encryption.
 
 use std::io::Read as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gix::{ObjectId, bstr::ByteSlice as _};
@@ -16,7 +17,9 @@ use reqwest::{
 };
 
 use super::{
-    Error, ErrorKind, classify_text,
+    Error, ErrorKind,
+    address::{PublicOnly, check_literal},
+    classify_text,
     credentials::{authority, token},
 };
 use crate::git::repository::{Revision, tips_digest};
@@ -61,6 +64,7 @@ pub struct Refusal {
 #[derive(Clone)]
 pub struct Looker {
     client: Client,
+    public_only: bool,
 }
 
 /// One exchange with a remote.
@@ -72,18 +76,22 @@ struct Exchange<'a> {
 }
 
 impl Looker {
-    /// A connection may take `connect` to open, and an answer `answer` to be complete.
+    /// A connection may take `connect` to open, and an answer `answer` to be complete. With `public_only`, only addresses
+    /// are asked that everybody reaches.
     ///
     /// # Errors
     /// The client can't be set up.
-    pub fn new(connect: Duration, answer: Duration) -> Result<Self, Error> {
-        let builder = Client::builder()
+    pub fn new(connect: Duration, answer: Duration, public_only: bool) -> Result<Self, Error> {
+        let mut builder = Client::builder()
             .user_agent(concat!("gitlode/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(connect)
             .timeout(answer)
             .redirect(Policy::custom(follow));
+        if public_only {
+            builder = builder.dns_resolver(Arc::new(PublicOnly));
+        }
         let client = builder.build().map_err(|e| Error::new(ErrorKind::Io, "the HTTP client", chain(&e)))?;
-        Ok(Looker { client })
+        Ok(Looker { client, public_only })
     }
 
     /// Looks at those references of `url` that `revision` needs. `None` where only a fetch can tell: for other schemes
@@ -93,10 +101,15 @@ impl Looker {
     /// # Errors
     /// The server can't be reached, refuses, or is no git server.
     pub fn look(&self, url: &str, revision: &Revision) -> Result<Option<Look>, Refusal> {
-        let parsed = match gix::url::parse(url.as_bytes().as_bstr()) {
-            Ok(parsed) if matches!(parsed.scheme, gix::url::Scheme::Http | gix::url::Scheme::Https) => parsed,
-            _ => return Ok(None),
-        };
+        let Ok(parsed) = gix::url::parse(url.as_bytes().as_bstr()) else { return Ok(None) };
+        if self.public_only {
+            // A redirect leads to no other host, so this holds for all that is asked.
+            check_literal(&parsed)
+                .map_err(|(kind, reason)| Refusal { error: Error::new(kind, url, reason), retry: None })?;
+        }
+        if !matches!(parsed.scheme, gix::url::Scheme::Http | gix::url::Scheme::Https) {
+            return Ok(None);
+        }
         if matches!(revision, Revision::Named(_)) {
             return Ok(None);
         }
@@ -211,14 +224,17 @@ impl Exchange<'_> {
 
     fn failed(&self, error: &reqwest::Error) -> Refusal {
         let reason = chain(error);
-        let kind = if error.is_redirect() {
+        let said = classify_text(&reason.to_ascii_lowercase());
+        let kind = if said == Some(ErrorKind::PrivateAddress) {
+            ErrorKind::PrivateAddress
+        } else if error.is_redirect() {
             ErrorKind::Protocol
         } else if error.is_timeout() && !error.is_connect() {
             ErrorKind::Stalled
         } else if error.is_connect() {
             ErrorKind::Unreachable
         } else {
-            classify_text(&reason.to_ascii_lowercase()).unwrap_or(ErrorKind::Disconnected)
+            said.unwrap_or(ErrorKind::Disconnected)
         };
         self.refuse(kind, reason)
     }

@@ -4,6 +4,7 @@
 //! (git's credential helpers excepted), to ask anybody anything, and to send a token to a host that it isn't for.
 //! A transport can block for ever in a read, so callers go through [`super::supervise`], which can kill it.
 
+pub mod address;
 mod credentials;
 mod error;
 pub mod look;
@@ -49,6 +50,8 @@ pub struct Request {
     pub connect_seconds: u64,
     /// How long a single read may block.
     pub stall_seconds: u64,
+    /// Whether only addresses may be asked that everybody reaches; redirects aren't followed then.
+    pub public_only: bool,
 }
 
 /// What a synchronization did.
@@ -99,6 +102,17 @@ pub enum Progress {
 /// The token for the server `host`, from the environment; `port` where it is not that of https.
 pub fn token(host: &str, port: Option<u16>) -> Option<String> {
     credentials::token(host, port, &|name| std::env::var(name).ok())
+}
+
+/// The URL of a repository that moved to the address `to`, with what `url` has of a user and a password, if it is for that server.
+pub fn moved(url: &str, to: &str) -> String {
+    let parse = |text: &str| gix::url::parse(text.as_bytes().as_bstr()).ok();
+    let (Some(from), Some(mut moved)) = (parse(url), parse(to)) else { return to.to_owned() };
+    if from.scheme == moved.scheme && authority(&from) == authority(&moved) {
+        moved.set_user(from.user().map(str::to_owned));
+        moved.set_password(from.password().map(str::to_owned));
+    }
+    moved.to_bstring().to_string()
 }
 
 /// Brings the mirror in `request.directory` up to date with `request.url`, and makes it if it isn't there.
@@ -239,6 +253,7 @@ struct Remote {
     connect: Duration,
     stall: Duration,
     given: Option<(String, String)>,
+    public_only: bool,
 }
 
 /// How an exchange with the remote ended.
@@ -283,6 +298,7 @@ impl Remote {
             connect: Duration::from_secs(request.connect_seconds.max(1)),
             stall: Duration::from_secs(request.stall_seconds.max(1)),
             given,
+            public_only: request.public_only,
         })
     }
 
@@ -396,6 +412,11 @@ impl Remote {
         meter: &Meter,
     ) -> gix::Result<Result<Exchange, Error>> {
         meter.shared.enter(Phase::Connect);
+        if self.public_only
+            && let Err((kind, reason)) = address::check(&self.url)
+        {
+            return Ok(Err(Error::new(kind, &self.text, reason)));
+        }
         let remote = repo
             .remote_at_without_url_rewrite(self.url.clone())?
             .with_refspecs(["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"], gix::remote::Direction::Fetch)?
@@ -440,15 +461,18 @@ impl Remote {
 
     /// The HTTP transport ignores `http.lowSpeedLimit` and the connect timeout of the configuration, its client doesn't.
     fn http_options(&self) -> http::Options {
-        let (connect, operation) = (self.connect, self.connect.max(self.stall));
-        let configure: Box<http::reqwest::ConfigureClientFn> =
-            Box::new(move |builder| Ok(builder.connect_timeout(connect).timeout(operation)));
+        let (connect, operation, public_only) = (self.connect, self.connect.max(self.stall), self.public_only);
+        let configure: Box<http::reqwest::ConfigureClientFn> = Box::new(move |builder| {
+            let builder = builder.connect_timeout(connect).timeout(operation);
+            Ok(if public_only { builder.dns_resolver(Arc::new(address::PublicOnly)) } else { builder })
+        });
+        // gix would follow one to any address, and its client can't be told otherwise.
+        let follow_redirects = match public_only {
+            true => http::options::FollowRedirects::None,
+            false => http::options::FollowRedirects::Initial,
+        };
         let backend = http::reqwest::Options { configure_client: Some(configure), configure_request: None };
-        http::Options {
-            follow_redirects: http::options::FollowRedirects::Initial,
-            backend: Some(Arc::new(Mutex::new(backend))),
-            ..Default::default()
-        }
+        http::Options { follow_redirects, backend: Some(Arc::new(Mutex::new(backend))), ..Default::default() }
     }
 }
 
@@ -509,4 +533,22 @@ fn default_branch(refs: &[Ref]) -> Option<BString> {
     branches()
         .min_by_key(|(name, id, _)| (commit.is_some() && id.map(ToOwned::to_owned) != commit, rank(name)))
         .map(|(name, ..)| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_move_along_on_their_server_only() {
+        for (url, to, expected) in [
+            ("https://u:p@host/a.git", "https://host/b.git", "https://u:p@host/b.git"),
+            ("https://u:p@host:444/a", "https://host/b", "https://host/b"),
+            ("https://u:p@host/a", "https://other/b", "https://other/b"),
+            ("http://u:p@host/a", "https://host/b", "https://host/b"),
+            ("https://host/a", "https://host/b", "https://host/b"),
+        ] {
+            assert_eq!(moved(url, to), expected, "{url}");
+        }
+    }
 }
