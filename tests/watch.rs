@@ -694,10 +694,50 @@ fn the_server_tells_what_is_and_stops_when_told() {
         assert_eq!((status, &one["identity"]), (200, &of(name)["identity"]), "{path}");
     }
     assert_eq!(get(&address, "/api/repositories/nobody/knows").0, 404);
+    let path = format!("/api/repositories/{}/look", of("served/a.git")["identity"].as_str().expect("text"));
+    assert_eq!(ask(&address, "POST", &path, &[], b"").0, 403, "not unless that was asked for");
     assert_eq!(get(&address, "/api/repositories?after=x").0, 400);
     assert_eq!(get(&address, "/elsewhere").0, 404);
     assert_eq!(ask(&address, "POST", "/api/repositories", &[], b"").0, 405, "nothing can be changed");
     let _idle = TcpStream::connect(&address).expect("a connection that says nothing");
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn a_repository_is_looked_at_when_somebody_asks_for_it() {
+    let lab = Lab::new();
+    let mut repository = Pushed::new(&lab, "a");
+    Pushed::new(&lab, "b");
+    fs::write(lab.path("token"), "t0ken\n").expect("a file");
+    let configuration = configure_hooks(&lab, "store", &list(&["served".into()]));
+    let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
+    let more = "[watch]\nwritable = true\ntoken-file = \"token\"";
+    fs::write(lab.path(&configuration), text.replace("[watch]", more)).expect("a file");
+    let (mut daemon, address) = Daemon::serving(&lab, &["--config", &configuration]);
+    let post = |path: &str, token: &str| {
+        let headers = [("Authorization", format!("Bearer {token}"))];
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        ask(&address, "POST", path, &headers, b"")
+    };
+    until("both are current", || {
+        let all = status(&lab, "store");
+        all.len() == 2 && all.iter().all(|one| one["condition"] == "current")
+    });
+    (0..4).for_each(|_| repository.commit());
+    repository.push();
+    let identity = status(&lab, "store")
+        .iter()
+        .find_map(|one| one["identity"].as_str().filter(|identity| identity.ends_with("a.git")).map(str::to_owned));
+    let path = format!("/api/repositories/{}/look", identity.expect("it is watched"));
+    assert_eq!((post(&path, "other").0, post("/api/repositories/nobody/look", "t0ken").0), (401, 404));
+    assert_eq!(post(path.trim_end_matches("/look"), "t0ken").0, 404);
+    assert_eq!(lab.rows("store").len(), 0, "none of that was a reason to look");
+    let (status, answer) = post(&path, "t0ken");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["name"] == "a" && answer["state"]["due"].is_u64(), "{answer}");
+    until("the rows come, though a look is due in an hour", || lab.rows("store").len() == 3);
+    assert_eq!((post(&path, "t0ken").0, post(&path, "t0ken").0), (200, 200), "again");
     assert_eq!(daemon.terminate(), Some(0));
 }
 

@@ -104,6 +104,9 @@ pub struct Args {
     /// address is not of this machine alone.
     #[arg(long, value_name = "FILE", help_heading = "Server")]
     token_file: Option<PathBuf>,
+    /// Let who may ask the server have a repository looked at (POST /api/repositories/IDENTITY/look).
+    #[arg(long, help_heading = "Server")]
+    writable: bool,
     /// Ask servers at addresses, too, that not everybody reaches: this machine, private networks, what is reserved; and take
     /// file:// URLs. For a server of your own, and behind a proxy that finds the addresses of names itself.
     #[arg(long)]
@@ -277,8 +280,11 @@ fn server(args: &Args) -> Result<Option<(TcpListener, Access)>, Error> {
             text => Ok(Some(text.to_owned())),
         }
     };
-    let access =
-        Access { secret: read(&args.webhook_secret_file)?.map(String::into_bytes), token: read(&args.token_file)? };
+    let access = Access {
+        secret: read(&args.webhook_secret_file)?.map(String::into_bytes),
+        token: read(&args.token_file)?,
+        is_writable: args.writable,
+    };
     if !address.ip().is_loopback() && access.token.is_none() {
         return Err(Error::Usage(format!(
             "--listen {address} can be reached from other machines: --token-file is missing"

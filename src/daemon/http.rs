@@ -41,6 +41,8 @@ pub struct Access {
     pub secret: Option<Vec<u8>>,
     /// Who asks for metrics and states has to know it, if it is set.
     pub token: Option<String>,
+    /// Whether who may ask may also have a repository looked at.
+    pub is_writable: bool,
 }
 
 struct Server {
@@ -68,7 +70,7 @@ pub fn serve(
         .route("/metrics", get(page_of_metrics))
         .route("/webhook/github", post(github))
         .route("/api/repositories", get(repositories))
-        .route("/api/repositories/{*id}", get(repository))
+        .route("/api/repositories/{*id}", get(repository).post(look))
         .with_state(Arc::new(server));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -183,12 +185,19 @@ async fn webhook(server: &Server, request: Request) -> Response {
     if ids.is_empty() {
         return answer(StatusCode::ACCEPTED, &json!({"watched": false}));
     }
-    // It is answered when it is written down: after that it is not lost, whatever becomes of this process.
+    match make_due(server, ids).await {
+        Ok(()) => answer(StatusCode::OK, &json!({"watched": true})),
+        Err(refusal) => *refusal,
+    }
+}
+
+/// Makes repositories due. It returns when that is written down: it is not lost then, whatever becomes of this process.
+async fn make_due(server: &Server, ids: Vec<Id>) -> Result<(), Box<Response>> {
     let (noted, note) = oneshot::channel();
     let sent = server.driver.send(Message::Pushed(ids, noted));
     match (sent, tokio::time::timeout(Duration::from_secs(NOTE_SECONDS), note).await) {
-        (Ok(()), Ok(Ok(true))) => answer(StatusCode::OK, &json!({"watched": true})),
-        _ => refuse(StatusCode::SERVICE_UNAVAILABLE, "it could not be noted; send it again"),
+        (Ok(()), Ok(Ok(true))) => Ok(()),
+        _ => Err(Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, "it could not be noted; send it again"))),
     }
 }
 
@@ -233,11 +242,29 @@ async fn repository(State(server): State<Arc<Server>>, headers: HeaderMap, Path(
         let schedule = server.watch.schedule();
         schedule.find(&id).map(|id| of_repository(&server.watch, &schedule, id))
     };
-    match found {
-        Some(found) => answer(StatusCode::OK, &found),
-        None => {
-            refuse(StatusCode::NOT_FOUND, "it is not watched; an id is an identity, as /api/repositories lists them")
-        }
+    found.map_or_else(not_watched, |found| answer(StatusCode::OK, &found))
+}
+
+fn not_watched() -> Response {
+    refuse(StatusCode::NOT_FOUND, "it is not watched; an id is an identity, as /api/repositories lists them")
+}
+
+/// Has a repository looked at, at once: `IDENTITY/look`.
+async fn look(State(server): State<Arc<Server>>, headers: HeaderMap, Path(path): Path<String>) -> Response {
+    if let Err(refusal) = check(&server, &headers) {
+        return *refusal;
+    }
+    if !server.access.is_writable {
+        return refuse(StatusCode::FORBIDDEN, "nothing can be changed through this server: --writable is not set");
+    }
+    let Some(identity) = path.strip_suffix("/look") else {
+        return refuse(StatusCode::NOT_FOUND, "what can be asked for is IDENTITY/look");
+    };
+    let found = server.watch.schedule().find(identity);
+    let Some(id) = found else { return not_watched() };
+    match make_due(&server, vec![id]).await {
+        Ok(()) => answer(StatusCode::OK, &of_repository(&server.watch, &server.watch.schedule(), id)),
+        Err(refusal) => *refusal,
     }
 }
 
