@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
@@ -391,6 +392,92 @@ fn mirrors_stay_within_their_budget_and_exports_follow_the_store() {
     left.sort();
     assert_eq!((seen.len(), left.len()), (4, 3), "two exports and the link: {left:?}");
     assert!(lab.rows("store").len() > 8);
+}
+
+#[test]
+fn exports_say_which_rows_came_and_went_and_why() {
+    let lab = Lab::new();
+    let grown = |name: &str| {
+        let mut pushed = Pushed::new(&lab, name);
+        (0..4).for_each(|_| pushed.commit());
+        pushed.push();
+        pushed
+    };
+    let mut repositories: Vec<Pushed> = ["a", "b", "c"].iter().map(|name| grown(name)).collect();
+    let more = "gone = \"drop\"\ngone-after = 1\nexport-to = \"out\"\nexport-every = 0\nexport-keep = 9";
+    let configuration = configure(&lab, "store", &list(&["served".into()]), more);
+    let tick = |export: &str| {
+        thread::sleep(Duration::from_millis(1100));
+        let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
+        let text = text.split("[export]").next().expect("a part").to_owned();
+        fs::write(lab.path(&configuration), format!("{text}[export]\n{export}")).expect("a file");
+        let mut program = lab.program();
+        program.env_remove("GITLODE_FILTER").args(["watch", "--once", "--config", &configuration]);
+        String::from_utf8(program.output().expect("it runs").stderr).expect("UTF-8")
+    };
+    let changes = || -> Value {
+        let text = fs::read(lab.path("out/current/changes.json")).expect("changes");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    // What the list says: which rows came, which went.
+    let listed = || {
+        let text = fs::read_to_string(lab.path("out/current/changes.jsonl")).expect("a list");
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let of = |change: &str| {
+            let lines = lines.iter().filter(|line| line["change"] == change);
+            lines.map(|line| line["id"].as_str().expect("an id").to_owned()).collect::<BTreeSet<_>>()
+        };
+        (of("added"), of("removed"))
+    };
+    let exported = || -> BTreeSet<String> {
+        let text = fs::read_to_string(lab.path("out/current/data/train-00000-of-00001.jsonl")).unwrap_or_default();
+        let ids = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["id"].clone());
+        ids.map(|id| id.as_str().expect("an id").to_owned()).collect()
+    };
+    let said = tick("");
+    assert!(said.contains("; the first one") && !lab.path("out/current/changes.json").exists(), "{said}");
+    let mut before = exported();
+    assert_eq!(before.len(), 9);
+    let mut check = |said: &str, expected: Value| {
+        let changes = changes();
+        assert_eq!(serde_json::json!([changes["added"], changes["removed"]]), expected, "{said}");
+        let now = exported();
+        let difference = (&now - &before, &before - &now);
+        assert_eq!(listed(), difference, "the list has what two exports differ by");
+        before = now;
+    };
+    // New commits in one, another history of the second, the third gone, and a fourth.
+    repositories[0].commit();
+    repositories[0].push();
+    repositories[1].step(4, &mut Draw(1));
+    fs::remove_dir_all(lab.path("served/c.git")).expect("it is there");
+    repositories.push(grown("d"));
+    let said = tick("");
+    check(&said, serde_json::json!([{"new_commits": 2, "new_repository": 3}, {"history_rewritten": 1, "gone": 3}]));
+    assert!(said.contains("; 5 added (new_commits 2, new_repository 3), 4 removed (history_rewritten 1, gone 3)"));
+    let of = changes()["repositories"].as_array().expect("a list").clone();
+    let of = |name: &str| of.iter().find(|one| one["repository"] == name).expect(name).clone();
+    assert_eq!((&of("b")["added"]["new_commits"], &of("c")["removed"]["gone"]), (&1.into(), &3.into()));
+    // Purged, and rules of the export.
+    lab.ok(&["purge", "store", "--repo", "a"]);
+    repositories[3].commit();
+    repositories[3].push();
+    let rules = "id = \"r\"\nwhy = \"A test.\"\n[[rule]]\nid = \"subject\"\nwhy = \"A test.\"\n\
+                 not = { field = \"subject\", contains = \"of b to\" }\n";
+    fs::write(lab.path("rules.toml"), rules).expect("a file");
+    let said = tick("filter = \"./rules.toml\"\n");
+    check(&said, serde_json::json!([{"new_commits": 1}, {"opted_out": 4, "settings": 3}]));
+    repositories[3].commit();
+    repositories[3].push();
+    let said = tick("");
+    check(&said, serde_json::json!([{"new_commits": 1, "settings": 3}, {}]));
+    // One that can't be read is no reason not to export.
+    fs::write(lab.path("out/current/rows.ids"), "{}").expect("a file");
+    repositories[3].commit();
+    repositories[3].push();
+    let said = tick("");
+    assert!(said.contains("it can't be compared with export-"), "{said}");
+    assert!(!lab.path("out/current/changes.json").exists() && exported().len() == 9, "{said}");
 }
 
 #[test]

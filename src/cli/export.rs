@@ -1,6 +1,7 @@
 //! `gitlode export`: writes the rows of a store for other programs.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     ffi::OsStr,
     path::{Path, PathBuf},
@@ -21,6 +22,7 @@ use crate::{
     },
     pipeline::{
         assemble,
+        changes::Noted,
         export::{Exported, Options, export},
         join::Join,
         recipe::rules,
@@ -32,7 +34,7 @@ use crate::{
 /// Rows are read by one thread, which does not keep more than that busy; and each holds a row group.
 const THREADS_MAX: usize = 3;
 
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct Args {
     /// The store.
     #[arg(required_unless_present = "list")]
@@ -144,7 +146,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     args.check()?;
     let interrupt = interrupt_flag();
-    let exported = match args.write(&Store::open(store_path)?, out, &interrupt) {
+    let exported = match args.write(&Store::open(store_path)?, out, &interrupt, None) {
         Err(Error::Reported(130)) => {
             anstream::eprintln!("interrupted: nothing is left of the export");
             return Err(Error::Reported(130));
@@ -164,8 +166,14 @@ impl Args {
         self.assembled
     }
 
-    /// Writes the rows of `store` to `out`.
-    pub(super) fn write(&self, store: &Store, out: &Path, interrupt: &AtomicBool) -> Result<Exported, Error> {
+    /// Writes the rows of `store` to `out`, and lets `noted` know of them.
+    pub(super) fn write(
+        &self,
+        store: &Store,
+        out: &Path,
+        interrupt: &AtomicBool,
+        noted: Option<&RefCell<Noted>>,
+    ) -> Result<Exported, Error> {
         if out.exists() {
             return Err(Error::Usage(format!("{} exists already; name a new directory", out.display())));
         }
@@ -210,7 +218,12 @@ impl Args {
             join: join.as_ref(),
             tag_dropped: self.tag_dropped,
             maker: machines.maker(self, &materials, &columns),
+            noted,
         };
+        if let Some(noted) = noted {
+            let made = (env!("CARGO_PKG_VERSION"), format!("{self:?}"), rules.digest(), &assembly);
+            noted.borrow_mut().settle(&serde_json::json!(made).to_string());
+        }
         let exported = match export(store, out, &options) {
             Err(error) if error.is_interruption() => return Err(Error::Reported(130)),
             Err(export::Error::Store(error)) => return Err(error.into()),

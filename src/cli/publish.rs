@@ -1,18 +1,29 @@
 //! Exports that a watch writes by itself: a directory for each, a link to the newest, and the end of old ones.
 
 use std::{
+    cell::RefCell,
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
 
 use super::{Error, assemble, export, grouped, of_configuration};
-use crate::store::Store;
+use crate::{
+    dedup::opt_out::Work,
+    pipeline::{
+        changes::{Noted, Why, compare},
+        purge,
+    },
+    store::Store,
+};
 
 /// The link to the newest export.
 const CURRENT: &str = "current";
 /// How directories of exports begin; the time in seconds since 1970 follows.
 const START: &str = "export-";
+/// What an export is compared by.
+const ROWS: &str = "rows.ids";
 
 /// Where exports go and what they are.
 pub(super) struct Publisher {
@@ -40,14 +51,24 @@ impl Publisher {
         target.to_str()?.strip_prefix(START)?.parse().ok()
     }
 
-    /// Exports `store`, lets the link lead there, and removes all but the newest exports. What it was, in a line.
-    pub(super) fn publish(&self, store: &Store, now: u64, interrupt: &AtomicBool) -> Result<String, Error> {
+    /// Exports `store`, lists what changed since the export before, lets the link lead there, and removes all but the newest
+    /// exports. What it was, in a line. `gone` has the identities of repositories whose rows were removed since they are gone.
+    pub(super) fn publish(
+        &self,
+        store: &Store,
+        now: u64,
+        interrupt: &AtomicBool,
+        gone: &HashSet<String>,
+    ) -> Result<String, Error> {
         if let Some(args) = &self.assemble {
             args.decide(store, interrupt, &|_| {})?;
         }
         let name = format!("{START}{now}");
         let out = self.directory.join(&name);
-        let exported = self.export.write(store, &out, interrupt)?;
+        let noted = RefCell::new(Noted::new(store, &self.directory)?);
+        let exported = self.export.write(store, &out, interrupt, Some(&noted))?;
+        noted.into_inner().write(&out.join(ROWS))?;
+        let changes = self.changes(store, &out, gone)?;
         let io = |path: &Path| {
             let path = path.to_owned();
             |source| Error::Io { path, source }
@@ -60,7 +81,33 @@ impl Publisher {
         for old in self.old(&name)? {
             fs::remove_dir_all(&old).map_err(io(&old))?;
         }
-        Ok(format!("{} rows in {}", grouped(exported.changes.kept), out.display()))
+        Ok(format!("{} rows in {}; {changes}", grouped(exported.changes.kept), out.display()))
+    }
+
+    /// Writes what changed since the export that the link leads to; that in a few words.
+    fn changes(&self, store: &Store, out: &Path, gone: &HashSet<String>) -> Result<String, Error> {
+        let Some(last) = self.last() else { return Ok("the first one".into()) };
+        let name = format!("{START}{last}");
+        let opt_outs = purge::opt_outs(store)?;
+        let lost = |identity: &str, name: &str| {
+            if opt_outs.find(Work { repositories: name, ..Work::default() }).is_some() {
+                return Why::OptedOut;
+            }
+            if gone.contains(identity) { Why::Gone } else { Why::Other }
+        };
+        let before = self.directory.join(&name).join(ROWS);
+        let (list, path) = (out.join("changes.jsonl"), out.join("changes.json"));
+        let changes = match compare((&name, &before), &out.join(ROWS), &list, &lost) {
+            Ok(changes) => changes,
+            // What is wrong with the one before must not keep this one back.
+            Err(error) => {
+                _ = fs::remove_file(&list);
+                return Ok(format!("it can't be compared with {name}: {error}"));
+            }
+        };
+        let text = format!("{:#}\n", serde_json::json!(changes));
+        fs::write(&path, text).map_err(|source| Error::Io { path, source })?;
+        Ok(changes.sentence())
     }
 
     /// The exports that are not to be kept, `newest` being one that is.

@@ -1,6 +1,7 @@
 //! `gitlode watch`: keeps a store current with its sources, until it is told to stop.
 
 use std::{
+    collections::HashSet,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     daemon::{
-        event::{Gone, Policy},
+        event::{Fault, Gone, Policy, State},
         http::Access,
         notify::Notifier,
         watch::{self, Means, Note, Options, Summary, Watch},
@@ -190,9 +191,12 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         })
     };
     let clock = || u64::try_from(seconds_now()).unwrap_or_default();
-    let publish = publisher
-        .as_ref()
-        .map(|publisher| || publisher.publish(&store, clock(), &interrupt).map_err(|error| error.to_string()));
+    let publish = publisher.as_ref().map(|publisher| {
+        || {
+            let gone = gone(&lock(&index)).map_err(|error| error.to_string())?;
+            publisher.publish(&store, clock(), &interrupt, &gone).map_err(|error| error.to_string())
+        }
+    });
     let means = Means {
         target: Target { store: &store, index: &index, run: number },
         sources: &sources,
@@ -220,6 +224,15 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     super::filters::warn_of_failures(&ruleset);
     lock(&index).finish_run(number, seconds_now())?;
     finish(args, summary)
+}
+
+/// Identities of the repositories whose rows were removed since they are gone or emptied.
+fn gone(index: &Index) -> Result<HashSet<String>, crate::store::Error> {
+    let is_gone = |json: &str| {
+        serde_json::from_str::<State>(json).is_ok_and(|state| state.dropped && state.fault.is_some_and(Fault::is_end))
+    };
+    let all = index.schedules()?.into_iter();
+    Ok(all.filter(|one| is_gone(&one.state)).map(|one| one.identity).collect())
 }
 
 /// What `discover` finds, kept until it is found anew.

@@ -348,6 +348,8 @@ impl<'a> Driver<'a> {
             return false;
         }
         (self.published, self.is_changed) = (Some(now), false);
+        // Who exports asks the index which repositories are gone.
+        self.save(true);
         self.watch.schedule().on(now, Event::PublishDue);
         true
     }

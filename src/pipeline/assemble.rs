@@ -9,7 +9,7 @@ mod kept;
 mod near;
 mod order;
 mod similar;
-mod spill;
+pub(super) mod spill;
 pub mod weight;
 
 use std::{

@@ -3,6 +3,7 @@
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap},
     fs::{self, File},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use super::{
+    changes::{Fate, Noted},
     join::Join,
     known::{Known, Maker},
     purge, redact,
@@ -231,6 +233,20 @@ pub struct Options<'a> {
     pub tag_dropped: bool,
     /// What makes records of rows; none where rows stay rows.
     pub maker: Option<Maker<'a>>,
+    /// Takes note of every row of the store, for a comparison.
+    pub noted: Option<&'a RefCell<Noted>>,
+}
+
+impl Options<'_> {
+    /// What becomes of the row `id`, which `rule` dropped.
+    fn fate(&self, id: &str, rule: Option<&str>) -> Fate {
+        match rule {
+            None => Fate::Kept,
+            Some(opt_out::RULE) => Fate::OptedOut,
+            Some(rule) if self.removed.get(id).is_some_and(|removed| removed == rule) => Fate::Assembly,
+            Some(_) => Fate::Rules,
+        }
+    }
 }
 
 /// What an export wrote.
@@ -451,12 +467,17 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
             outlet.push(sample, split, &records)?;
             Ok(Ok(()))
         };
-        match judge.with(&mut row, &mut scratch, &mut each) {
-            Ok(is_kept) => match is_kept? {
-                Ok(()) => exported.changes.keep(),
-                Err(rule) => exported.changes.drop_by(rule),
-            },
-            Err(rule) => exported.changes.drop_by(&rule),
+        let dropped = match judge.with(&mut row, &mut scratch, &mut each) {
+            Ok(is_kept) => is_kept?.err().map(str::to_owned),
+            Err(rule) => Some(rule),
+        };
+        if let Some(noted) = options.noted {
+            let (id, identity) = (row.sample.id, &row.checkpoint.repository.identity);
+            noted.borrow_mut().row(id, identity, options.fate(id, dropped.as_deref()))?;
+        }
+        match dropped {
+            None => exported.changes.keep(),
+            Some(rule) => exported.changes.drop_by(&rule),
         }
         Ok(())
     })?;

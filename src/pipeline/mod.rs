@@ -2,6 +2,7 @@
 
 pub mod assemble;
 pub mod candidate;
+pub mod changes;
 pub mod compact;
 mod draw;
 pub mod export;

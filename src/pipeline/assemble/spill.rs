@@ -318,7 +318,7 @@ macro_rules! record {
         }
     };
 }
-pub(super) use record;
+pub(in crate::pipeline) use record;
 
 #[cfg(test)]
 mod tests {
