@@ -373,3 +373,39 @@ fn what_can_not_be_is_refused() {
         assert!(!lab.path("out").exists());
     }
 }
+
+#[test]
+fn one_recipe_is_demanded_of_all_repositories() {
+    let lab = Lab::new();
+    let names: Vec<String> = (0..23).map(|n| format!("r{n:02}")).collect();
+    for name in &names {
+        lab.repository(name, "sha1", "for i in 1 2; do echo $i > f; git add f; git commit -qm \"Set it to $i\"; done");
+    }
+    let export = |out: &str| {
+        let output = lab.gitlode(&["export", "store", out, "--one-recipe"]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    fs::write(lab.path("list"), "path,license\nr00,MIT\nr01,Apache-2.0\nr02,MIT\n").expect("a file");
+    lab.ok(&["mine", "@list", "--store", "store"]);
+    assert_eq!(export("same").0, Some(0), "what a list declares is no setting");
+    lab.ok(&["mine", "r03", "--store", "store", "--commit-changes-max", "1000", "--filter", "instruct"]);
+    let (code, said) = export("out");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("than most, which --one-recipe does not allow: 1 repository\n"), "{said}");
+    assert!(said.contains("\n  r03: commit_changes_max, filter, filter_digest\n"), "{said}");
+    assert!(said.contains("--replace") && !lab.path("out").exists(), "{said}");
+    assert_eq!(lab.gitlode(&["export", "store", "out"]).status.code(), Some(0), "only where it is demanded");
+    for (n, name) in names.iter().enumerate() {
+        let max = (1000 + n).to_string();
+        lab.ok(&["mine", name, "--store", "store", "--replace", "--commit-changes-max", &max]);
+    }
+    let (_, said) = export("other");
+    assert!(
+        said.contains("does not allow: 22 repositories\n") && said.contains("\n  r20: commit_changes_max\n"),
+        "{said}"
+    );
+    assert!(said.contains("\n  and 2 more\n") && !said.contains("r21"), "{said}");
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    lab.ok(&[&["mine", "--store", "store", "--replace"], &all[..]].concat());
+    assert_eq!(export("other").0, Some(0));
+}

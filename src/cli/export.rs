@@ -12,8 +12,9 @@ use std::{
 use clap::FromArgMatches as _;
 
 use super::{
-    Error, counted, formats, grouped, interrupt_flag, memory, print,
+    Error, counted, formats, grouped, interrupt_flag, memory, print, printable,
     records::{Machines, Materials},
+    repositories,
 };
 use crate::{
     export::{
@@ -25,7 +26,7 @@ use crate::{
         changes::Noted,
         export::{Exported, Options, export},
         join::Join,
-        recipe::rules,
+        recipe::{Other, others, rules},
         redact::Redaction,
     },
     store::{Store, rows::COLUMNS},
@@ -86,6 +87,10 @@ pub struct Args {
     /// Without the rows that `gitlode assemble` decided against; decides again where the store changed since.
     #[arg(long)]
     assembled: bool,
+    /// Refuse unless all repositories were mined with the same rules, tables and other settings; a licence that the list
+    /// declares may differ.
+    #[arg(long)]
+    one_recipe: bool,
     /// Keep the rows that --filter and --assembled drop, with the rule as an attribute; of dolma.
     #[arg(long)]
     tag_dropped: bool,
@@ -177,6 +182,9 @@ impl Args {
         if out.exists() {
             return Err(Error::Usage(format!("{} exists already; name a new directory", out.display())));
         }
+        if self.one_recipe {
+            check_recipes(store)?;
+        }
         let columns = columns(self)?;
         let splits = Splits::parse(&self.split).map_err(Error::Usage)?;
         let names = splits.names();
@@ -232,6 +240,27 @@ impl Args {
         super::filters::warn_of_failures(&rules);
         Ok(exported)
     }
+}
+
+/// Repositories that a refusal names.
+const NAMED_MAX: usize = 20;
+
+/// Refuses a store whose repositories were not all mined with the same settings.
+fn check_recipes(store: &Store) -> Result<(), Error> {
+    let others = others(&store.batches()?);
+    if others.is_empty() {
+        return Ok(());
+    }
+    let line = |other: &Other| format!("\n  {}: {}", printable(&other.repository), other.settings.join(", "));
+    let lines: String = others.iter().take(NAMED_MAX).map(line).collect();
+    let more = others.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!("\n  and {} more", grouped(more as u64)) } else { String::new() };
+    Err(Error::Usage(format!(
+        "mined with other settings than most, which --one-recipe does not allow: {}{lines}{more}\n\
+         mine them again with `gitlode mine --replace`; where only rules or tables changed under their names, `gitlode mine` and\n\
+         `gitlode watch` do so by themselves",
+        repositories(others.len())
+    )))
 }
 
 /// The columns, in order.

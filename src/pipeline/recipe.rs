@@ -1,5 +1,10 @@
 //! The settings that decide which rows a repository gives. Two runs with equal recipes and tips give equal rows.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,6 +19,7 @@ use crate::{
     filter::{Check, Field, Test},
     git::{repository::Revision, walk::Window},
     sample::ChangeKind,
+    store::Checkpoint,
 };
 
 /// An error names all values that there are, up to so many.
@@ -93,6 +99,49 @@ impl Recipe {
             .map(|(name, _)| name.clone())
             .collect()
     }
+}
+
+/// A repository that was mined with other settings than most.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Its name.
+    pub repository: String,
+    /// Names of the settings that differ.
+    pub settings: Vec<String>,
+}
+
+/// The repositories that were not mined with the settings that most were, by identity. What a list declares of one is no setting
+/// of the run, and does not count; where two recipes have as many repositories, the first by its text is the one for most.
+pub fn others(batches: &[(PathBuf, Checkpoint)]) -> Vec<Other> {
+    let mut found: BTreeMap<&str, (&str, BTreeSet<String>)> = BTreeMap::new();
+    for (_, checkpoint) in batches {
+        // One that this version can't read still differs from the others by its text.
+        let recipe = match Recipe::read(&checkpoint.recipe) {
+            Ok(recipe) => serde_json::json!(Recipe { license: None, ..recipe }),
+            Err(_) => checkpoint.recipe.clone(),
+        };
+        let repository = &checkpoint.repository;
+        let of = found.entry(&repository.identity).or_insert_with(|| (&repository.name, BTreeSet::new()));
+        of.1.insert(recipe.to_string());
+    }
+    let mut repositories: BTreeMap<&str, usize> = BTreeMap::new();
+    found.values().flat_map(|(_, recipes)| recipes).for_each(|recipe| *repositories.entry(recipe).or_default() += 1);
+    let most = repositories.iter().max_by_key(|(recipe, count)| (**count, std::cmp::Reverse(**recipe)));
+    let Some(most) = most.map(|(recipe, _)| (*recipe).to_owned()) else { return Vec::new() };
+    let differing = |recipe: &String| {
+        let values =
+            |text: &str| serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(text).unwrap_or_default();
+        let (most, other) = (values(&most), values(recipe));
+        let names: BTreeSet<&String> = most.keys().chain(other.keys()).collect();
+        let differ = names.into_iter().filter(|name| most.get(*name) != other.get(*name));
+        differ.cloned().collect::<BTreeSet<String>>()
+    };
+    let others = found.values().filter(|(_, recipes)| recipes.iter().any(|recipe| *recipe != most));
+    let other = |(name, recipes): &(&str, BTreeSet<String>)| Other {
+        repository: (*name).to_owned(),
+        settings: recipes.iter().flat_map(differing).collect::<BTreeSet<String>>().into_iter().collect(),
+    };
+    others.map(other).collect()
 }
 
 /// A recipe, the rules that it names, and whether it replaces what is there.
