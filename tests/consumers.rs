@@ -378,3 +378,22 @@ fn a_row_that_nothing_is_like_is_left_out_and_counted() {
         check_files(&lab, format, &manifest);
     }
 }
+
+#[test]
+fn repositories_of_one_name_are_told_apart() {
+    let lab = Lab::new();
+    for owner in ["p1", "p2"] {
+        let script =
+            "echo x > a.py; git add .; git commit -qm 'Add it'; echo OWNER > a.py; git commit -qam 'Change it'";
+        lab.repository(&format!("{owner}/same"), "sha1", &script.replace("OWNER", owner));
+    }
+    lab.mine("p1/same", "store", &["p2/same"]);
+    lab.ok(&["export", "store", "out", "--format", "provenance"]);
+    let read = |name: &str| fs::read_to_string(lab.path("out").join(name)).expect("a file");
+    let (attribution, bibliography) = (read("data_attribution.csv"), read("bibliography.bib"));
+    for name in ["p1/same", "p2/same"] {
+        let lines: Vec<&str> = attribution.lines().filter(|line| line.starts_with(&format!("{name},"))).collect();
+        assert!(matches!(lines[..], [line] if line.ends_with(",1")), "{attribution}");
+        assert!(bibliography.contains(&format!("title = {{{name}}}")), "{bibliography}");
+    }
+}

@@ -130,6 +130,8 @@ struct Part {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Evidence {
     repository: String,
+    /// Its identity, where it is the one that the row was mined from.
+    source: String,
     license: String,
     method: String,
     path: String,
@@ -163,8 +165,8 @@ impl Provenance {
         Provenance { language_names, ..Provenance::default() }
     }
 
-    /// Looks at a row, whose licence asks this.
-    pub fn see(&mut self, sample: &Sample<'_>, asks: Asks) {
+    /// Looks at a row, whose licence asks this, and which was mined from the repository with this name and identity.
+    pub fn see(&mut self, sample: &Sample<'_>, asks: Asks, [name, identity]: [&str; 2]) {
         let characters = |text: Option<&str>| text.unwrap_or_default().chars().count() as u64;
         let license = sample.license_spdx.unwrap_or(UNKNOWN);
         let part = self.parts.entry(sample.lang.to_owned()).or_default();
@@ -189,6 +191,7 @@ impl Provenance {
             };
             let mut evidence = Evidence {
                 repository: repository.to_owned(),
+                source: if repository == name { identity.to_owned() } else { String::new() },
                 license: license.to_owned(),
                 method: method.to_owned(),
                 path: path.to_owned(),
@@ -324,20 +327,19 @@ impl Provenance {
         let rows: u64 = self.parts.values().map(|part| part.rows).sum();
         let mut text = format!(
             "## Data Card\n\n{} datasets, one for each programming language, with {} examples. A dataset with several languages or licences \
-             counts for each; examples count once for each licence, and once for each language.\n",
+             counts for each; examples count once for each licence, and once for each language. Shares are of all datasets, and of all examples.\n",
             self.parts.len(),
             grouped(rows)
         );
+        let datasets = self.parts.len() as u64;
         let mut table = |title: &str, one: &str, counts: BTreeMap<String, [u64; 2]>| {
-            let datasets: u64 = counts.values().map(|[datasets, _]| datasets).sum();
-            let examples: u64 = counts.values().map(|[_, examples]| examples).sum();
             let _infallible = write!(text, "\n### {title}\n\n| {one} | Datasets | Examples |\n|---|---:|---:|\n");
             let mut lines: Vec<_> = counts.iter().collect();
             lines.sort_by_key(|(name, [of, n])| (std::cmp::Reverse((*of, *n)), name.as_str()));
             for (name, [of, n]) in lines {
                 let name = card::cell(name);
                 let _infallible =
-                    writeln!(text, "| {name} | {of} ({}) | {n} ({}) |", percent(*of, datasets), percent(*n, examples));
+                    writeln!(text, "| {name} | {of} ({}) | {n} ({}) |", percent(*of, datasets), percent(*n, rows));
             }
         };
         let all = [self.parts.len() as u64, rows];
@@ -371,10 +373,16 @@ impl Provenance {
     /// Every repository that was mined, with each licence and evidence that its rows have.
     fn attribution(&self, about: &About<'_>) -> Vec<u8> {
         const WHY: &str = "memory can be written to";
-        let urls: BTreeMap<&str, &str> =
-            about.inputs.iter().map(|input| (input.repository.as_str(), input.identity.as_str())).collect();
-        let url =
-            |repository: &str| urls.get(repository).copied().filter(|url| url.contains("://")).unwrap_or_default();
+        let shown = shown(about);
+        let url = |source: &str| if source.contains("://") { source.to_owned() } else { String::new() };
+        // Of a row that several repositories have, one is known by its identity, and the others by their names.
+        let source = |evidence: &Evidence| {
+            let mut of_name = shown.iter().filter(|(_, (name, _))| *name == evidence.repository);
+            match (evidence.source.as_str(), of_name.next(), of_name.next()) {
+                ("", Some((identity, _)), None) => (*identity).to_owned(),
+                (source, ..) => source.to_owned(),
+            }
+        };
         let mut csv = csv::Writer::from_writer(Vec::new());
         let header = [
             "repository",
@@ -390,12 +398,14 @@ impl Provenance {
         ];
         csv.write_record(header).expect(WHY);
         for (evidence, rows) in &self.evidence {
-            let Evidence { repository, license, method, path } = evidence;
+            let Evidence { repository, license, method, path, .. } = evidence;
+            let source = source(evidence);
+            let repository = shown.get(source.as_str()).map_or(repository.as_str(), |(_, shown)| shown);
             let asks = self.asks.get(license).copied().unwrap_or(Asks::UNKNOWN);
             let users = json!(asks.users);
             csv.write_record([
                 repository,
-                url(repository),
+                &url(&source),
                 license,
                 &named(license).0,
                 users.as_str().unwrap_or_default(),
@@ -407,9 +417,9 @@ impl Provenance {
             ])
             .expect(WHY);
         }
-        let with_rows: BTreeSet<&str> = self.evidence.keys().map(|evidence| evidence.repository.as_str()).collect();
-        for repository in urls.keys().filter(|repository| !with_rows.contains(*repository)) {
-            csv.write_record([repository, url(repository), "", "", "", "", "", "", "", "0"]).expect(WHY);
+        let with_rows: BTreeSet<String> = self.evidence.keys().map(source).collect();
+        for (identity, (_, repository)) in shown.iter().filter(|(identity, _)| !with_rows.contains(**identity)) {
+            csv.write_record([repository, &*url(identity), "", "", "", "", "", "", "", "0"]).expect(WHY);
         }
         csv.into_inner().expect(WHY)
     }
@@ -466,6 +476,28 @@ fn named(license: &str) -> (String, String) {
     }
 }
 
+/// For the identity of each repository its name, and that by which it is told from all others: where several have one name, with
+/// as much of what stands before it as is needed.
+fn shown<'a>(about: &'a About<'_>) -> BTreeMap<&'a str, (&'a str, String)> {
+    let named: BTreeMap<&str, &str> =
+        about.inputs.iter().map(|input| (input.identity.as_str(), input.repository.as_str())).collect();
+    let end = |identity: &str, parts: usize| {
+        let identity = identity.trim_end_matches("/.git");
+        let mut from = identity.rmatch_indices('/').map(|(at, _)| at + 1);
+        identity[from.nth(parts - 1).unwrap_or(0)..].to_owned()
+    };
+    let shown = |identity: &&str, name: &&str| {
+        let others: Vec<&str> =
+            named.iter().filter(|(other, of)| *of == name && *other != identity).map(|(other, _)| *other).collect();
+        let tells = |parts: &usize| others.iter().all(|other| end(other, *parts) != end(identity, *parts));
+        match others.is_empty() {
+            true => (*name).to_owned(),
+            false => (2..16).find(tells).map_or_else(|| (*identity).to_owned(), |parts| end(identity, parts)),
+        }
+    };
+    named.iter().map(|(identity, name)| (*identity, (*name, shown(identity, name)))).collect()
+}
+
 /// What to cite: this data set, what its shape is from, and every repository.
 fn bibliography(about: &About<'_>) -> String {
     let mut text = format!(
@@ -473,7 +505,9 @@ fn bibliography(about: &About<'_>) -> String {
          and others}},\n  year = {{2023}},\n  journal = {{arXiv preprint arXiv:2308.07124}}\n}}\n",
         card::citation(about)
     );
+    let shown = shown(about);
     for (number, ((repository, identity), tips)) in card::last_tips(about.inputs).into_iter().enumerate() {
+        let repository = shown.get(identity).map_or(repository, |(_, shown)| shown);
         let url = if identity.contains("://") {
             format!("  howpublished = {{\\url{{{}}}}},\n", braced(identity))
         } else {

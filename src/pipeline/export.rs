@@ -446,6 +446,8 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
     let mut records = Vec::new();
     let (mut scratch, mut answers) = (redact::Scratch::default(), redact::Scratch::default());
     let checkpoints = for_each_or(store, written.interrupt, |mut row| -> Result<(), export::Error> {
+        let repository = &row.checkpoint.repository;
+        let source = [&*repository.name, &*repository.identity];
         let mut each = |whole: &Sample<'_>, going: Going<'_>| -> Result<Result<(), &'static str>, export::Error> {
             let Going { sample, split, is_divided, .. } = going;
             records.clear();
@@ -457,7 +459,7 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
                     fate => Ok(fate.and_then(|fate| fate.sample(&answer).new_contents.map(str::to_owned))),
                 }
             };
-            let made = known.as_mut().map(|known| known.write(&mut records, going, &mut mask));
+            let made = known.as_mut().map(|known| known.write(&mut records, going, source, &mut mask));
             if let Some(Err(rule)) = made.transpose()? {
                 return Ok(Err(rule));
             }

@@ -123,6 +123,7 @@ impl<'a> Known<'a> {
         &mut self,
         records: &mut Vec<Record>,
         going: Going<'_>,
+        source: [&str; 2],
         mask: Mask<'_>,
     ) -> Result<Result<(), &'static str>, store::Error> {
         let Going { sample, split, verdicts, .. } = going;
@@ -141,7 +142,9 @@ impl<'a> Known<'a> {
                 let labels = Labels { class: licenses.class(license).name(), verdicts };
                 records.extend(dolma::records(sample, labels, columns));
             }
-            Known::Provenance(licenses, provenance) => provenance.see(sample, asks(licenses.class(license))),
+            Known::Provenance(licenses, provenance) => {
+                provenance.see(sample, asks(licenses.class(license)), source);
+            }
             Known::Aya(aya, templated) => match aya.record(sample, split) {
                 Ok((record, template)) => {
                     *templated.templates.entry(template.to_owned()).or_default() += 1;

@@ -157,10 +157,12 @@ fn short(id: &str) -> u64 {
 }
 
 /// A change as sets of n-grams: of its changed lines with their signs, as near-duplicates are told, and of each of its lines,
-/// context too, without signs, so that what takes a change back, or changes one line once more, is like it as well.
+/// context too, without signs, so that what takes a change back, or changes one line once more, is like it as well; and of all of
+/// it, as whoever compares what was written would.
 struct Sets {
     changed: Vec<u64>,
     lines: Vec<u64>,
+    whole: Vec<u64>,
 }
 
 impl Sets {
@@ -173,12 +175,16 @@ impl Sets {
         }
         lines.sort_unstable();
         lines.dedup();
-        Sets { changed: facts::change_set(&Sample { diff: change, ..Sample::default() }), lines }
+        hashes.clear();
+        words::hashes(change, &mut hashes);
+        let whole = words::ngram_set(&hashes, NGRAM_WORDS);
+        Sets { changed: facts::change_set(&Sample { diff: change, ..Sample::default() }), lines, whole }
     }
 
     fn is_like(&self, other: &Sets) -> bool {
         words::jaccard(&self.changed, &other.changed) >= SIMILARITY_MIN
             || words::jaccard(&self.lines, &other.lines) >= SIMILARITY_MIN
+            || words::jaccard(&self.whole, &other.whole) >= SIMILARITY_MIN
     }
 }
 
