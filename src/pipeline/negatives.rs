@@ -156,35 +156,38 @@ fn short(id: &str) -> u64 {
     id.get(..16).and_then(|half| u64::from_str_radix(half, 16).ok()).unwrap_or_default()
 }
 
-/// A change as sets of n-grams: of its changed lines with their signs, as near-duplicates are told, and of each of its lines,
-/// context too, without signs, so that what takes a change back, or changes one line once more, is like it as well; and of all of
-/// it, as whoever compares what was written would.
-struct Sets {
-    changed: Vec<u64>,
-    lines: Vec<u64>,
-    whole: Vec<u64>,
-}
+/// A change as sets of n-grams. Two are alike if one of their sets is: of the changed lines with their signs, as near-duplicates
+/// are told; of each line, context too, without signs, so that what takes a change back, or changes one line once more, is
+/// like it as well; and of what whoever compares the texts may take: all, all but the places of hunks, the changed lines.
+struct Sets([Vec<u64>; 5]);
 
 impl Sets {
     fn of(change: &str) -> Self {
-        let (mut lines, mut hashes) = (Vec::new(), Vec::new());
-        for line in change.lines().filter(|line| !line.starts_with("@@")) {
+        let (mut each, mut hashes) = (Vec::new(), Vec::new());
+        let lines = || change.lines().filter(|line| !line.starts_with("@@"));
+        for line in lines() {
             hashes.clear();
             words::hashes(line, &mut hashes);
-            lines.extend(words::ngrams(&hashes, NGRAM_WORDS));
+            each.extend(words::ngrams(&hashes, NGRAM_WORDS));
         }
-        lines.sort_unstable();
-        lines.dedup();
-        hashes.clear();
-        words::hashes(change, &mut hashes);
-        let whole = words::ngram_set(&hashes, NGRAM_WORDS);
-        Sets { changed: facts::change_set(&Sample { diff: change, ..Sample::default() }), lines, whole }
+        each.sort_unstable();
+        each.dedup();
+        let mut of_lines = |lines: &mut dyn Iterator<Item = &str>| {
+            hashes.clear();
+            lines.for_each(|line| words::hashes(line, &mut hashes));
+            words::ngram_set(&hashes, NGRAM_WORDS)
+        };
+        Sets([
+            facts::change_set(&Sample { diff: change, ..Sample::default() }),
+            each,
+            of_lines(&mut change.lines()),
+            of_lines(&mut lines()),
+            of_lines(&mut lines().filter(|line| line.starts_with(['+', '-']))),
+        ])
     }
 
     fn is_like(&self, other: &Sets) -> bool {
-        words::jaccard(&self.changed, &other.changed) >= SIMILARITY_MIN
-            || words::jaccard(&self.lines, &other.lines) >= SIMILARITY_MIN
-            || words::jaccard(&self.whole, &other.whole) >= SIMILARITY_MIN
+        self.0.iter().zip(&other.0).any(|(own, other)| words::jaccard(own, other) >= SIMILARITY_MIN)
     }
 }
 
