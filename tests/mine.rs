@@ -532,9 +532,11 @@ fn an_interrupted_export_leaves_nothing() {
     lab.repository("r", "sha1", &history(150));
     lab.mine("r", "store", &[]);
     let mut interrupted = 0;
-    for pause in [5, 10, 15, 20, 30] {
+    for pause in [0, 2, 5, 10, 20] {
         let mut export = lab.program();
-        let mut child = export.args(["export", "store", "out"]).stderr(Stdio::piped()).spawn().expect("it runs");
+        // As many files as rows, so that there is time.
+        export.args(["export", "store", "out", "--shard-bytes-max", "1"]);
+        let mut child = export.stderr(Stdio::piped()).spawn().expect("it runs");
         // Only a process that catches the signal can clean up.
         let begun = |name: &str| name.starts_with("out");
         let names = || fs::read_dir(lab.dir.path()).expect("a directory").map(|e| e.expect("an entry").file_name());
