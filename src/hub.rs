@@ -5,7 +5,7 @@
 //! commit follows the state that was looked at.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::Read as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -115,8 +115,8 @@ struct File {
     sample: Vec<u8>,
 }
 
-/// Makes the repository where it is not there, and its branch the same as the export: what is new is sent, what an
-/// earlier upload had and this one has not is deleted. `progress` is told how many bytes are done, of how many.
+/// Makes the repository where it is not there, and its branch the same as the export: what is new is sent, and what stands in
+/// the export's directories and is not part of it is deleted. `progress` is told how many bytes are done, of how many.
 ///
 /// # Errors
 /// The directory is not an export that is whole, a file can't be read, or the Hub refuses.
@@ -133,7 +133,11 @@ pub fn push(push: &Push<'_>, progress: impl Fn(u64, u64) + Send + Sync + 'static
     client.create_repository().repo_id(repository).repo_type(RepoTypeDataset).private(private).exist_ok(true).send()?;
     let dataset = client.dataset(owner, name);
     // The commit is refused where the branch moves between this look and the end.
-    let parent = dataset.info().revision(revision.to_owned()).send().ok().and_then(|info| info.sha);
+    let parent = match dataset.info().revision(revision.to_owned()).send() {
+        Ok(info) => info.sha,
+        Err(HFError::RevisionNotFound { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
     let there = match dataset.list_tree().revision(revision.to_owned()).recursive(true).send() {
         Ok(entries) => blobs_of(entries),
         Err(HFError::RevisionNotFound { .. } | HFError::EntryNotFound { .. }) => BTreeMap::new(),
@@ -141,6 +145,9 @@ pub fn push(push: &Push<'_>, progress: impl Fn(u64, u64) + Send + Sync + 'static
     };
     let has = |path: &str, file: &File| there.get(path).is_some_and(|blob| file.blobs.contains(blob));
     let new: Vec<(&String, &File)> = files.iter().filter(|(path, file)| !has(path, file)).collect();
+    let top = |path: &str| path.split_once('/').map(|(directory, _)| directory.to_owned());
+    let ours: BTreeSet<String> = files.keys().filter_map(|path| top(path)).collect();
+    let is_ours = |path: &str| top(path).is_some_and(|directory| ours.contains(&directory));
     let gone: Vec<&String> = there.keys().filter(|path| is_ours(path) && !files.contains_key(*path)).collect();
     let url = format!("{endpoint}/datasets/{repository}");
     let bytes = new.iter().map(|(_, file)| file.bytes).sum();
@@ -149,7 +156,7 @@ pub fn push(push: &Push<'_>, progress: impl Fn(u64, u64) + Send + Sync + 'static
     if new.is_empty() && gone.is_empty() {
         return Ok(pushed);
     }
-    never_inline(&format!("{endpoint}/{{}}"), repository, revision, &token, &new)?;
+    never_inline(&endpoint, repository, revision, &token, &new)?;
     let add = new.iter().map(|(path, _)| CommitOperation::add_file(path.as_str(), directory.join(path)));
     let operations = add.chain(gone.into_iter().map(|path| CommitOperation::delete(path.as_str()))).collect();
     let commit = dataset
@@ -176,11 +183,6 @@ impl<F: Fn(u64, u64) + Send + Sync> ProgressHandler for Told<F> {
 
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-}
-
-/// Whether a file of the repository is of an export, and not of the Hub or of somebody who added to it by hand.
-fn is_ours(path: &str) -> bool {
-    ["data/", "figures/"].iter().any(|directory| path.starts_with(directory))
 }
 
 /// The token, from where Hugging Face's own tools have it.
@@ -262,7 +264,7 @@ fn read(path: &Path) -> Result<File, Error> {
 
 /// Asks the Hub what it would do with the large files, and makes sure that it is the right thing.
 fn never_inline(
-    url: &str,
+    endpoint: &str,
     repository: &str,
     revision: &str,
     token: &str,
@@ -272,7 +274,7 @@ fn never_inline(
     let Some((path, first)) = large.first() else { return Ok(()) };
     let client = reqwest::blocking::Client::builder().timeout(TIMEOUT).build()?;
     let ask = |path: &str, media: &str, body: &serde_json::Value| -> Result<serde_json::Value, Error> {
-        let request = client.post(url.replace("{}", path)).bearer_auth(token).body(body.to_string());
+        let request = client.post(format!("{endpoint}/{path}")).bearer_auth(token).body(body.to_string());
         let request = request.header("content-type", media).header("accept", media);
         let answer = request.send()?.error_for_status()?.bytes()?;
         Ok(serde_json::from_slice(&answer).unwrap_or_default())

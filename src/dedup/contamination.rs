@@ -201,7 +201,9 @@ impl Benchmarks {
 
 /// The parts of a unified diff that are about one file each.
 fn files_of(patch: &str) -> Vec<&str> {
-    let mut starts: Vec<usize> = patch.match_indices("\n--- ").map(|(at, _)| at + 1).collect();
+    // A line that is taken away may begin with two hyphens, too; no name of a new file follows it.
+    let is_header = |at: &usize| patch[*at..].lines().nth(1).is_some_and(|line| line.starts_with("+++ "));
+    let mut starts: Vec<usize> = patch.match_indices("\n--- ").map(|(at, _)| at + 1).filter(is_header).collect();
     if patch.starts_with("--- ") {
         starts.insert(0, 0);
     }
@@ -245,7 +247,8 @@ mod tests {
     #[test]
     fn tasks_about_repositories_are_found_by_commit_and_patch() {
         let patch = "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@ def f():\n a\n-b = 1\n+b = 2\n\
-                     diff --git a/y.py b/y.py\n--- a/y.py\n+++ b/y.py\n@@ -1 +1 @@\n-}\n+)\n";
+                     diff --git a/y.py b/y.py\n--- a/y.py\n+++ b/y.py\n@@ -1 +1 @@\n-}\n+)\n\
+                     diff --git a/z.sql b/z.sql\n--- a/z.sql\n+++ b/z.sql\n@@ -1,2 +1 @@\n--- a note\n-drop it\n+keep it\n";
         let task = Task {
             texts: vec![patch.into()],
             repository: Some("Owner/Name".into()),
@@ -258,10 +261,12 @@ mod tests {
         let found = |sample: Sample<'_>| benchmarks.find(&sample).map(|hit| hit.column);
         let same = "--- a/z.py\n+++ b/z.py\n@@ -7,2 +8,2 @@\n a\n-b = 1\n+b = 2\n";
         let other = "--- a/z.py\n+++ b/z.py\n@@ -7,2 +8,2 @@\n a\n-b = 1\n+b = 3\n";
+        let hyphens = "--- a/z.sql\n+++ b/z.sql\n@@ -1,2 +1 @@\n--- a note\n-drop it\n+keep it\n";
         let no_letter = "--- a/y.py\n+++ b/y.py\n@@ -1 +1 @@\n-}\n+)\n";
         for (parent, repos, diff, expected) in [
             (Some(&*base), "", "", Some("parent")),
             (None, "fork/name,owner/name", same, Some("diff")),
+            (None, "owner/name", hyphens, Some("diff")),
             (None, "fork/name", same, None),
             (None, "owner/name", other, None),
             (None, "owner/name", no_letter, None),

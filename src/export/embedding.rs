@@ -192,7 +192,8 @@ impl Embedded {
         let mut text = format!(
             "## For training\n\nA record has the subject of a commit, the hunks of its change, and as a hard negative the hunks of another \
              one in the same language and split, never with the same subject, and never as similar as {} to the positive (Jaccard \
-             over the 5-grams of words, in changed lines with their signs and in all lines without). {}.\n\n",
+             over the 5-grams of words: of the hunks as they are and without their places, line by line, and of the changed lines with \
+             and without their signs). {}.\n\n",
             self.similarity_max,
             self.sentence()
         );

@@ -130,7 +130,8 @@ impl<'a> Known<'a> {
         let license = sample.license_spdx.unwrap_or(UNKNOWN);
         match self {
             Known::Training(trainer, _, answers) => {
-                let mut bytes = Vec::new();
+                let texts = [sample.old_contents, sample.new_contents].map(|text| text.unwrap_or_default().len());
+                let mut bytes = Vec::with_capacity(texts.iter().sum::<usize>() + sample.message.len());
                 let written = answers.write(trainer, &mut bytes, sample, mask)?;
                 return Ok(written.map(|()| records.push(Record::plain(bytes))));
             }
