@@ -3,13 +3,10 @@
 
 mod support;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use support::{Lab, files, manifest, python, same_bytes};
+use support::{Lab, SPLITS, files, four, manifest, python, same_bytes};
 
 /// Changes of several languages, some of them alike, some without a partner.
 const FILES: &str = r#"
@@ -28,19 +25,6 @@ const FILES: &str = r#"
     printf 'added later\n' > late.py; commit 'Add a file later'
     sed -i 's/line 9$/<|endoftext|> line 9/' c.c; commit 'Hold a token of a model'
 "#;
-
-const SPLITS: &str = "train=0.5,validation=0.25,test=0.25";
-
-/// A store of four repositories, and its rows as JSON lines.
-fn four(lab: &Lab) -> PathBuf {
-    // `tokio` is of test, `redis` of validation, `git` and `ripgrep` of train.
-    for name in ["tokio", "redis", "git", "ripgrep"] {
-        lab.repository(name, "sha1", &FILES.replace("NAME", name));
-    }
-    lab.mine("tokio", "store", &["redis", "git", "ripgrep", "--kinds", "modified,added"]);
-    lab.ok(&["export", "store", "plain"]);
-    lab.path("plain/data/train-00000-of-00001.jsonl")
-}
 
 /// Exports, and reads back what was written; the manifest.
 fn read_back(lab: &Lab, rows: &Path, form: &str, out: &str, more: &[&str]) -> Value {
@@ -70,7 +54,7 @@ fn check_files(lab: &Lab, out: &str, manifest: &Value) {
 #[test]
 fn hard_negatives_are_of_the_same_language_and_differ() {
     let lab = Lab::new();
-    let rows = four(&lab);
+    let rows = four(&lab, FILES);
     let cases: [(&str, &str, &[&str]); 5] = [
         ("grit", "grit", &["--template", "unified-diff"]),
         ("grit", "grit-split", &["--split", SPLITS, "--shuffle", "3", "--instruction", "Find the change: "]),
@@ -104,7 +88,7 @@ fn hard_negatives_are_of_the_same_language_and_differ() {
 #[test]
 fn dolma_mixes_by_labels_and_verdicts() {
     let lab = Lab::new();
-    let rows = four(&lab);
+    let rows = four(&lab, FILES);
     lab.ok(&["assemble", "store", "-q"]);
     let rule = "[[rule]]\nid = \"no-line-3\"\nwhy = \"For a test.\"\nfield = \"subject\"\nregex = [\"line [12] \", \"^(Add|Change|Hold)\"]\nkeep = [\"Add it\"]\ndrop = [\"Say more in line 3 of it\"]\n";
     fs::write(lab.path("own.toml"), format!("id = \"own\"\nwhy = \"For a test.\"\n{rule}")).expect("a ruleset");
@@ -163,7 +147,7 @@ const CHATML: &str = "{% for message in messages %}\n<|im_start|>{{ message['rol
 #[test]
 fn tokens_are_what_a_tokenizer_makes_of_texts() {
     let lab = Lab::new();
-    four(&lab);
+    four(&lab, FILES);
     tokenizer(&lab, "small.json", 260);
     tokenizer(&lab, "large.json", 100_277);
     fs::write(lab.path("chatml.jinja"), CHATML).expect("a file");
@@ -336,7 +320,7 @@ fn provenance_names_every_repository_licence_and_evidence() {
 #[test]
 fn the_same_rows_are_the_same_bytes() {
     let lab = Lab::new();
-    four(&lab);
+    four(&lab, FILES);
     lab.mine("ripgrep", "other", &["--kinds", "modified,added", "-j", "1"]);
     lab.mine("git", "other", &["tokio", "redis", "--kinds", "modified,added"]);
     tokenizer(&lab, "small.json", 260);

@@ -8,12 +8,12 @@ mod support;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use serde_json::{Value, json};
-use support::{Lab, git, manifest, python};
+use support::{Lab, SPLITS, files, four, git, manifest, python};
 
 /// Languages with names that file names, patterns and YAML take for something else, and a file without one.
 const FILES: &str = r#"
@@ -26,43 +26,12 @@ const FILES: &str = r#"
     done
 "#;
 
-const SPLITS: &str = "train=0.5,validation=0.25,test=0.25";
-
-/// A store of four repositories, in all three splits, and the rows as JSON lines.
-fn four(lab: &Lab) -> PathBuf {
-    // `tokio` is of test, `redis` of validation, `git` and `ripgrep` of train.
-    for name in ["tokio", "redis", "git", "ripgrep"] {
-        lab.repository(name, "sha1", &FILES.replace("NAME", name));
-    }
-    lab.mine("tokio", "store", &["redis", "git", "ripgrep", "--kinds", "modified,added"]);
-    lab.ok(&["export", "store", "plain"]);
-    lab.path("plain/data/train-00000-of-00001.jsonl")
-}
-
 /// Reads the export at `out` back with `tests/read_back.py`.
 fn read_back(lab: &Lab, form: &str, out: &str, rows: &Path) {
     let (directory, rows) = (lab.path(out), rows.to_string_lossy().into_owned());
     if let Some(said) = python(lab, "tests/read_back.py", &[form, &directory.to_string_lossy(), &rows]) {
         assert!(said.contains(&format!("{form}: ")), "{said}");
     }
-}
-
-/// Every file below `directory`, by its path there.
-fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    let mut open = vec![directory.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(next).expect("a directory") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                open.push(path);
-            } else {
-                let name = path.strip_prefix(directory).expect("it is below").to_owned();
-                files.insert(name, fs::read(&path).expect("a file"));
-            }
-        }
-    }
-    files
 }
 
 /// Shards are listed with what they are, and nothing else is there.
@@ -72,7 +41,7 @@ fn check_manifest(lab: &Lab, out: &str, others: &[&str]) {
     let mut rows: BTreeMap<String, u64> = BTreeMap::new();
     for shard in manifest["shards"].as_array().expect("shards") {
         let name = shard["file"].as_str().expect("a name");
-        let bytes = files.remove(Path::new(name)).unwrap_or_else(|| panic!("{out}: {name} is not there"));
+        let bytes = files.remove(name).unwrap_or_else(|| panic!("{out}: {name} is not there"));
         assert_eq!(shard["bytes"], bytes.len(), "{name}");
         assert_eq!(shard["blake3"], blake3::hash(&bytes).to_hex().to_string(), "{name}");
         *rows.entry(shard["split"].as_str().expect("a split").to_owned()).or_default() +=
@@ -86,16 +55,16 @@ fn check_manifest(lab: &Lab, out: &str, others: &[&str]) {
     assert_eq!(manifest["rows"], total);
     for document in manifest["documents"].as_array().expect("documents") {
         let name = document["file"].as_str().expect("a name");
-        let bytes = files.get(Path::new(name)).unwrap_or_else(|| panic!("{out}: {name} is not there"));
+        let bytes = files.get(name).unwrap_or_else(|| panic!("{out}: {name} is not there"));
         assert_eq!(document["bytes"], bytes.len(), "{name}");
         assert_eq!(document["blake3"], blake3::hash(bytes).to_hex().to_string(), "{name}");
         if let Some(figure) = name.strip_prefix("figures/") {
-            files.remove(Path::new(name));
-            let card = String::from_utf8(files[Path::new("README.md")].clone()).expect("a card");
+            files.remove(name);
+            let card = String::from_utf8(files["README.md"].clone()).expect("a card");
             assert!(card.contains(&format!("](figures/{figure})")), "the card shows {figure}");
         }
     }
-    let names: Vec<_> = files.keys().map(|name| name.to_string_lossy().into_owned()).collect();
+    let names: Vec<_> = files.into_keys().collect();
     let others: BTreeSet<_> = others.iter().chain(&["manifest.json"]).map(|name| (*name).to_owned()).collect();
     assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), others, "{out}");
 }
@@ -122,7 +91,7 @@ fn check_languages(lab: &Lab, out: &str) {
 #[test]
 fn parquet_loads_by_config_and_split() {
     let lab = Lab::new();
-    let rows = four(&lab);
+    let rows = four(&lab, FILES);
     for (out, more) in [("hf", &["--split", SPLITS][..]), ("cut", &["--shard-bytes-max", "9000"])] {
         lab.ok(&[&["export", "store", out, "--format", "hf"], more].concat());
         check_manifest(&lab, out, &["README.md", "croissant.json"]);
@@ -141,7 +110,7 @@ fn parquet_loads_by_config_and_split() {
 #[test]
 fn arrow_loads_from_disk() {
     let lab = Lab::new();
-    let rows = four(&lab);
+    let rows = four(&lab, FILES);
     lab.ok(&["export", "store", "whole", "--format", "arrow"]);
     let others = ["dataset_dict.json", "train/state.json", "train/dataset_info.json", "README.md"];
     check_manifest(&lab, "whole", &others);
@@ -155,7 +124,7 @@ fn arrow_loads_from_disk() {
 #[test]
 fn json_lines_load_however_they_are_compressed() {
     let lab = Lab::new();
-    let rows = four(&lab);
+    let rows = four(&lab, FILES);
     for compression in ["none", "gzip", "zstd"] {
         let out = format!("jsonl-{compression}");
         let more = ["--compression", compression, "--split", SPLITS, "--shard-bytes-max", "40000"];
@@ -176,7 +145,7 @@ fn json_lines_load_however_they_are_compressed() {
 #[test]
 fn the_same_rows_are_the_same_bytes() {
     let lab = Lab::new();
-    four(&lab);
+    four(&lab, FILES);
     // Another store with the same rows, mined in another order and in steps.
     lab.mine("ripgrep", "other", &["--kinds", "modified,added", "-j", "1"]);
     lab.mine("git", "other", &["tokio", "redis", "--kinds", "modified,added"]);
@@ -188,7 +157,7 @@ fn the_same_rows_are_the_same_bytes() {
         &["--format", "commitpack"],
     ];
     for (number, format) in formats.iter().enumerate() {
-        let mut first: Option<BTreeMap<PathBuf, Vec<u8>>> = None;
+        let mut first: Option<BTreeMap<String, Vec<u8>>> = None;
         for (store, threads) in [("store", "1"), ("store", "1"), ("store", "5"), ("other", "2")] {
             let out = format!("out{number}");
             lab.ok(&[&["export", store, &out, "-j", threads], *format].concat());
@@ -196,7 +165,7 @@ fn the_same_rows_are_the_same_bytes() {
             if store == "other" {
                 // It names the batches in which rows were mined.
                 for name in ["manifest.json", "README.md"] {
-                    let expected = first.as_ref().and_then(|first| first.get(Path::new(name))).cloned();
+                    let expected = first.as_ref().and_then(|first| first.get(name)).cloned();
                     expected.map(|bytes| found.insert(name.into(), bytes));
                 }
             }
@@ -219,7 +188,7 @@ fn a_repository_keeps_its_split_and_forks_share_it() {
     let splits_of = |out: &str| -> BTreeMap<String, String> {
         let mut ids = BTreeMap::new();
         for (name, bytes) in files(&lab.path(out).join("data")) {
-            let split = name.to_string_lossy().split('-').next().expect("a split").to_owned();
+            let split = name.split('-').next().expect("a split").to_owned();
             for line in String::from_utf8(bytes).expect("text").lines() {
                 let row: Value = serde_json::from_str(line).expect("JSON");
                 ids.insert(row["id"].as_str().expect("an id").to_owned(), split.clone());
@@ -259,7 +228,7 @@ fn an_export_without_rows_loads_as_well() {
 #[test]
 fn the_card_says_what_there_is() {
     let lab = Lab::new();
-    four(&lab);
+    four(&lab, FILES);
     lab.ok(&["assemble", "store", "-q"]);
     lab.ok(&["export", "store", "out", "--format", "hf", "--assembled", "--filter", "commitpack"]);
     let card = fs::read_to_string(lab.path("out/README.md")).expect("a card");
@@ -325,7 +294,7 @@ fn mining_and_exporting_is_one_command() {
 #[test]
 fn an_interrupted_export_leaves_nothing_in_any_format() {
     let lab = Lab::new();
-    four(&lab);
+    four(&lab, FILES);
     let names = || -> Vec<String> {
         let entries = fs::read_dir(lab.dir.path()).expect("a directory");
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());

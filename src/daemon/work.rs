@@ -218,9 +218,7 @@ impl Work<'_> {
         (self.means.say)(&spec.name, &Note::Dropped);
         Event::Dropped(id)
     }
-}
 
-impl Work<'_> {
     /// Removes its mirror.
     pub fn evict(&self, id: Id) -> Event {
         self.remove_mirror(&self.watch.spec(id));

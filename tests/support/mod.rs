@@ -190,3 +190,17 @@ pub fn python_program() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin/python");
     std::env::var_os("GITLODE_PYTHON").map_or(python, PathBuf::from)
 }
+
+/// Splits of which the repositories of [`four`] fill all.
+pub const SPLITS: &str = "train=0.5,validation=0.25,test=0.25";
+
+/// A store of four repositories that `script` makes, in all three splits, and the rows as JSON lines.
+pub fn four(lab: &Lab, script: &str) -> PathBuf {
+    // `tokio` is of test, `redis` of validation, `git` and `ripgrep` of train.
+    for name in ["tokio", "redis", "git", "ripgrep"] {
+        lab.repository(name, "sha1", &script.replace("NAME", name));
+    }
+    lab.mine("tokio", "store", &["redis", "git", "ripgrep", "--kinds", "modified,added"]);
+    lab.ok(&["export", "store", "plain"]);
+    lab.path("plain/data/train-00000-of-00001.jsonl")
+}
