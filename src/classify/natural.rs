@@ -119,7 +119,10 @@ pub struct NaturalLanguages {
     words: HashMap<String, Vec<(usize, f64)>>,
     /// For every letter that is not one of all languages of its script, the languages that have it.
     letters: HashMap<char, Vec<usize>>,
+    by_id: HashMap<String, usize>,
     english: usize,
+    /// The languages that lead those of their script, as most is written in them there.
+    leaders: Vec<usize>,
     /// The languages that are written in a script.
     by_script: HashMap<String, Vec<usize>>,
 }
@@ -153,7 +156,9 @@ impl NaturalLanguages {
                 letters.entry(letter).or_default().push(at);
             }
         }
-        let english = entries.iter().position(|entry| entry.id == "en").ok_or("there is no entry en")?;
+        let by_id: HashMap<String, usize> = entries.iter().map(|entry| entry.id.clone()).zip(0..).collect();
+        let english = *by_id.get("en").ok_or("there is no entry en")?;
+        let leaders = ["en", "ru"].iter().filter_map(|leader| by_id.get(*leader).copied()).collect();
         for owners in words.values_mut() {
             if let [(owner, weight)] = owners.as_mut_slice()
                 && *owner != english
@@ -165,7 +170,7 @@ impl NaturalLanguages {
         for (at, entry) in entries.iter().enumerate() {
             by_script.entry_ref(&entry.script).or_default().push(at);
         }
-        Ok(NaturalLanguages { entries, words, letters, english, by_script })
+        Ok(NaturalLanguages { entries, words, letters, by_id, english, leaders, by_script })
     }
 
     /// The languages that it knows, by ISO 639-1 code.
@@ -214,10 +219,9 @@ impl NaturalLanguages {
                 }
             }
         }
-        // The language that is written most in a script leads it.
-        for leader in ["en", "ru"] {
-            if let Some(at) = candidates.iter().find(|at| self.entries[**at].id == leader) {
-                scores[*at] += LEAD;
+        for leader in &self.leaders {
+            if candidates.contains(leader) {
+                scores[*leader] += LEAD;
             }
         }
         let by_words = share(&scores, candidates);
@@ -228,7 +232,7 @@ impl NaturalLanguages {
         let text = prose.words.join(" ");
         let text = &text[..text.floor_char_boundary(MODEL_BYTES_MAX)];
         let mut add = |code: &str, weight: f64| {
-            if let Some(at) = candidates.iter().find(|at| self.entries[**at].id == code) {
+            if let Some(at) = self.by_id.get(code).filter(|at| candidates.contains(at)) {
                 scores[*at] += weight;
             }
             share(&scores, candidates)

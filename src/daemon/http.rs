@@ -1,12 +1,12 @@
 //! The server of a daemon: webhooks come in, metrics and states go out. Nothing here changes anything but when
 //! a repository is looked at.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{future::poll_fn, net::TcpListener, pin::Pin, sync::Arc, time::Duration};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{Path, RawQuery, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -24,16 +24,17 @@ use super::{
     webhook::{self, Said},
 };
 
-/// How long the body of a webhook may take to arrive.
-const BODY_SECONDS: u64 = 20;
+/// How long the body of a webhook may take to arrive, and to find room; GitHub waits 10 seconds for an answer.
+const BODY_SECONDS: u64 = 10;
 /// How long the driver may take to note a push; GitHub waits 10 seconds for an answer.
 const NOTE_SECONDS: u64 = 8;
 /// How long requests may take that are under way when the server is to stop.
 const STOP_SECONDS: u64 = 3;
 /// Repositories in one answer.
 const PAGE: usize = 1000;
-/// Bodies that are read at once; each may take 25 MB.
-const BODIES_AT_ONCE: usize = 4;
+/// Bytes of bodies that may have arrived and not be dealt with. GitHub's are some 10 KB, and 25 MB at most; a burst of some
+/// thousand fits, and what does not waits.
+const BODIES_BYTES_MAX: usize = 128 << 20;
 
 /// What the server needs to know.
 pub struct Access {
@@ -49,7 +50,14 @@ struct Server {
     watch: Arc<Watch>,
     driver: Sender<Message>,
     access: Access,
+    /// A permit for each byte.
     bodies: tokio::sync::Semaphore,
+}
+
+/// The body of a webhook, and its room.
+struct Held<'s> {
+    bytes: Vec<u8>,
+    room: Vec<tokio::sync::SemaphorePermit<'s>>,
 }
 
 /// Serves on `listener` until `stop` comes.
@@ -63,7 +71,7 @@ pub fn serve(
     access: Access,
     stop: oneshot::Receiver<()>,
 ) -> std::io::Result<()> {
-    let server = Server { watch, driver, access, bodies: tokio::sync::Semaphore::new(BODIES_AT_ONCE) };
+    let server = Server { watch, driver, access, bodies: tokio::sync::Semaphore::new(BODIES_BYTES_MAX) };
     let router = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -153,10 +161,10 @@ async fn webhook(server: &Server, request: Request) -> Response {
     };
     // Nobody's body is read who does not even claim to know the secret.
     let signature = of("x-hub-signature-256");
-    if signature.is_empty() {
-        return refuse(StatusCode::UNAUTHORIZED, "X-Hub-Signature-256 is missing");
+    if !webhook::is_signature(signature) {
+        return refuse(StatusCode::UNAUTHORIZED, "X-Hub-Signature-256 is missing, or no signature");
     }
-    let body = match body_of(server, body).await {
+    let Held { bytes: body, room } = match body_of(server, body).await {
         Ok(body) => body,
         Err(refusal) => return *refusal,
     };
@@ -172,6 +180,7 @@ async fn webhook(server: &Server, request: Request) -> Response {
         Ok(said) => said,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &format!("no payload of {event}: {error}")),
     };
+    drop((body, room));
     server.watch.counters().webhook(known.unwrap_or("other"));
     let identities = match said {
         Said::Ping => return answer(StatusCode::OK, &json!({"pong": true})),
@@ -201,17 +210,33 @@ async fn make_due(server: &Server, ids: Vec<Id>) -> Result<(), Box<Response>> {
     }
 }
 
-async fn body_of(server: &Server, body: Body) -> Result<axum::body::Bytes, Box<Response>> {
-    let busy = || Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, "too many webhooks at once; send it again"));
-    let _place = server.bodies.try_acquire().map_err(|_| busy())?;
-    let read = axum::body::to_bytes(body, webhook::BODY_BYTES_MAX);
-    match tokio::time::timeout(Duration::from_secs(BODY_SECONDS), read).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => {
+/// Reads a body. Room is taken for what has arrived and not for what is announced, so that those who announce much and send
+/// little keep it from nobody.
+async fn body_of(server: &Server, body: Body) -> Result<Held<'_>, Box<Response>> {
+    match tokio::time::timeout(Duration::from_secs(BODY_SECONDS), read(server, body)).await {
+        Ok(Some(held)) => Ok(held),
+        Ok(None) => {
             Err(Box::new(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is cut off, or has more than 25 MiB")))
         }
-        Err(_) => Err(Box::new(refuse(StatusCode::REQUEST_TIMEOUT, "the body took too long"))),
+        Err(_) => {
+            let reason = "the body took too long, or too much came at once; send it again";
+            Err(Box::new(refuse(StatusCode::REQUEST_TIMEOUT, reason)))
+        }
     }
+}
+
+/// `None` where it is cut off, or too large.
+async fn read(server: &Server, mut body: Body) -> Option<Held<'_>> {
+    let mut held = Held { bytes: Vec::new(), room: Vec::new() };
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(part) = frame.ok()?.into_data() else { continue };
+        if held.bytes.len() + part.len() > webhook::BODY_BYTES_MAX {
+            return None;
+        }
+        held.room.push(server.bodies.acquire_many(u32::try_from(part.len()).ok()?).await.ok()?);
+        held.bytes.extend_from_slice(&part);
+    }
+    Some(held)
 }
 
 async fn repositories(State(server): State<Arc<Server>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {

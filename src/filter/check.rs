@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use regex::Regex;
+use regex::{Regex, RegexSet, RegexSetBuilder};
 
 use super::{
     Field, Layer, LicenseScope, Texts, Value, View,
@@ -109,7 +109,7 @@ pub enum Test {
     /// Letters of a word, on average.
     WordChars(Range),
     /// One of the expressions matches somewhere.
-    Regex(Vec<Regex>),
+    Regex(AnyRegex),
     /// One of the texts is in it.
     Contains(Vec<String>),
     /// It is one of the texts.
@@ -258,7 +258,7 @@ pub struct At<'a> {
     /// The candidate.
     pub view: &'a dyn View,
     /// All versions of subject and message.
-    pub texts: &'a Texts,
+    pub texts: &'a Texts<'a>,
     /// Rewrites before the rule.
     pub epoch: usize,
 }
@@ -451,6 +451,24 @@ impl Check {
     }
 }
 
+/// Expressions of which one has to match. All are looked for at once.
+#[derive(Clone, Debug)]
+pub struct AnyRegex {
+    any: RegexSet,
+    each: Vec<Regex>,
+}
+
+impl AnyRegex {
+    /// Of `each`.
+    ///
+    /// # Errors
+    /// Together they are larger than an automaton may be.
+    pub fn new(each: Vec<Regex>) -> Result<Self, regex::Error> {
+        let any = RegexSetBuilder::new(each.iter().map(Regex::as_str)).build()?;
+        Ok(AnyRegex { any, each })
+    }
+}
+
 impl Test {
     fn holds(&self, value: &Value<'_>) -> bool {
         match (self, value) {
@@ -476,7 +494,7 @@ impl Test {
             Test::TypeToken(range) => range.has(measures::type_token(text)),
             Test::Repeats(range) => range.has_count(measures::repeats(text)),
             Test::WordChars(range) => range.has(measures::word_chars(text)),
-            Test::Regex(expressions) => expressions.iter().any(|expression| expression.is_match(text)),
+            Test::Regex(expressions) => expressions.any.is_match(text),
             Test::Contains(parts) => parts.iter().any(|part| text.contains(part.as_str())),
             Test::OneOf(texts) => texts.contains(text),
             Test::StartsWith(starts) => starts.iter().any(|start| text.starts_with(start.as_str())),
@@ -499,7 +517,7 @@ impl Test {
             Test::TypeToken(_) => format!("{:.3}", measures::type_token(&text)),
             Test::Repeats(_) => measures::repeats(&text).to_string(),
             Test::WordChars(_) => format!("{:.3}", measures::word_chars(&text)),
-            Test::Regex(expressions) => match expressions.iter().find_map(|expression| expression.find(&text)) {
+            Test::Regex(expressions) => match expressions.each.iter().find_map(|expression| expression.find(&text)) {
                 Some(found) => shown(found.as_str()),
                 None => shown(&text),
             },
@@ -531,7 +549,7 @@ impl fmt::Display for Test {
             Test::Repeats(range) => write!(f, "{range} times the same word in a row"),
             Test::WordChars(range) => write!(f, "{range} letters a word"),
             Test::Regex(expressions) => {
-                write!(f, "matches {}", list(&mut expressions.iter().map(Regex::as_str)))
+                write!(f, "matches {}", list(&mut expressions.each.iter().map(Regex::as_str)))
             }
             Test::Contains(parts) => write!(f, "contains {}", list(&mut parts.iter().map(String::as_str))),
             Test::OneOf(texts) => {

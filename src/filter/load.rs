@@ -13,7 +13,7 @@ use toml::{Spanned, Table};
 
 use super::{
     FIELDS, Field, LicenseScope, Rule, Ruleset, Type, Value, View,
-    check::{Characters, Check, DrawOf, Expression, Range, Test, Verbs},
+    check::{AnyRegex, Characters, Check, DrawOf, Expression, Range, Test, Verbs},
     measures::Alphabet,
     ruleset::{Action, Example, Step},
     tokens,
@@ -431,7 +431,8 @@ fn check(table: Table) -> Result<Check, String> {
     tests.extend(count(raw.repeats, "repeats")?.map(Test::Repeats));
     tests.extend(count(raw.word_chars, "word_chars")?.map(Test::WordChars));
     if let Some(patterns) = texts(raw.regex, "regex")? {
-        tests.push(Test::Regex(patterns.iter().map(|pattern| regex(pattern)).collect::<Result<_, _>>()?));
+        let each = patterns.iter().map(|pattern| regex(pattern)).collect::<Result<_, _>>()?;
+        tests.push(Test::Regex(AnyRegex::new(each).map_err(|e| format!("the expressions together: {e}"))?));
     }
     tests.extend(parts(raw.contains, "contains")?.map(Test::Contains));
     tests.extend(texts(raw.equals, "equals")?.map(|texts| Test::OneOf(texts.into_iter().collect())));
@@ -713,8 +714,8 @@ pub fn verify_examples(ruleset: &Ruleset) -> Vec<String> {
             };
             let (subject, message) = (text(&Field::Subject), text(&Field::Message));
             let message = if message.is_empty() { text(&Field::MessageChomped) } else { message };
-            let texts = Ruleset::new(String::new(), String::new(), LicenseScope::Commit, Vec::new(), String::new())
-                .texts(&subject, &message);
+            let no_rules = Ruleset::new(String::new(), String::new(), LicenseScope::Commit, Vec::new(), String::new());
+            let texts = no_rules.texts(&*subject, &*message);
             let word = match rule.holds(&view, &texts) {
                 Ok(holds) if holds == example.keep => continue,
                 Ok(true) => "keeps what it must drop".to_owned(),

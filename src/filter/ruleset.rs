@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    rc::Rc,
+    cell::OnceCell,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -185,21 +185,33 @@ pub struct Rule {
     pub failures: Arc<AtomicU64>,
 }
 
-/// Versions of subject and message: the original, and one behind each rewrite.
-#[derive(Clone, Debug, Default)]
-pub struct Texts {
-    versions: Vec<(Rc<str>, Rc<str>)>,
+/// Versions of subject and message: the original, and one behind each rewrite, made when it is first asked for. Most
+/// candidates are dropped before that.
+#[derive(Debug)]
+pub struct Texts<'a> {
+    subject: Cow<'a, str>,
+    message: Cow<'a, str>,
+    rewrites: Vec<Version<'a>>,
 }
 
-impl Texts {
+/// What a rewrite makes of a text.
+#[derive(Debug)]
+struct Version<'a> {
+    field: &'a Field,
+    steps: &'a [Step],
+    /// None where it leaves the text as it is.
+    rewritten: OnceCell<Option<Box<str>>>,
+}
+
+impl Texts<'_> {
     /// The subject behind so many rewrites.
     pub fn subject(&self, epoch: usize) -> &str {
-        self.versions.get(epoch).or(self.versions.last()).map_or("", |version| &version.0)
+        self.behind(epoch, &Field::Subject, &self.subject)
     }
 
     /// The message behind so many rewrites.
     pub fn message(&self, epoch: usize) -> &str {
-        self.versions.get(epoch).or(self.versions.last()).map_or("", |version| &version.1)
+        self.behind(epoch, &Field::Message, &self.message)
     }
 
     /// The subject of the row.
@@ -210,6 +222,14 @@ impl Texts {
     /// The message of the row.
     pub fn last_message(&self) -> &str {
         self.message(usize::MAX)
+    }
+
+    fn behind<'t>(&'t self, epoch: usize, field: &Field, original: &'t str) -> &'t str {
+        let rewrites = self.rewrites.iter().take(epoch).filter(|version| version.field == field);
+        rewrites.fold(original, |text, Version { steps, rewritten: cell, .. }| {
+            let rewritten = cell.get_or_init(|| rewritten(text, steps).map(Into::into));
+            rewritten.as_deref().unwrap_or(text)
+        })
     }
 }
 
@@ -297,19 +317,12 @@ impl Ruleset {
     }
 
     /// All versions of subject and message.
-    pub fn texts(&self, subject: &str, message: &str) -> Texts {
-        let (mut subject, mut message): (Rc<str>, Rc<str>) = (subject.into(), message.into());
-        let mut versions = vec![(Rc::clone(&subject), Rc::clone(&message))];
-        for rule in &self.rules {
-            if let Action::Rewrite(field, steps) = &rule.action {
-                let text = if *field == Field::Subject { &mut subject } else { &mut message };
-                if let Some(rewritten) = rewritten(text, steps) {
-                    *text = rewritten.into();
-                }
-                versions.push((Rc::clone(&subject), Rc::clone(&message)));
-            }
-        }
-        Texts { versions }
+    pub fn texts<'a>(&'a self, subject: impl Into<Cow<'a, str>>, message: impl Into<Cow<'a, str>>) -> Texts<'a> {
+        let rewrites = self.rules.iter().filter_map(|rule| match &rule.action {
+            Action::Rewrite(field, steps) => Some(Version { field, steps, rewritten: OnceCell::new() }),
+            Action::Demand(_) => None,
+        });
+        Texts { subject: subject.into(), message: message.into(), rewrites: rewrites.collect() }
     }
 
     /// As [`Ruleset::planned`], for what `view` shows: where the path tells that a program made the file, the rules that
@@ -328,7 +341,7 @@ impl Ruleset {
     }
 
     /// The first rule of `layer`, in planned order, that objects.
-    pub fn judge(&self, layer: Layer, view: &dyn View, texts: &Texts) -> Option<&Rule> {
+    pub fn judge(&self, layer: Layer, view: &dyn View, texts: &Texts<'_>) -> Option<&Rule> {
         let first =
             |numbers: &[usize]| numbers.iter().map(|at| &self.rules[*at]).find(|rule| rule.objects(view, texts));
         first(&self.plan[layer as usize]).or_else(|| {
@@ -338,7 +351,7 @@ impl Ruleset {
     }
 
     /// As [`Ruleset::judge`] over all layers, but in the order in which rules were written: for tests of the plan.
-    pub fn judge_unplanned(&self, view: &dyn View, texts: &Texts) -> Option<&Rule> {
+    pub fn judge_unplanned(&self, view: &dyn View, texts: &Texts<'_>) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.objects(view, texts))
     }
 
@@ -351,7 +364,7 @@ impl Ruleset {
 
 impl Rule {
     /// Whether it drops the candidate. Where an expression fails it does, and that is counted.
-    pub fn objects(&self, view: &dyn View, texts: &Texts) -> bool {
+    pub fn objects(&self, view: &dyn View, texts: &Texts<'_>) -> bool {
         let holds = self.holds(view, texts);
         if holds.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -363,7 +376,7 @@ impl Rule {
     ///
     /// # Errors
     /// An expression fails.
-    pub fn holds(&self, view: &dyn View, texts: &Texts) -> Result<bool, Failure> {
+    pub fn holds(&self, view: &dyn View, texts: &Texts<'_>) -> Result<bool, Failure> {
         match &self.action {
             Action::Demand(check) => check.holds(&At { view, texts, epoch: self.epoch }),
             Action::Rewrite(..) => Ok(true),
@@ -394,7 +407,7 @@ impl Rule {
     }
 
     /// The value that it sees, and what it demands.
-    pub fn observe(&self, view: &dyn View, texts: &Texts) -> (String, String) {
+    pub fn observe(&self, view: &dyn View, texts: &Texts<'_>) -> (String, String) {
         match &self.action {
             Action::Demand(check) => check.observe(&At { view, texts, epoch: self.epoch }),
             Action::Rewrite(field, _) => {

@@ -342,7 +342,7 @@ impl Judge<'_> {
     ///
     /// # Errors
     /// The rule by which it is left out.
-    pub(super) fn judge(&self, row: &mut Row<'_>) -> Result<(Texts, Vec<String>), String> {
+    pub(super) fn judge<'t, 'r: 't>(&'t self, row: &mut Row<'r>) -> Result<(Texts<'t>, Vec<String>), String> {
         let Options { removed, rules, join, tag_dropped, .. } = self.options;
         if self.opt_outs.find(row.sample.into()).is_some() {
             return Err(opt_out::RULE.to_owned());

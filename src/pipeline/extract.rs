@@ -123,7 +123,7 @@ pub struct Job<'a> {
     pub opt_outs: Option<&'a OptOuts>,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
     /// Why a commit, or where there are paths one of its changes, is not wanted by those whose work it is.
     fn opt_out(&self, commit: ObjectId, facts: &Facts<'_>, paths: Files<'_>) -> Option<Refusal> {
         let work = Work {
@@ -139,9 +139,14 @@ impl Job<'_> {
     }
 
     /// All versions of subject and message that rules see, the last of which are the row's.
-    fn texts(&self, message: &str) -> Texts {
-        let message = message::apply_trailers(message, self.recipe.trailers);
-        self.rules.texts(message::subject(&message), &message)
+    fn texts<'t>(&self, message: &'t str) -> Texts<'t>
+    where
+        'a: 't,
+    {
+        match message::apply_trailers(message, self.recipe.trailers) {
+            Cow::Borrowed(message) => self.rules.texts(message::subject(message), message),
+            Cow::Owned(message) => self.rules.texts(message::subject(&message).to_owned(), message),
+        }
     }
 }
 
@@ -169,7 +174,7 @@ impl Refusal {
     }
 }
 
-fn dropped(rule: &Rule, layer: Layer, view: &dyn View, texts: &Texts, commit: ObjectId, files: Files<'_>) -> Refusal {
+fn dropped(rule: &Rule, layer: Layer, view: &dyn View, texts: &Texts<'_>, commit: ObjectId, files: Files<'_>) -> Refusal {
     let (value, bound) = rule.observe(view, texts);
     drop_as(rule.id.clone(), layer, commit, files, value, bound)
 }
@@ -190,7 +195,7 @@ fn drop_as(rule: String, layer: Layer, commit: ObjectId, files: Files<'_>, value
 }
 
 /// Sees all that rules can see of a candidate, and the texts.
-pub type Observe<'a> = &'a dyn Fn(&Candidate, &dyn View, &Texts);
+pub type Observe<'a> = &'a dyn Fn(&Candidate, &dyn View, &Texts<'_>);
 
 /// Old and new path.
 type Files<'p> = (Option<&'p str>, Option<&'p str>);
@@ -341,7 +346,7 @@ impl Comparing<'_> {
         commit: &Commit,
         change: &Change,
         files_changed: (u32, u32),
-        seen: Option<&(CommitView<'_>, Texts)>,
+        seen: Option<&(CommitView<'_>, Texts<'_>)>,
         facts: Option<&Facts<'_>>,
     ) -> Option<Refusal> {
         let Job { recipe, rules, opt_outs, .. } = self.job;

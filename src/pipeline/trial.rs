@@ -101,7 +101,7 @@ pub fn explain(path: &Path, commit: &str, rules: &Ruleset, recipe: &Recipe) -> R
         let path = String::from_utf8_lossy(&candidate.change.path).into_owned();
         explained.files.push(ExplainedFile { path, verdict, rules });
     };
-    let observe = |_: &Candidate, view: &dyn View, texts: &Texts| {
+    let observe = |_: &Candidate, view: &dyn View, texts: &Texts<'_>| {
         let texts = rules.texts(texts.last_subject(), texts.last_message());
         *asked.borrow_mut() = Some((ask(rules, view, &texts), texts.last_subject().to_owned()));
     };
@@ -119,7 +119,7 @@ fn repository_license(repository: &Repository) -> Option<String> {
     tips.first().and_then(|tip| license::of_repository(repository, *tip)).and_then(|found| found.expression)
 }
 
-fn ask(rules: &Ruleset, view: &dyn View, texts: &Texts) -> Vec<RuleOutcome> {
+fn ask(rules: &Ruleset, view: &dyn View, texts: &Texts<'_>) -> Vec<RuleOutcome> {
     let rewrites = rules.rules().iter().filter(|rule| matches!(rule.action, Action::Rewrite(..)));
     let all = rewrites.map(|rule| (Layer::Commit, rule)).chain(rules.planned_for(view));
     all.map(|(layer, rule)| {
@@ -199,7 +199,7 @@ pub fn on_store(store: &Store, rules: &Ruleset, n: usize) -> Result<Trial, Error
 ///
 /// # Errors
 /// The rule that drops it, with value and bound.
-pub fn judge_row(rules: &Ruleset, row: &Row<'_>) -> Result<Texts, Box<Dropped>> {
+pub fn judge_row<'t, 'r: 't>(rules: &'t Ruleset, row: &Row<'r>) -> Result<Texts<'t>, Box<Dropped>> {
     let origin = Origin {
         name: &row.checkpoint.repository.name,
         columns: row.columns.clone(),

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 use regex::bytes::{Regex, RegexBuilder};
-use regex_automata::Input;
+use regex_automata::{Anchored, Input};
 use serde::Deserialize;
 
 use crate::classify::catalog;
@@ -134,6 +134,51 @@ struct Rule {
 /// Several patterns that are looked for at once.
 type AnyOf = regex_automata::meta::Regex;
 
+/// Paths that come from elsewhere. Nearly all patterns begin at the start of a name in the path; where they are only tried
+/// there, the automaton is at its end after a byte or two, and stays small.
+struct Vendored {
+    at_names: AnyOf,
+    anywhere: AnyOf,
+}
+
+impl Vendored {
+    /// What such patterns begin with.
+    const STARTS: [&'static str; 2] = ["(^|/)", r"(^|\/)"];
+
+    fn new(patterns: &[String]) -> Result<Self, Box<regex_automata::meta::BuildError>> {
+        let (mut at_names, mut anywhere) = (Vec::new(), Vec::new());
+        for pattern in patterns {
+            let rest = Self::STARTS.iter().find_map(|start| pattern.strip_prefix(start));
+            match rest.filter(|rest| !rest.starts_with(['?', '*', '+', '{']) && !is_choice(rest)) {
+                Some(rest) => at_names.push(rest.to_owned()),
+                None => anywhere.push(pattern.clone()),
+            }
+        }
+        Ok(Vendored { at_names: any_of(&at_names, false)?, anywhere: any_of(&anywhere, false)? })
+    }
+
+    fn is_match(&self, path: &str) -> bool {
+        let starts = std::iter::once(0).chain(memchr::memchr_iter(b'/', path.as_bytes()).map(|at| at + 1));
+        let at_name = |at| Input::new(path).range(at..).anchored(Anchored::Yes);
+        self.anywhere.is_match(path) || starts.map(at_name).any(|input| self.at_names.is_match(input))
+    }
+}
+
+/// Whether a `|` may stand outside of all brackets in a pattern.
+fn is_choice(pattern: &str) -> bool {
+    let (mut depth, mut escaped) = (0_i32, false);
+    pattern.bytes().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth -= 1,
+            _ => return byte == b'|' && depth <= 0,
+        }
+        false
+    })
+}
+
 /// What the heuristics said of earlier contents at a path.
 #[derive(Default)]
 pub struct Decided {
@@ -163,7 +208,7 @@ pub struct Linguist {
     generic: Vec<String>,
     disambiguations: Vec<Disambiguation>,
     by_disambiguated: HashMap<String, usize>,
-    vendored: AnyOf,
+    vendored: Vendored,
     /// What every modeline has in it.
     modeline_mark: Regex,
     modelines: [Regex; 2],
@@ -196,8 +241,8 @@ impl Linguist {
         let LanguageTable { generic, language: languages } = read("languages", languages)?;
         let HeuristicTable { disambiguation } = read("heuristics", heuristics)?;
         let VendoredTable { patterns } = read("vendored paths", vendored)?;
-        let vendored =
-            any_of(&patterns, false).map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
+        let vendored = Vendored::new(&patterns)
+            .map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
         let mut linguist = Linguist {
             languages: Vec::new(),
             by_name: HashMap::new(),
@@ -259,7 +304,7 @@ impl Linguist {
 
     /// Whether the path says that the file comes from elsewhere.
     pub fn is_vendored(&self, path: &str) -> bool {
-        self.vendored.is_match(path.as_bytes())
+        self.vendored.is_match(path)
     }
 
     /// What the rules leave of the languages of a file with this path and these contents. `decided` is of earlier
@@ -567,6 +612,31 @@ mod tests {
         check("x.m", "#import <X/X.h>\n", &["Objective-C"], Method::Heuristics);
         check("README", "hello\n", &[], Method::Extension);
         check("x.rs", "", &[], Method::Extension);
+    }
+
+    #[test]
+    fn patterns_at_names_match_as_they_would_anywhere() {
+        let VendoredTable { patterns } = toml::from_str(catalog::table("vendored.toml")).expect("a valid table");
+        let all = any_of(&patterns, false).expect("valid patterns");
+        let vendored = Vendored::new(&patterns).expect("valid patterns");
+        let names = "deps vendor Vendors src/tests/fixtures extjs docs _build gradle/wrapper jquery-1.2.js jquery.ui.core.css a.min.js \
+                     x.d.ts bootstrap.css d3.v3.js Packages/x.1/ configure config.sub .yarn/releases tiny_mce/langs third-party main.rs \
+                     react-dom.js .DS_Store";
+        let names: Vec<&str> = names.split_whitespace().collect();
+        let mut matches = 0;
+        for a in &names {
+            for b in &names {
+                for path in [format!("{a}/{b}"), format!("x{a}/{b}"), format!("{a}x/y{b}"), format!("/{a}//{b}/")] {
+                    assert_eq!(vendored.is_match(&path), all.is_match(&path), "{path}");
+                    matches += usize::from(vendored.is_match(&path));
+                }
+            }
+        }
+        assert!((500..1500).contains(&matches), "{matches}");
+        for (pattern, path) in [("(^|/)a|b", "cb"), ("(^|/)?a", "ca"), ("(^|/)[|)]a", "c/|a"), ("(^|/)a\\|b", "c/a|b")] {
+            let patterns = [pattern.to_owned()];
+            assert!(Vendored::new(&patterns).expect("a valid pattern").is_match(path), "{pattern}");
+        }
     }
 
     #[test]

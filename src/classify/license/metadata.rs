@@ -68,11 +68,21 @@ fn told_tables(contents: &str) -> String {
 /// What the parts in [`told_tables`] say where all that speaks of licences is a plain `license = "…"`, or `license-file`,
 /// which says nothing; none where it has to be parsed.
 fn plainly_told(told: &str) -> Option<Said> {
-    if told.contains("\"\"\"") || told.contains("'''") {
+    if told.contains("'''") {
         return None;
     }
-    let (mut found, mut in_package): (Option<&str>, bool) = (None, false);
+    let (mut found, mut in_package, mut in_text): (Option<&str>, bool, bool) = (None, false, false);
     for line in told.lines() {
+        // A text of several lines, such as a description, says nothing. Its marks may be hidden, or be none.
+        let ends = line.matches("\"\"\"").count();
+        if in_text || ends > 0 {
+            let is_doubtful = ends > 0 && line.contains(['#', '\'']) || !in_text && line.contains("icen");
+            if is_doubtful || line.starts_with('[') || line.contains('\\') {
+                return None;
+            }
+            in_text ^= ends % 2 == 1;
+            continue;
+        }
         let tells = line.contains("icen") || line.contains("lassifiers") || line.contains('\\');
         if line.starts_with('[') && !tells {
             in_package = ["[package]", "[project]", "[workspace.package]", "[tool.poetry]"].contains(&line.trim_end());
@@ -92,7 +102,7 @@ fn plainly_told(told: &str) -> Option<Said> {
         }
         found = Some(value);
     }
-    Some(found.map_or(Said::Nothing, named))
+    (!in_text).then(|| found.map_or(Said::Nothing, named))
 }
 
 fn in_toml(contents: &str) -> Said {
@@ -367,7 +377,14 @@ mod tests {
             (false, "[package]\nlicense = 'MIT'\n"),
             (false, "[package]\n\"license\" = \"MIT\"\n"),
             (false, "[package]\n\"l\\u0069cense\" = \"GPL-3.0-only\"\nlicense-file = \"x\"\n"),
-            (false, "[package]\ndescription = \"\"\"\nlicense = \"MIT\"\n\"\"\"\nlicense = \"GPL-3.0-only\"\n"),
+            (true, "[package]\ndescription = \"\"\"\nlicense = \"MIT\"\n\"\"\"\nlicense = \"GPL-3.0-only\"\n"),
+            (true, "[package]\ndescription = \"\"\"One.\"\"\"\nlicense = \"MIT\"\n"),
+            (false, "[package]\nlicense = \"\"\"MIT\"\"\"\n"),
+            (false, "[package]\n# \"\"\"\nlicense = \"GPL-3.0-only\"\n# \"\"\"\n"),
+            (false, "[package]\nname = '\"\"\"'\nlicense = \"GPL-3.0-only\"\nother = '\"\"\"'\n"),
+            (false, "[package]\ndescription = \"\"\"\n[a]: b\n\"\"\"\nlicense = \"MIT\"\n"),
+            (false, "[package]\ndescription = \"\"\"\na \\\"\"\" b\n\"\"\"\nlicense = \"MIT\"\n"),
+            (false, "[package]\ndescription = \"\"\"\nlicense = \"MIT\"\n"),
             (false, "[workspace]\nlicense = \"MIT\"\n"),
             (false, "[tool]\npoetry = { license = \"GPL-3.0-only\" }\n"),
             (false, "package.license = \"GPL-3.0-only\"\n[tool]\n"),

@@ -117,9 +117,9 @@ impl License {
         Class { restricted: !permissive, users, share_alike, attribution }
     }
 
-    /// Whether a text is of this licence in which `has` says which phrases there are.
+    /// Whether a text is of this licence that has the first of its phrases; `has` says which others there are.
     fn is_text(&self, has: impl Fn(&String) -> bool) -> bool {
-        !self.every.is_empty() && self.every.iter().all(&has) && !self.none.iter().any(has)
+        self.every.iter().all(&has) && !self.none.iter().any(has)
     }
 }
 
@@ -133,6 +133,8 @@ struct Table {
 /// What a phrase of the table is besides a part of texts: a notice or a name of these licences, or a limit of the use.
 #[derive(Default)]
 struct Roles {
+    /// Licences whose texts are known by this phrase before others.
+    texts: Vec<usize>,
     headers: Vec<usize>,
     names: Vec<usize>,
     limit: bool,
@@ -173,6 +175,9 @@ impl Licenses {
         for (at, each) in license.iter().enumerate() {
             for phrase in each.every.iter().chain(&each.none) {
                 known.entry(phrase.clone()).or_default();
+            }
+            if let Some(first) = each.every.first() {
+                known.entry(first.clone()).or_default().texts.push(at);
             }
             for phrase in &each.headers {
                 known.entry(phrase.clone()).or_default().headers.push(at);

@@ -129,19 +129,21 @@ impl Licenses {
     /// What is in a normalized text.
     fn search<'t>(&'t self, text: &'t str) -> Search<'t> {
         let mut places: HashMap<usize, (usize, usize)> = HashMap::new();
-        let (mut notices, mut names, mut limited) = (Vec::new(), Vec::new(), false);
+        let (mut candidates, mut notices, mut names, mut limited) = (BTreeSet::new(), Vec::new(), Vec::new(), false);
         for hit in self.phrases.find_overlapping_iter(text) {
             let at = hit.pattern().as_usize();
             let (start, end) = (hit.start() + 1, hit.end() - 1);
             places.entry(at).or_insert((start, end));
             let roles = &self.roles[at];
+            candidates.extend(&roles.texts);
             let mention = |license: &usize| Mention { start, end, id: Some(self.licenses[*license].id.as_str()) };
             notices.extend(roles.headers.iter().map(mention));
             names.extend(roles.names.iter().map(mention));
             limited |= roles.limit;
         }
         let place = |phrase: &String| self.pattern_of.get(phrase).and_then(|at| places.get(at));
-        let texts = self.all().filter(|license| license.is_text(|phrase| place(phrase).is_some()));
+        let texts = candidates.into_iter().map(|at: usize| &self.licenses[at]);
+        let texts = texts.filter(|license| license.is_text(|phrase| place(phrase).is_some()));
         let texts = texts.map(|license| {
             let each = || license.every.iter().filter_map(place);
             let (start, end) = (each().map(|place| place.0).min(), each().map(|place| place.1).max());
@@ -500,10 +502,12 @@ pub enum HeaderKind {
 /// The expression of all SPDX tags, which hold together as REUSE has it; the inner value is none where one of them is no
 /// expression. Code that speaks of tags has letters or quotes before them.
 fn tags(head: &str) -> Option<Option<String>> {
+    const TAG: &str = "SPDX-License-Identifier:";
+    memchr::memmem::find(head.as_bytes(), TAG.as_bytes())?;
     let mut all: Vec<String> = Vec::new();
     let mut unknown = false;
     for line in head.lines() {
-        let Some((before, value)) = line.split_once("SPDX-License-Identifier:") else { continue };
+        let Some((before, value)) = line.split_once(TAG) else { continue };
         // What closes a comment is not part of the expression.
         let value = ["*/", "-->", "--}}", "#}", "\"\"\"", "'''", "*)", "-}"]
             .iter()

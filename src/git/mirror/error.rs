@@ -108,6 +108,11 @@ impl Error {
         self.parts().1
     }
 
+    /// Whether it is about what was read, here or from the remote, and not about reading.
+    pub fn is_of_data(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Protocol | ErrorKind::Io | ErrorKind::Disconnected)
+    }
+
     /// Whether another attempt may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unreachable | ErrorKind::Disconnected | ErrorKind::Stalled)

@@ -53,3 +53,32 @@ pub fn join_packs(directory: &Path, packs_max: usize, interrupt: &AtomicBool) ->
         }
     }
 }
+
+/// Whether the mirror in `directory` lacks something that it is to have, or has it with other bytes than were written: the
+/// checksum of each pack and index is reckoned, and each commit is asked for. What it takes is a read of all of it, so it is for
+/// a mirror of which something has failed.
+pub fn is_damaged(directory: &Path, interrupt: &AtomicBool) -> bool {
+    let Ok(repository) = gix::open_opts(directory, gix::open::Options::isolated()) else { return true };
+    let hash = repository.object_hash();
+    let packs = fs::read_dir(directory.join("objects/pack")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_whole = |pack: &Path| -> gix::Result<()> {
+        let (data, index) = (pack.with_extension("pack"), pack.with_extension("idx"));
+        gix::odb::pack::data::File::at(&data, hash)?.verify_checksum(&mut gix::progress::Discard, interrupt)?;
+        gix::odb::pack::index::File::at(&index, hash)?.verify_checksum(&mut gix::progress::Discard, interrupt)?;
+        Ok(())
+    };
+    let mut packs = packs.filter(|path| path.extension().is_some_and(|end| end == "pack" || end == "idx"));
+    let reaches_all = || -> gix::Result<()> {
+        let mut tips = Vec::new();
+        for reference in repository.references()?.all()? {
+            let reference = reference.map_err(gix::Error::from_error)?;
+            tips.extend(reference.into_fully_peeled_id().ok().map(gix::Id::detach));
+        }
+        for commit in repository.rev_walk(tips).all()? {
+            commit?;
+        }
+        Ok(())
+    };
+    let is_damaged = packs.any(|pack| is_whole(&pack).is_err()) || reaches_all().is_err();
+    is_damaged && !interrupt.load(Ordering::Relaxed)
+}

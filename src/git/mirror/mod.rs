@@ -311,9 +311,15 @@ impl Remote {
         let io_error = |err: io::Error| Error::new(ErrorKind::Io, &self.text, err.to_string());
         if directory.exists()
             && let Some(repo) = self.open_usable(directory)?
-            && let Exchange::Done { updated_refs } = self.exchange(&repo, interrupt, &meter)?
         {
-            return Ok(if updated_refs == 0 { Outcome::Unchanged } else { Outcome::Fetched { updated_refs } });
+            match self.exchange(&repo, interrupt, &meter) {
+                Ok(Exchange::Done { updated_refs: 0 }) => return Ok(Outcome::Unchanged),
+                Ok(Exchange::Done { updated_refs }) => return Ok(Outcome::Fetched { updated_refs }),
+                Ok(Exchange::OtherFormat(_)) => {}
+                // What reads as a bad answer may be what a damaged mirror makes of a good one.
+                Err(error) if error.is_of_data() && maintain::is_damaged(directory, interrupt) => {}
+                Err(error) => return Err(error),
+            }
         }
         let partial = partial(directory, std::process::id());
         let cloned = self.clone_into(&partial, interrupt, &meter).and_then(|()| {
