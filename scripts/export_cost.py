@@ -4,12 +4,13 @@
     target/tools/python/bin/python scripts/export_cost.py target/release/gitlode STORE
 
 STORE is best mined with --filter none. Exports every format once, and writes the same rows with pyarrow in the order of
-commits, as a script that goes through `git log` would, and with `datasets`. Everything goes to a temporary directory.
+commits, as a script that goes through `git log` would, and with `datasets`. Then `hf` and `to_parquet` of `datasets` take turns, and
+medians are compared. Everything goes to a temporary directory.
 """
 
 import glob
 import os
-import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,9 @@ import time
 gitlode, store = sys.argv[1:]
 scratch = tempfile.mkdtemp(prefix="export-cost-")
 os.environ.update(HF_HUB_OFFLINE="1", HF_HOME=scratch, HF_DATASETS_DISABLE_PROGRESS_BARS="1")
+
+# How often the two take turns.
+PAIRS = 7
 
 
 def size(pattern):
@@ -34,9 +38,10 @@ def timed(what, command, out, memory):
         sys.exit(f"{what} failed")
     written = size(out)
     rate = f"{memory / wall / 1e6:7.0f} MB/s" if memory else ""
-    print(f"{what:36} {wall:7.2f} s {usage.ru_utime + usage.ru_stime:7.2f} CPU {usage.ru_maxrss / 1024:6.0f} MiB "
+    cpu = usage.ru_utime + usage.ru_stime
+    print(f"{what:36} {wall:7.2f} s {cpu:7.2f} CPU {usage.ru_maxrss / 1024:6.0f} MiB "
           f"{written / 1e6:9.1f} MB {rate}", flush=True)
-    return wall, written
+    return wall, written, cpu
 
 
 WRITERS = {
@@ -54,9 +59,33 @@ datasets.load_from_disk(arrow)["train"].to_parquet(out)""",
 }
 
 
+def python(what, script, memory):
+    """Runs `script` on the rows that the export as Arrow wrote."""
+    out = f"{scratch}/{what.replace(' ', '-').replace(',', '')}.parquet"
+    begin = f"""
+import glob, pyarrow as pa
+out, arrow = {out!r}, {scratch + "/arrow"!r}
+def rows():
+    files = sorted(glob.glob(arrow + "/train/*.arrow"))
+    return pa.concat_tables(pa.ipc.open_stream(pa.memory_map(f)).read_all() for f in files)
+"""
+    return timed(what, [sys.executable, "-c", begin + script], os.path.basename(out), memory)
+
+
+def pairs(export, memory):
+    """`hf` against `to_parquet`, in turn, so that both see the same machine."""
+    ours, theirs = [], []
+    for _ in range(PAIRS):
+        ours.append(timed("hf", [*export, f"{scratch}/out", "--format", "hf"], "out/**/*.parquet", memory))
+        subprocess.run(["rm", "-r", f"{scratch}/out"], check=True)
+        theirs.append(python("datasets, to_parquet", WRITERS["datasets, to_parquet"], memory))
+    wall, cpu = (statistics.median(b[at] / a[at] for a, b in zip(ours, theirs)) for at in (0, 2))
+    print(f"median of {PAIRS} pairs: to_parquet takes {wall:.2f} times the wall and {cpu:.2f} times the CPU of hf")
+
+
 def main():
     export = [gitlode, "export", store]
-    _, memory = timed("arrow", [*export, f"{scratch}/arrow", "--format", "arrow"], "arrow/**/*.arrow", 0)
+    _, memory, _ = timed("arrow", [*export, f"{scratch}/arrow", "--format", "arrow"], "arrow/**/*.arrow", 0)
     ours = {}
     for threads in ["1", "2"]:
         out = f"hf{threads}"
@@ -73,16 +102,9 @@ def main():
         timed(what, [*export, f"{scratch}/out", *options], "out/**/*", memory)
         subprocess.run(["rm", "-r", f"{scratch}/out"], check=True)
     for what, script in WRITERS.items():
-        out = f"{scratch}/{what.replace(' ', '-').replace(',', '')}.parquet"
-        begin = f"""
-import glob, pyarrow as pa
-out, arrow = {out!r}, {scratch + "/arrow"!r}
-def rows():
-    files = sorted(glob.glob(arrow + "/train/*.arrow"))
-    return pa.concat_tables(pa.ipc.open_stream(pa.memory_map(f)).read_all() for f in files)
-"""
-        wall, written = timed(what, [sys.executable, "-c", begin + script], os.path.basename(out), memory)
+        wall, written, _ = python(what, script, memory)
         print(f"{'':36} {wall / ours['2'][0]:.1f} times the wall, {written / ours['2'][1]:.1f} times the size of hf")
+    pairs(export, memory)
     subprocess.run(["rm", "-r", scratch], check=True)
 
 

@@ -14,7 +14,7 @@ use gitlode::{
     dedup::words,
     pipeline::{
         assemble::{change_set, contents_set},
-        export::for_each,
+        read::for_each,
     },
     store::{Store, ledger},
 };

@@ -16,7 +16,7 @@ use gitlode::{
     filter::{Layer, load, tokens},
     pipeline::{
         candidate::{Origin, RowView},
-        export::for_each,
+        read::for_each,
         recipe::Recipe,
         trial,
     },

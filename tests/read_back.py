@@ -119,7 +119,7 @@ def hf(directory, rows, manifest):
         metadata = file.metadata
         same(f"rows of {shard['file']}", metadata.num_rows, shard["rows"])
         chunking = json.loads(metadata.metadata[b"content_defined_chunking"])
-        same("chunking", chunking, {"min_chunk_size": 1 << 20, "max_chunk_size": 4 << 20, "norm_level": 0})
+        same("chunking", chunking, {"min_chunk_size": 2 << 20, "max_chunk_size": 8 << 20, "norm_level": 0})
         for group in range(metadata.num_row_groups):
             for at in range(metadata.num_columns):
                 column = metadata.row_group(group).column(at)

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{Error, print, print_raw, printable};
 use crate::{
-    pipeline::export::{Row, for_each},
+    pipeline::read::{Row, for_each},
     sample::Sample,
     store::Store,
 };

@@ -20,6 +20,7 @@ mod files;
 mod json_lines;
 pub mod manifest;
 pub mod page;
+mod pages;
 mod parquet;
 pub mod provenance;
 pub mod split;

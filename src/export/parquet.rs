@@ -12,10 +12,10 @@ use std::{
 };
 
 use arrow_array::{Array as _, RecordBatch};
-use arrow_schema::SchemaRef;
+use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::{
-    arrow::ArrowWriter,
+    arrow::{ArrowSchemaConverter, ArrowWriter},
     basic::{Compression, ZstdLevel},
     column::writer::ColumnCloseResult,
     file::{
@@ -23,14 +23,16 @@ use parquet::{
         properties::{CdcOptions, EnabledStatistics, WriterProperties},
         writer::SerializedFileWriter,
     },
-    schema::types::ColumnPath,
+    schema::types::{ColumnPath, SchemaDescPtr},
 };
 use serde_json::json;
 
 use super::{
     Error, Options, Shard, features,
     files::{Files, Part, Place},
-    go_on, place,
+    go_on,
+    pages::{self, LONG, LongChunk, LongColumn, Pool},
+    place,
 };
 use crate::{sample::Sample, store::rows::RowsBuilder};
 
@@ -43,27 +45,53 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 /// What a row takes beside its contents, roughly.
 const ROW_BYTES: usize = 512;
 
-/// Where content-defined chunking ends a page at the latest. `datasets` has 1 MiB; versions of a file are found in one
-/// another within a page only, and with 4 MiB, twice the window of zstd's level 3, files are half as large. A page is then
-/// about 100 KB on disk, near the 64 KiB that the Hub stores as one piece.
-const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Where a page ends at the latest. `datasets` has 1 MiB; versions of a file are found in one another within a page only.
+/// A page is then about 200 KB on disk, a few of the pieces of 64 KiB that the Hub stores.
+pub(super) const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// zstd's own default, as in the store.
-const ZSTD_LEVEL: i32 = 3;
-
-/// A row group is compressed to about so small a part or less.
-const COMPRESSED_PARTS: usize = 8;
+pub(super) const ZSTD_LEVEL: i32 = 3;
 
 /// Columns in which values hardly repeat, so that a dictionary is built for nothing.
-const DISTINCT: [&str; 9] =
-    ["id", "commit", "old_contents", "new_contents", "subject", "message", "diff", "old_blob", "new_blob"];
+const DISTINCT: [&str; 6] = ["id", "commit", "subject", "message", "old_blob", "new_blob"];
 
-/// A row group as a file of its own, to be spliced into the shard.
+/// Where a column of the shard comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// The column of this number in [`Group::short`].
+    Short(usize),
+    /// The column of this number in [`Group::long`].
+    Long(usize),
+}
+
+/// A row group, to be spliced into the shard.
 struct Group {
-    file: Bytes,
-    metadata: ParquetMetaData,
+    /// A file of its own with all columns that are not made of pages here; none where there are no such columns.
+    short: Option<(Bytes, ParquetMetaData)>,
+    long: Vec<LongChunk>,
     rows: u64,
     bytes_in_memory: u64,
+}
+
+/// Rows of one file that wait to become a row group.
+struct Waiting {
+    short: RowsBuilder,
+    long: Vec<LongColumn>,
+    long_bytes: usize,
+}
+
+/// What all row groups have in common.
+struct Layout {
+    /// Of the shard.
+    schema: SchemaRef,
+    parquet: SchemaDescPtr,
+    sources: Vec<Source>,
+    /// The columns that are made of pages here, and where they are in the shard.
+    long: Vec<(&'static str, usize)>,
+    /// The others, and where they are in a batch of rows.
+    short: SchemaRef,
+    columns: Vec<usize>,
+    properties: WriterProperties,
 }
 
 /// A shard that is being written.
@@ -78,12 +106,10 @@ struct Open {
 pub struct ParquetFiles<'a> {
     options: Options<'a>,
     files: Files,
-    schema: SchemaRef,
-    properties: Arc<WriterProperties>,
-    columns: Vec<usize>,
-    waiting: BTreeMap<Place, RowsBuilder>,
+    layout: Arc<Layout>,
+    waiting: BTreeMap<Place, Waiting>,
     waiting_bytes: usize,
-    spare: VecDeque<RowsBuilder>,
+    pool: Pool,
     group_bytes_max: usize,
     waiting_bytes_max: usize,
     encoding: VecDeque<(Place, JoinHandle<Result<Group, Error>>)>,
@@ -92,18 +118,15 @@ pub struct ParquetFiles<'a> {
 
 impl<'a> ParquetFiles<'a> {
     pub(super) fn new(directory: &Path, options: Options<'a>) -> Result<Self, Error> {
-        let (schema, columns) = features::schema(options.columns);
         // A shard that is to be small has small row groups, too, since it ends behind one.
         let group_bytes_max = usize::try_from(options.shard_bytes_max).unwrap_or(usize::MAX).clamp(1, GROUP_BYTES_MAX);
         Ok(ParquetFiles {
             options,
             files: Files::new(directory),
-            properties: Arc::new(properties(&schema, options.columns)?),
-            schema,
-            columns,
+            layout: Arc::new(Layout::new(options.columns)?),
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
-            spare: VecDeque::new(),
+            pool: Pool::new(),
             group_bytes_max,
             waiting_bytes_max: WAITING_BYTES_MAX,
             encoding: VecDeque::new(),
@@ -113,21 +136,17 @@ impl<'a> ParquetFiles<'a> {
 
     pub(super) fn push(&mut self, sample: &Sample<'_>, split: usize) -> Result<(), Error> {
         let place = place(&self.options, sample.lang, split);
-        let rows = self.waiting.entry(place.clone()).or_insert_with(|| {
-            // Memory that was used before is there already; that of the oldest one is no longer being encoded.
-            let is_free = self.spare.len() > self.options.threads;
-            if is_free { self.spare.pop_front() } else { None }.unwrap_or_default()
-        });
-        let before = size(rows);
-        rows.push(sample);
-        let after = size(rows);
+        let rows = self.waiting.entry(place.clone()).or_insert_with(|| self.layout.waiting());
+        let before = rows.size();
+        rows.push(sample, &self.pool)?;
+        let after = rows.size();
         self.waiting_bytes += after - before;
         if after >= self.group_bytes_max {
             return self.encode(&place);
         }
         if self.waiting_bytes >= self.waiting_bytes_max {
             // The first of the largest, so that it is the same one every time.
-            let largest = self.waiting.iter().rev().max_by_key(|(_, rows)| size(rows)).map(|(place, _)| place.clone());
+            let largest = self.waiting.iter().rev().max_by_key(|(_, rows)| rows.size()).map(|(place, _)| place.clone());
             return largest.map_or(Ok(()), |place| self.encode(&place));
         }
         Ok(())
@@ -135,19 +154,13 @@ impl<'a> ParquetFiles<'a> {
 
     /// Makes a row group of the rows that wait for `place`.
     fn encode(&mut self, place: &Place) -> Result<(), Error> {
-        let Some(mut rows) = self.waiting.remove(place) else { return Ok(()) };
-        self.waiting_bytes -= size(&rows);
-        let batch = rows.finish()?.project(&self.columns)?;
-        if self.spare.len() <= self.options.threads {
-            self.spare.push_back(rows);
-        }
-        let (schema, properties) = (Arc::clone(&self.schema), Arc::clone(&self.properties));
-        // The batch has the schema's columns but not its metadata.
-        let batch = RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?;
+        let Some(rows) = self.waiting.remove(place) else { return Ok(()) };
+        self.waiting_bytes -= rows.size();
         while self.encoding.len() >= self.options.threads.max(1) {
             self.append_oldest()?;
         }
-        let thread = thread::spawn(move || group(&batch, &schema, &properties));
+        let (layout, pool) = (Arc::clone(&self.layout), self.pool.clone());
+        let thread = thread::spawn(move || layout.group(rows, &pool));
         self.encoding.push_back((place.clone(), thread));
         Ok(())
     }
@@ -161,8 +174,7 @@ impl<'a> ParquetFiles<'a> {
             Some(open) => open,
             None => self.start()?,
         };
-        open.writer.inner_mut().reserve(group.file.len());
-        splice(&mut open.writer, &group)?;
+        splice(&mut open.writer, &group, &self.layout.sources)?;
         open.rows += group.rows;
         open.bytes_in_memory += group.bytes_in_memory;
         open.drain()?;
@@ -175,8 +187,8 @@ impl<'a> ParquetFiles<'a> {
     }
 
     fn start(&mut self) -> Result<Open, Error> {
-        let properties = WriterProperties::clone(&self.properties);
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(properties))?;
+        let properties = self.layout.properties.clone();
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&self.layout.schema), Some(properties))?;
         let (writer, _) = writer.into_serialized_writer()?;
         Ok(Open { writer, part: self.files.start()?, rows: 0, bytes_in_memory: 0 })
     }
@@ -219,8 +231,81 @@ impl Open {
     }
 }
 
-fn size(rows: &RowsBuilder) -> usize {
-    rows.bytes() + rows.len() * ROW_BYTES
+impl Waiting {
+    fn push(&mut self, sample: &Sample<'_>, pool: &Pool) -> Result<(), Error> {
+        for column in &mut self.long {
+            self.long_bytes += column.push(sample, pool)?;
+        }
+        self.short.push(&Sample { old_contents: None, new_contents: None, diff: "", ..sample.clone() });
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.long_bytes + self.short.bytes() + self.short.len() * ROW_BYTES
+    }
+}
+
+impl Layout {
+    fn new(columns: &[&str]) -> Result<Self, Error> {
+        let (schema, at) = features::schema(columns);
+        let (mut sources, mut long, mut short, mut batch) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (number, (field, at)) in schema.fields().iter().zip(at).enumerate() {
+            if let Some(name) = LONG.iter().find(|name| *name == field.name()) {
+                sources.push(Source::Long(long.len()));
+                long.push((*name, number));
+            } else {
+                sources.push(Source::Short(short.len()));
+                short.push(Arc::clone(field));
+                batch.push(at);
+            }
+        }
+        Ok(Layout {
+            parquet: Arc::new(ArrowSchemaConverter::new().convert(&schema)?),
+            properties: properties(&schema, columns)?,
+            schema,
+            sources,
+            long,
+            short: Arc::new(Schema::new(short)),
+            columns: batch,
+        })
+    }
+
+    fn waiting(&self) -> Waiting {
+        let long = self.long.iter().map(|(name, _)| LongColumn::new(name)).collect();
+        Waiting { short: RowsBuilder::default(), long, long_bytes: 0 }
+    }
+
+    /// Encodes `rows`.
+    fn group(&self, mut rows: Waiting, pool: &Pool) -> Result<Group, Error> {
+        let count = rows.short.len() as u64;
+        let batch = rows.short.finish()?.project(&self.columns)?;
+        // The batch has the schema's columns but not its metadata.
+        let batch = RecordBatch::try_new(Arc::clone(&self.short), batch.columns().to_vec())?;
+        let mut bytes_in_memory = 0;
+        for column in batch.columns() {
+            bytes_in_memory += column.to_data().get_slice_memory_size()?;
+        }
+        let short = if self.columns.is_empty() { None } else { Some(self.short(&batch)?) };
+        let (mut long, mut compressor) = (Vec::new(), pages::compressor()?);
+        for (column, (_, at)) in rows.long.into_iter().zip(&self.long) {
+            let chunk = column.finish(&self.parquet.column(*at), &mut compressor, pool)?;
+            bytes_in_memory += chunk.bytes_in_memory;
+            long.push(chunk);
+        }
+        Ok(Group { short, long, rows: count, bytes_in_memory: bytes_in_memory as u64 })
+    }
+
+    /// Encodes `batch` as a file with one row group.
+    fn short(&self, batch: &RecordBatch) -> Result<(Bytes, ParquetMetaData), Error> {
+        let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&self.short), Some(self.properties.clone()))?;
+        writer.write(batch)?;
+        let metadata = writer.finish()?;
+        Ok((std::mem::take(writer.inner_mut()).into(), metadata))
+    }
+}
+
+pub(super) fn compression() -> Result<Compression, Error> {
+    Ok(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
 }
 
 fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, Error> {
@@ -236,7 +321,7 @@ fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, 
         KeyValue::new("content_defined_chunking".to_owned(), described.to_string()),
     ];
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_compression(compression()?)
         // For the page index.
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_content_defined_chunking(Some(chunking))
@@ -250,41 +335,28 @@ fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, 
     Ok(properties.build())
 }
 
-/// Encodes `batch` as a file with one row group.
-fn group(batch: &RecordBatch, schema: &SchemaRef, properties: &WriterProperties) -> Result<Group, Error> {
-    let sizes: Result<Vec<usize>, _> =
-        batch.columns().iter().map(|column| column.to_data().get_slice_memory_size()).collect();
-    let bytes_in_memory = sizes?.into_iter().sum::<usize>();
-    let file = Vec::with_capacity(bytes_in_memory / COMPRESSED_PARTS);
-    let mut writer = ArrowWriter::try_new(file, Arc::clone(schema), Some(properties.clone()))?;
-    writer.write(batch)?;
-    let metadata = writer.finish()?;
-    Ok(Group {
-        file: std::mem::take(writer.inner_mut()).into(),
-        metadata,
-        rows: batch.num_rows() as u64,
-        bytes_in_memory: bytes_in_memory as u64,
-    })
-}
-
-/// Appends the row groups of `group` as they are, with their page indexes.
-fn splice(writer: &mut SerializedFileWriter<Vec<u8>>, group: &Group) -> Result<(), Error> {
-    let page_index = group.metadata.page_index();
-    for (number, row_group) in group.metadata.row_groups().iter().enumerate() {
-        let mut out = writer.next_row_group()?;
-        for (at, column) in row_group.columns().iter().enumerate() {
-            let close = ColumnCloseResult {
-                bytes_written: column.compressed_size() as u64,
-                rows_written: row_group.num_rows() as u64,
-                metadata: column.clone(),
-                bloom_filter: None,
-                column_index: page_index.and_then(|index| index.column_index(number, at)).cloned(),
-                offset_index: page_index.and_then(|index| index.offset_index(number, at)).cloned(),
-            };
-            out.append_column(&group.file, close)?;
+/// Appends the columns of `group` as they are, with their page indexes.
+fn splice(writer: &mut SerializedFileWriter<Vec<u8>>, group: &Group, sources: &[Source]) -> Result<(), Error> {
+    let mut out = writer.next_row_group()?;
+    for source in sources {
+        match *source {
+            Source::Long(at) => out.append_column(&group.long[at].pages, group.long[at].close.clone())?,
+            Source::Short(at) => {
+                let (file, metadata) = group.short.as_ref().expect("a column that is not long is in it");
+                let (column, page_index) = (metadata.row_group(0).column(at), metadata.page_index());
+                let close = ColumnCloseResult {
+                    bytes_written: column.compressed_size() as u64,
+                    rows_written: group.rows,
+                    metadata: column.clone(),
+                    bloom_filter: None,
+                    column_index: page_index.and_then(|index| index.column_index(0, at)).cloned(),
+                    offset_index: page_index.and_then(|index| index.offset_index(0, at)).cloned(),
+                };
+                out.append_column(file, close)?;
+            }
         }
-        out.close()?;
     }
+    out.close()?;
     Ok(())
 }
 

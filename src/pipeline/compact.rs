@@ -12,7 +12,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use super::export::{SegmentRows, key};
+use super::read::{SegmentRows, key};
 use crate::{
     sample::SCHEMA_VERSION,
     store::{

@@ -2,20 +2,20 @@
 //! matter of [`crate::export`].
 
 use std::{
-    borrow::Cow,
     cell::RefCell,
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, HashMap},
     fs::{self, File},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    path::Path,
+    sync::atomic::AtomicBool,
 };
 
 use super::{
     changes::{Fate, Noted},
     join::Join,
     known::{Known, Maker},
-    purge, redact,
+    purge,
+    read::{Row, for_each_or, go_on},
+    redact,
     shuffle::Shuffle,
     trial,
 };
@@ -32,186 +32,9 @@ use crate::{
     },
     filter::{Ruleset, Texts},
     sample::Sample,
-    store::{
-        self, Checkpoint, Store, io_error,
-        rows::{self, Rows},
-        segment,
-    },
+    store::{self, Checkpoint, Store, io_error, rows},
     verdict::{Counts, Funnel, Masked},
 };
-
-/// Rows of one segment, in order, with the position that the next one has.
-pub struct SegmentRows {
-    path: PathBuf,
-    batches: Box<dyn Iterator<Item = Result<arrow_array::RecordBatch, store::Error>>>,
-    rows: Option<Rows>,
-    at: usize,
-}
-
-impl SegmentRows {
-    /// Opens the segment at `path`.
-    ///
-    /// # Errors
-    /// As [`segment::read`].
-    pub fn open(path: PathBuf) -> Result<Self, store::Error> {
-        let batches = Box::new(segment::read(&path)?);
-        Ok(SegmentRows { path, batches, rows: None, at: 0 })
-    }
-
-    /// Moves to the next row; whether there is one.
-    ///
-    /// # Errors
-    /// The segment is damaged.
-    pub fn advance(&mut self) -> Result<bool, store::Error> {
-        self.at += 1;
-        while self.rows.as_ref().is_none_or(|rows| self.at >= rows.len()) {
-            // Before the next batch is read, since batches of large files are large.
-            self.rows = None;
-            let Some(batch) = self.batches.next() else { return Ok(false) };
-            let damaged =
-                |e: arrow_schema::ArrowError| store::Error::Damaged { path: self.path.clone(), reason: e.to_string() };
-            self.rows = Some(Rows::new(&batch?).map_err(damaged)?);
-            self.at = 0;
-        }
-        Ok(true)
-    }
-
-    /// The row that [`SegmentRows::advance`] moved to.
-    pub fn sample(&self) -> Sample<'_> {
-        self.rows.as_ref().map_or_else(Sample::default, |rows| rows.get(self.at))
-    }
-}
-
-/// What orders rows within a repository: path, then commit time and ids. It is the order of every segment as well.
-pub(super) fn key(sample: &Sample<'_>) -> (String, i64, String, String) {
-    let path = sample.new_file.or(sample.old_file).unwrap_or_default();
-    (path.to_owned(), sample.commit_time.unwrap_or(0), sample.commit.to_owned(), sample.id.to_owned())
-}
-
-/// A row on its way out.
-pub struct Row<'a> {
-    /// The row.
-    pub sample: &'a Sample<'a>,
-    /// The newest batch of its repository.
-    pub checkpoint: &'a Checkpoint,
-    /// What the list says of the repository, and what was joined to the row.
-    pub columns: Cow<'a, BTreeMap<String, String>>,
-}
-
-/// Calls `each` with every visible row of `store`, sorted by repository name, path, commit time and ids. A row that
-/// several repositories have (forks) comes once, with the first, and `repos` names all of them.
-///
-/// # Errors
-/// A segment is damaged, or what `each` returns.
-pub fn for_each(
-    store: &Store,
-    interrupt: &AtomicBool,
-    each: impl FnMut(Row<'_>) -> Result<(), store::Error>,
-) -> Result<Vec<Checkpoint>, store::Error> {
-    for_each_or(store, interrupt, each)
-}
-
-/// [`for_each`] where `each` has errors of its own.
-fn for_each_or<E: From<store::Error>>(
-    store: &Store,
-    interrupt: &AtomicBool,
-    mut each: impl FnMut(Row<'_>) -> Result<(), E>,
-) -> Result<Vec<Checkpoint>, E> {
-    let batches = store.batches()?;
-    let told = |error: store::Error| E::from(changed_or(store, &batches, error));
-    let shared = shared_rows(&batches, interrupt).map_err(told)?;
-    let mut groups: BTreeMap<(&str, &str), (Vec<PathBuf>, &Checkpoint)> = BTreeMap::new();
-    for (directory, checkpoint) in &batches {
-        let names = (checkpoint.repository.name.as_str(), checkpoint.repository.identity.as_str());
-        let (paths, newest) = groups.entry(names).or_insert_with(|| (Vec::new(), checkpoint));
-        *newest = checkpoint;
-        paths.extend(checkpoint.segments.iter().map(|segment| directory.join(&segment.file)));
-    }
-    let mut done = std::collections::HashSet::new();
-    for ((name, _), (paths, checkpoint)) in groups {
-        let mut heap = BinaryHeap::new();
-        let mut segments = Vec::new();
-        for (segment, path) in paths.into_iter().enumerate() {
-            let mut rows = SegmentRows::open(path).map_err(told)?;
-            if rows.advance().map_err(told)? {
-                heap.push(Reverse((key(&rows.sample()), segment)));
-            }
-            segments.push(rows);
-        }
-        while let Some(Reverse((_, segment))) = heap.pop() {
-            go_on(interrupt)?;
-            let rows = &mut segments[segment];
-            let mut sample = rows.sample();
-            sample.repos = name;
-            let first = match shared.get(sample.id) {
-                None => true,
-                Some(repos) => {
-                    sample.repos = repos;
-                    done.insert(sample.id.to_owned())
-                }
-            };
-            if first {
-                each(Row { sample: &sample, checkpoint, columns: Cow::Borrowed(&checkpoint.repository.columns) })?;
-            }
-            if rows.advance().map_err(told)? {
-                heap.push(Reverse((key(&rows.sample()), segment)));
-            }
-        }
-    }
-    Ok(batches.into_iter().map(|(_, checkpoint)| checkpoint).collect())
-}
-
-/// What a run replaced while it was read is not damaged.
-fn changed_or(store: &Store, before: &store::Batches, error: store::Error) -> store::Error {
-    let is_there = |old: &Checkpoint, now: &store::Batches| {
-        now.iter().any(|(_, c)| (&c.repository.identity, c.generation) == (&old.repository.identity, old.generation))
-    };
-    match (error, store.batches()) {
-        (store::Error::Damaged { path, .. }, Ok(now)) if !before.iter().all(|(_, old)| is_there(old, &now)) => {
-            store::Error::Changed { path }
-        }
-        (error, _) => error,
-    }
-}
-
-fn go_on(interrupt: &AtomicBool) -> Result<(), store::Error> {
-    if interrupt.load(Relaxed) { Err(store::Error::Interrupted) } else { Ok(()) }
-}
-
-/// Ids of the rows that more than one repository has, with the names of those.
-fn shared_rows(
-    batches: &[(PathBuf, Checkpoint)],
-    interrupt: &AtomicBool,
-) -> Result<BTreeMap<String, String>, store::Error> {
-    let mut owners: BTreeMap<String, std::collections::BTreeSet<String>> = BTreeMap::new();
-    let identities: std::collections::HashSet<_> = batches.iter().map(|(_, c)| &c.repository.identity).collect();
-    if identities.len() < 2 {
-        return Ok(BTreeMap::new());
-    }
-    let mut first: std::collections::HashMap<u128, &str> = std::collections::HashMap::new();
-    for (directory, checkpoint) in batches {
-        let (name, identity) = (&checkpoint.repository.name, checkpoint.repository.identity.as_str());
-        for manifest in &checkpoint.segments {
-            let mut rows = SegmentRows::open(directory.join(&manifest.file))?;
-            while rows.advance()? {
-                go_on(interrupt)?;
-                let id = rows.sample().id;
-                let number = u128::from_str_radix(id, 16).unwrap_or_default();
-                let owner = *first.entry(number).or_insert(identity);
-                if owner != identity {
-                    let known = batches
-                        .iter()
-                        .find(|(_, c)| c.repository.identity == owner)
-                        .map(|(_, c)| c.repository.name.clone());
-                    let names = owners.entry(id.to_owned()).or_default();
-                    names.extend(known);
-                    names.insert(name.clone());
-                }
-            }
-        }
-    }
-    Ok(owners.into_iter().map(|(id, names)| (id, names.into_iter().collect::<Vec<_>>().join(","))).collect())
-}
 
 /// What an export is to be.
 pub struct Options<'a> {

@@ -4,9 +4,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
-    export::{Going, Judge, Options, for_each},
+    export::{Going, Judge, Options},
     negatives::Negatives,
     pairs::{Fates, Pairs, Why},
+    read::for_each,
     redact, reversal,
 };
 use crate::{

@@ -15,6 +15,7 @@ mod negatives;
 mod ordered;
 mod pairs;
 pub mod purge;
+pub mod read;
 pub mod recipe;
 pub mod redact;
 pub mod report;

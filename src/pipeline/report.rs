@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::{
     assemble::{self, Assembly},
     draw::Draw,
-    export::for_each,
     purge,
+    read::for_each,
     recipe::{self, Recipe},
 };
 use crate::{

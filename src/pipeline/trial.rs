@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::{
     candidate::{Origin, RowView},
     draw::Draw,
-    export::{Row, for_each},
     extract::{self, Candidate, Job, Refusal},
     license,
     mine::Error,
+    read::{Row, for_each},
     recipe::Recipe,
 };
 use crate::{

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, cast::AsArray as _};
 use arrow_ipc::{
     CompressionType,
     reader::StreamReader,
@@ -180,9 +180,37 @@ fn open(path: &Path) -> Result<File, Error> {
 /// # Errors
 /// The file can't be opened or does not begin as an Arrow stream.
 pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
+    read_columns(path, None)
+}
+
+/// Calls `each` with the id of every row of the segment at `path`. Nothing else is decompressed.
+///
+/// # Errors
+/// As [`read`], or what `each` returns.
+pub fn ids(path: &Path, mut each: impl FnMut(&str) -> Result<(), Error>) -> Result<(), Error> {
+    for batch in read_columns(path, Some("id"))? {
+        let batch = batch?;
+        let ids = batch
+            .column(0)
+            .as_string_opt::<i32>()
+            .ok_or_else(|| Error::Damaged { path: path.to_owned(), reason: "ids are no texts".to_owned() })?;
+        ids.iter().flatten().try_for_each(&mut each)?;
+    }
+    Ok(())
+}
+
+/// Reads all columns, or one of them.
+fn read_columns(
+    path: &Path,
+    column: Option<&str>,
+) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
     let damaged = |path: &Path, e: &ArrowError| Error::Damaged { path: path.to_owned(), reason: e.to_string() };
-    let file = open(path)?;
-    let reader = StreamReader::try_new(BufReader::new(file), None).map_err(|e| damaged(path, &e))?;
+    let start = |columns| StreamReader::try_new(BufReader::new(open(path)?), columns).map_err(|e| damaged(path, &e));
+    let mut reader = start(None)?;
+    if let Some(name) = column {
+        let at = reader.schema().index_of(name).map_err(|e| damaged(path, &e))?;
+        reader = start(Some(vec![at]))?;
+    }
     let path = path.to_owned();
     Ok(reader.map(move |batch| batch.map_err(|e| damaged(&path, &e))))
 }

@@ -30,7 +30,7 @@ use crate::{
         near::{self, BANDS, MinHash},
         words,
     },
-    pipeline::{export::SegmentRows, ordered::ordered, redact},
+    pipeline::{ordered::ordered, read::SegmentRows, redact},
     sample::Sample,
     store::{Error, Store},
 };

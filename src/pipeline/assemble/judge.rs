@@ -8,7 +8,7 @@ use crate::{
     },
     filter::{Layer, Ruleset},
     pipeline::{
-        export::Row,
+        read::Row,
         redact::{Fate, Redaction},
         trial,
     },

@@ -1,0 +1,282 @@
+//! Reads the rows of a store in their one order, ahead of whoever wants them.
+
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use crate::{
+    sample::Sample,
+    store::{self, Checkpoint, Store, rows::Rows, segment},
+};
+
+/// Bytes of batches that were read and wait to be used. The batch that is read last comes on top, however large it is.
+const AHEAD_BYTES_MAX: usize = 32 << 20;
+
+/// Rows that are handed over at once.
+const CHUNK_ROWS: usize = 128;
+
+/// Rows of one segment, in order, with the position that the next one has.
+pub struct SegmentRows {
+    path: PathBuf,
+    batches: Box<dyn Iterator<Item = Result<arrow_array::RecordBatch, store::Error>>>,
+    rows: Option<Arc<Rows>>,
+    bytes: usize,
+    at: usize,
+}
+
+impl SegmentRows {
+    /// Opens the segment at `path`.
+    ///
+    /// # Errors
+    /// As [`segment::read`].
+    pub fn open(path: PathBuf) -> Result<Self, store::Error> {
+        let batches = Box::new(segment::read(&path)?);
+        Ok(SegmentRows { path, batches, rows: None, bytes: 0, at: 0 })
+    }
+
+    /// Moves to the next row; whether there is one.
+    ///
+    /// # Errors
+    /// The segment is damaged.
+    pub fn advance(&mut self) -> Result<bool, store::Error> {
+        self.at += 1;
+        while self.rows.as_ref().is_none_or(|rows| self.at >= rows.len()) {
+            // Before the next batch is read, since batches of large files are large.
+            self.rows = None;
+            let Some(batch) = self.batches.next() else { return Ok(false) };
+            let damaged =
+                |e: arrow_schema::ArrowError| store::Error::Damaged { path: self.path.clone(), reason: e.to_string() };
+            let batch = batch?;
+            self.bytes = batch.get_array_memory_size();
+            self.rows = Some(Arc::new(Rows::new(&batch).map_err(damaged)?));
+            self.at = 0;
+        }
+        Ok(true)
+    }
+
+    /// The row that [`SegmentRows::advance`] moved to.
+    pub fn sample(&self) -> Sample<'_> {
+        self.rows.as_ref().map_or_else(Sample::default, |rows| rows.get(self.at))
+    }
+
+    /// Whether another batch has to be read for the next row.
+    fn is_last_of_batch(&self) -> bool {
+        self.rows.as_ref().is_none_or(|rows| self.at + 1 >= rows.len())
+    }
+}
+
+/// What orders rows within a repository: path, then commit time and ids. It is the order of every segment as well.
+pub(super) fn key(sample: &Sample<'_>) -> (String, i64, String, String) {
+    let path = sample.new_file.or(sample.old_file).unwrap_or_default();
+    (path.to_owned(), sample.commit_time.unwrap_or(0), sample.commit.to_owned(), sample.id.to_owned())
+}
+
+/// A row on its way out.
+pub struct Row<'a> {
+    /// The row.
+    pub sample: &'a Sample<'a>,
+    /// The newest batch of its repository.
+    pub checkpoint: &'a Checkpoint,
+    /// What the list says of the repository, and what was joined to the row.
+    pub columns: Cow<'a, BTreeMap<String, String>>,
+}
+
+/// Calls `each` with every visible row of `store`, sorted by repository name, path, commit time and ids. A row that
+/// several repositories have (forks) comes once, with the first, and `repos` names all of them.
+///
+/// # Errors
+/// A segment is damaged, or what `each` returns.
+pub fn for_each(
+    store: &Store,
+    interrupt: &AtomicBool,
+    each: impl FnMut(Row<'_>) -> Result<(), store::Error>,
+) -> Result<Vec<Checkpoint>, store::Error> {
+    for_each_or(store, interrupt, each)
+}
+
+/// [`for_each`] where `each` has errors of its own.
+pub(super) fn for_each_or<E: From<store::Error>>(
+    store: &Store,
+    interrupt: &AtomicBool,
+    mut each: impl FnMut(Row<'_>) -> Result<(), E>,
+) -> Result<Vec<Checkpoint>, E> {
+    let batches = store.batches()?;
+    let told = |error: store::Error| E::from(changed_or(store, &batches, error));
+    let shared = shared_rows(&batches, interrupt).map_err(told)?;
+    let mut groups: BTreeMap<(&str, &str), (Vec<PathBuf>, &Checkpoint)> = BTreeMap::new();
+    for (directory, checkpoint) in &batches {
+        let names = (checkpoint.repository.name.as_str(), checkpoint.repository.identity.as_str());
+        let (paths, newest) = groups.entry(names).or_insert_with(|| (Vec::new(), checkpoint));
+        *newest = checkpoint;
+        paths.extend(checkpoint.segments.iter().map(|segment| directory.join(&segment.file)));
+    }
+    let mut done = HashSet::new();
+    thread::scope(|scope| {
+        for ((name, _), (paths, checkpoint)) in groups {
+            let (chunks, free) = Reader::start(scope, paths);
+            for chunk in chunks {
+                let chunk = chunk.map_err(told)?;
+                for (batch, at) in &chunk.rows {
+                    go_on(interrupt)?;
+                    let mut sample = batch.get(*at);
+                    sample.repos = name;
+                    let first = match shared.get(sample.id) {
+                        None => true,
+                        Some(repos) => {
+                            sample.repos = repos;
+                            done.insert(sample.id.to_owned())
+                        }
+                    };
+                    if first {
+                        let columns = Cow::Borrowed(&checkpoint.repository.columns);
+                        each(Row { sample: &sample, checkpoint, columns })?;
+                    }
+                }
+                // A reader that has ended needs to know no more.
+                let _is_heard = free.send(chunk);
+            }
+        }
+        Ok::<(), E>(())
+    })?;
+    Ok(batches.into_iter().map(|(_, checkpoint)| checkpoint).collect())
+}
+
+/// Rows that follow each other.
+#[derive(Default)]
+struct Chunk {
+    rows: Vec<(Arc<Rows>, usize)>,
+    /// Size of the batch whose last row is the last one here; none is 0.
+    batch_bytes: usize,
+}
+
+/// Merges the segments of a repository in a thread of its own.
+struct Reader {
+    chunk: Chunk,
+    chunks: Sender<Result<Chunk, store::Error>>,
+    free: Receiver<Chunk>,
+    ahead_bytes: usize,
+}
+
+impl Reader {
+    /// Starts the thread. Whoever is done with a chunk sends it back: memory that is freed where it was allocated serves again.
+    fn start<'scope>(
+        scope: &'scope thread::Scope<'scope, '_>,
+        paths: Vec<PathBuf>,
+    ) -> (Receiver<Result<Chunk, store::Error>>, Sender<Chunk>) {
+        let (send, chunks) = bounded(CHUNK_ROWS);
+        let (freed, free) = unbounded();
+        scope.spawn(move || {
+            let mut reader = Reader { chunk: Chunk::default(), chunks: send, free, ahead_bytes: 0 };
+            if let Err(error) = reader.merge(paths) {
+                // Where nobody wants to know, it has ended for another reason.
+                let _is_heard = reader.chunks.send(Err(error));
+            }
+        });
+        (chunks, freed)
+    }
+
+    fn merge(&mut self, paths: Vec<PathBuf>) -> Result<(), store::Error> {
+        let mut heap = BinaryHeap::new();
+        let mut segments = Vec::new();
+        for (segment, path) in paths.into_iter().enumerate() {
+            let mut rows = SegmentRows::open(path)?;
+            if rows.advance()? {
+                heap.push(Reverse((key(&rows.sample()), segment)));
+            }
+            segments.push(rows);
+        }
+        while let Some(Reverse((_, segment))) = heap.pop() {
+            let rows = &mut segments[segment];
+            self.chunk.rows.extend(rows.rows.clone().map(|batch| (batch, rows.at)));
+            let is_last = rows.is_last_of_batch();
+            if is_last {
+                rows.rows = None;
+                self.chunk.batch_bytes = rows.bytes;
+            }
+            if (is_last || self.chunk.rows.len() >= CHUNK_ROWS) && !self.hand_over() {
+                return Ok(());
+            }
+            if rows.advance()? {
+                heap.push(Reverse((key(&rows.sample()), segment)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the chunk, and waits until little enough is ahead to read more. Whether anybody wants more.
+    fn hand_over(&mut self) -> bool {
+        let chunk = std::mem::take(&mut self.chunk);
+        self.ahead_bytes += chunk.batch_bytes;
+        if self.chunks.send(Ok(chunk)).is_err() {
+            return false;
+        }
+        while self.ahead_bytes > AHEAD_BYTES_MAX {
+            match self.free.recv() {
+                Ok(chunk) => self.ahead_bytes -= chunk.batch_bytes,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+}
+
+/// What a run replaced while it was read is not damaged.
+fn changed_or(store: &Store, before: &store::Batches, error: store::Error) -> store::Error {
+    let is_there = |old: &Checkpoint, now: &store::Batches| {
+        now.iter().any(|(_, c)| (&c.repository.identity, c.generation) == (&old.repository.identity, old.generation))
+    };
+    match (error, store.batches()) {
+        (store::Error::Damaged { path, .. }, Ok(now)) if !before.iter().all(|(_, old)| is_there(old, &now)) => {
+            store::Error::Changed { path }
+        }
+        (error, _) => error,
+    }
+}
+
+pub(super) fn go_on(interrupt: &AtomicBool) -> Result<(), store::Error> {
+    if interrupt.load(Relaxed) { Err(store::Error::Interrupted) } else { Ok(()) }
+}
+
+/// Ids of the rows that more than one repository has, with the names of those.
+fn shared_rows(
+    batches: &[(PathBuf, Checkpoint)],
+    interrupt: &AtomicBool,
+) -> Result<BTreeMap<String, String>, store::Error> {
+    let mut owners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let identities: HashSet<_> = batches.iter().map(|(_, c)| &c.repository.identity).collect();
+    if identities.len() < 2 {
+        return Ok(BTreeMap::new());
+    }
+    let mut first: HashMap<u128, &str> = HashMap::new();
+    for (directory, checkpoint) in batches {
+        let (name, identity) = (&checkpoint.repository.name, checkpoint.repository.identity.as_str());
+        for manifest in &checkpoint.segments {
+            segment::ids(&directory.join(&manifest.file), |id| {
+                go_on(interrupt)?;
+                let number = u128::from_str_radix(id, 16).unwrap_or_default();
+                let owner = *first.entry(number).or_insert(identity);
+                if owner != identity {
+                    let known = batches
+                        .iter()
+                        .find(|(_, c)| c.repository.identity == owner)
+                        .map(|(_, c)| c.repository.name.clone());
+                    let names = owners.entry(id.to_owned()).or_default();
+                    names.extend(known);
+                    names.insert(name.clone());
+                }
+                Ok(())
+            })?;
+        }
+    }
+    Ok(owners.into_iter().map(|(id, names)| (id, names.into_iter().collect::<Vec<_>>().join(","))).collect())
+}
