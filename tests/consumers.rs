@@ -6,7 +6,7 @@ mod support;
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use support::{Lab, SPLITS, files, four, manifest, python, same_bytes};
+use support::{Lab, SPLITS, files, four, manifest, python, same_bytes, tokenizer};
 
 /// Changes of several languages, some of them alike, some without a partner.
 const FILES: &str = r#"
@@ -113,33 +113,6 @@ fn dolma_mixes_by_labels_and_verdicts() {
     let without = read_back(&lab, &rows, "dolma", "without", &["--assembled", "--tag-dropped"]);
     assert!(without["dropped"]["opt_out"].as_u64() > Some(0), "{without}");
     assert_eq!(lab.gitlode(&["export", "store", "no", "--tag-dropped"]).status.code(), Some(2));
-}
-
-/// A tokenizer of bytes, with three control tokens; `id_max` is an id that no text has.
-fn tokenizer(lab: &Lab, name: &str, id_max: usize) {
-    // GPT-2's letters for bytes: those that print stand for themselves, the others follow from 256 on.
-    let prints = |byte: u32| (33..=126).contains(&byte) || (161..=172).contains(&byte) || (174..=255).contains(&byte);
-    let mut others = 256..;
-    let mut letter = |byte| char::from_u32(if prints(byte) { byte } else { others.next().expect("a number") });
-    let mut vocabulary = serde_json::Map::new();
-    for byte in 0..256 {
-        vocabulary.insert(letter(byte).expect("a letter").to_string(), json!(byte));
-    }
-    vocabulary.insert("li".into(), json!(256));
-    vocabulary.insert("unused".into(), json!(id_max));
-    let special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"].iter().enumerate().map(|(at, content)| {
-        vocabulary.insert((*content).to_owned(), json!(257 + at));
-        json!({"id": 257 + at, "content": content, "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false})
-    });
-    let special: Vec<Value> = special.collect();
-    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
-    let whole = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": special, "normalizer": null,
-        "pre_tokenizer": byte_level, "post_processor": byte_level, "decoder": byte_level,
-        "model": {"type": "BPE", "vocab": vocabulary, "merges": [["l", "i"]], "dropout": null, "unk_token": null,
-            "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false},
-    });
-    fs::write(lab.path(name), whole.to_string()).expect("a file");
 }
 
 const CHATML: &str = "{% for message in messages %}\n<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}";

@@ -13,7 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{Lab, SPLITS, files, four, git, manifest, python};
+use support::{Lab, SPLITS, files, four, git, manifest, python, tokenizer};
 
 /// Languages with names that file names, patterns and YAML take for something else, and a file without one.
 const FILES: &str = r#"
@@ -291,35 +291,79 @@ fn mining_and_exporting_is_one_command() {
     }
 }
 
+/// All of them.
+const FORMATS: [&str; 13] = [
+    "hf",
+    "arrow",
+    "jsonl",
+    "commitpack",
+    "sft",
+    "kto",
+    "dpo",
+    "grit",
+    "sentence-transformers",
+    "dolma",
+    "tokens",
+    "aya",
+    "provenance",
+];
+
 #[test]
-fn an_interrupted_export_leaves_nothing_in_any_format() {
+fn an_interrupted_export_leaves_nothing_that_looks_finished() {
     let lab = Lab::new();
     four(&lab, FILES);
+    tokenizer(&lab, "small.json", 260);
     let names = || -> Vec<String> {
         let entries = fs::read_dir(lab.dir.path()).expect("a directory");
         let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with("out")).collect()
     };
-    for format in ["hf", "arrow", "jsonl", "commitpack", "sft", "grit", "dolma", "aya", "provenance"] {
+    for format in FORMATS {
         let mut interrupted = 0;
-        for pause in [0, 2, 5, 10, 20] {
+        for (signal, pause) in
+            [("TERM", 0), ("TERM", 2), ("TERM", 5), ("TERM", 10), ("TERM", 20), ("KILL", 0), ("KILL", 7)]
+        {
             let mut export = lab.program();
-            // As many files as rows, so that there is time.
-            export.args(["export", "store", "out", "--format", format, "--shard-bytes-max", "1", "--shuffle", "1"]);
+            export.args(["export", "store", "out", "--format", format, "--shuffle", "1"]);
+            match format {
+                "tokens" => export.args(["--tokenizer", "small.json"]),
+                // As many files as rows, so that there is time.
+                _ => export.args(["--shard-bytes-max", "1"]),
+            };
             let mut child = export.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("it runs");
             // Only a process that catches the signal can clean up, and it does before it writes.
             while child.try_wait().expect("a status").is_none() && names().is_empty() {}
             std::thread::sleep(std::time::Duration::from_millis(pause));
-            Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+            Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().expect("kill runs");
             let code = child.wait().expect("the child ends").code();
-            match code {
-                Some(130) => assert!(names().is_empty(), "{format}: {:?}", names()),
-                _ => assert_eq!((code, names()), (Some(0), vec!["out".to_owned()]), "{format}"),
+            match (code, signal) {
+                (Some(130), "TERM") => assert!(names().is_empty(), "{format}: {:?}", names()),
+                // It was killed after its last step, or before: then what is left has another name.
+                (None, "KILL") if lab.path("out").exists() => check_whole(&lab, format),
+                (None, "KILL") => {}
+                _ => {
+                    assert_eq!((code, names()), (Some(0), vec!["out".to_owned()]), "{format}");
+                    check_whole(&lab, format);
+                }
             }
-            interrupted += usize::from(code == Some(130));
-            let _none_where_it_was_interrupted = fs::remove_dir_all(lab.path("out"));
+            interrupted += usize::from(code != Some(0));
+            for name in names() {
+                fs::remove_dir_all(lab.path(&name)).expect("it can be removed");
+            }
         }
         assert!(interrupted > 0, "{format} was never interrupted");
+    }
+}
+
+/// Every file of an export is there, and nothing that is only there while it is written.
+fn check_whole(lab: &Lab, format: &str) {
+    let (manifest, files) = (manifest(lab, "out"), files(&lab.path("out")));
+    for file in ["shards", "documents"].iter().flat_map(|list| manifest[*list].as_array().expect("a list")) {
+        let bytes = &files[file["file"].as_str().expect("a name")];
+        assert_eq!(file["blake3"], blake3::hash(bytes).to_hex().to_string(), "{format}: {file}");
+    }
+    for name in ["parts", "shuffle", ".gitlode-unfinished"] {
+        assert!(!lab.path("out").join(name).exists(), "{format}: {name} is left");
     }
 }
 

@@ -456,6 +456,44 @@ fn nothing_is_written_where_something_is_wrong() {
 }
 
 #[test]
+fn an_interrupted_report_leaves_what_was_there() {
+    let lab = Lab::new();
+    four(&lab, &[]);
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(lab.dir.path()).expect("a directory");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("out")).collect()
+    };
+    let whole = report(&lab, "store", "whole.html", &[]);
+    for before in [None, Some("the page of before")] {
+        let mut interrupted = 0;
+        for (signal, pause) in [("TERM", 0), ("TERM", 4), ("TERM", 16), ("KILL", 2), ("KILL", 12)] {
+            before.iter().for_each(|text| fs::write(lab.path("out.html"), text).expect("a file"));
+            let mut program = lab.program();
+            program.args(["report", "store", "--out", "out.html", "--force", "-q"]);
+            let mut child = program.spawn().expect("it runs");
+            std::thread::sleep(std::time::Duration::from_millis(pause));
+            Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().expect("kill runs");
+            let code = child.wait().expect("the child ends").code();
+            let page = fs::read_to_string(lab.path("out.html")).ok();
+            let is_old = page.as_deref() == before;
+            match code {
+                Some(0) => assert!(page.as_deref() == Some(&*whole)),
+                // A process that was killed may have been about to end.
+                None => assert!(is_old || page.as_deref() == Some(&*whole)),
+                code => assert!(is_old && code == Some(130), "{code:?}"),
+            }
+            interrupted += usize::from(code != Some(0));
+            for name in names() {
+                assert!(name == "out.html" || code.is_none(), "{name} is left");
+                fs::remove_file(lab.path(&name)).expect("it can be removed");
+            }
+        }
+        assert!(interrupted > 0, "it was never interrupted");
+    }
+}
+
+#[test]
 fn an_empty_store_has_a_page() {
     let lab = Lab::new();
     lab.repository("r", "sha1", "echo x > a.rs; git add .; git commit -qm 'Add a file that nobody changes'");
