@@ -241,8 +241,8 @@ impl Linguist {
         let LanguageTable { generic, language: languages } = read("languages", languages)?;
         let HeuristicTable { disambiguation } = read("heuristics", heuristics)?;
         let VendoredTable { patterns } = read("vendored paths", vendored)?;
-        let vendored = Vendored::new(&patterns)
-            .map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
+        let vendored =
+            Vendored::new(&patterns).map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
         let mut linguist = Linguist {
             languages: Vec::new(),
             by_name: HashMap::new(),
@@ -633,7 +633,8 @@ mod tests {
             }
         }
         assert!((500..1500).contains(&matches), "{matches}");
-        for (pattern, path) in [("(^|/)a|b", "cb"), ("(^|/)?a", "ca"), ("(^|/)[|)]a", "c/|a"), ("(^|/)a\\|b", "c/a|b")] {
+        for (pattern, path) in [("(^|/)a|b", "cb"), ("(^|/)?a", "ca"), ("(^|/)[|)]a", "c/|a"), ("(^|/)a\\|b", "c/a|b")]
+        {
             let patterns = [pattern.to_owned()];
             assert!(Vendored::new(&patterns).expect("a valid pattern").is_match(path), "{pattern}");
         }

@@ -165,6 +165,10 @@ fn in_lines(name: &str, contents: &str) -> Said {
     for line in lines() {
         let Some(value) = FIELD.captures(line).and_then(|found| found.name("value")) else { continue };
         let value = value.as_str().trim();
+        // Python's classifiers are no such field.
+        if value.starts_with(':') {
+            continue;
+        }
         let is_list = value.starts_with(['[', '(', '{']);
         let said = match QUOTED.captures(value).filter(|_| is_list || value.starts_with(['"', '\''])) {
             Some(_) if is_list => {
@@ -259,7 +263,7 @@ fn in_xml(contents: &str) -> Said {
 
 /// An expression, or one of the names that people write instead.
 pub(super) fn named(text: &str) -> Said {
-    const NAMES: [(&str, &str); 58] = [
+    const NAMES: [(&str, &str); 65] = [
         ("apache 2", "Apache-2.0"),
         ("apache 2 0", "Apache-2.0"),
         ("apache license 2 0", "Apache-2.0"),
@@ -297,6 +301,13 @@ pub(super) fn named(text: &str) -> Said {
         ("gpl v3", "GPL-3.0-only"),
         ("gnu gplv2", "GPL-2.0-only"),
         ("gnu gplv3", "GPL-3.0-only"),
+        ("gnu general public license v2 0", "GPL-2.0-only"),
+        ("gnu general public license v3 0", "GPL-3.0-only"),
+        ("gnu lesser general public license v2 1", "LGPL-2.1-only"),
+        ("gnu lesser general public license v3 0", "LGPL-3.0-only"),
+        ("gnu affero general public license v3 0", "AGPL-3.0-only"),
+        ("eclipse public license v 1 0", "EPL-1.0"),
+        ("eclipse public license v 2 0", "EPL-2.0"),
         ("gnu general public license version 2", "GPL-2.0-only"),
         ("gnu general public license version 3", "GPL-3.0-only"),
         ("lgpl 2 1", "LGPL-2.1-only"),
@@ -342,8 +353,10 @@ pub(super) fn named(text: &str) -> Said {
     let text = text.trim();
     let known = |expression: String| Said::Known { expression, in_words: true };
     // The list's "BSD" and "GPL" without a version would be a guess.
-    if matches!(text.to_ascii_uppercase().as_str(), "BSD" | "BSD LICENSE" | "GPL" | "LGPL" | "AGPL") {
-        return Said::Nothing;
+    match text.to_ascii_uppercase().as_str() {
+        "BSD" | "BSD LICENSE" => return Said::Nothing,
+        "GPL" | "LGPL" | "AGPL" => return Said::Unknown,
+        _ => {}
     }
     let normalized = super::text::normalized(text);
     if REFUSED.contains(&normalized.trim()) {
@@ -359,7 +372,12 @@ pub(super) fn named(text: &str) -> Said {
             return known(format!("{id}-or-later"));
         }
     }
-    by_name(&normalized).or_else(|| expression(text)).map_or(Said::Nothing, known)
+    match by_name(&normalized).or_else(|| expression(text)) {
+        Some(expression) => known(expression),
+        // A name that is not known is no permission.
+        None if super::text::names_copyleft(&normalized) || normalized.contains("commercial") => Said::Unknown,
+        None => Said::Nothing,
+    }
 }
 
 #[cfg(test)]

@@ -332,7 +332,20 @@ impl Method {
 /// Whether a file name is one of those that licence texts have, in any spelling that is common.
 pub fn is_text_name(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).as_bytes();
-    let starts = ["license", "licence", "copying", "unlicense", "unlicence", "copyright", "mit-license", "ofl"];
+    let starts = [
+        "license",
+        "licence",
+        "copying",
+        "unlicense",
+        "unlicence",
+        "copyright",
+        "mit-license",
+        "ofl",
+        "commons-clause",
+        "gpl",
+        "lgpl",
+        "agpl",
+    ];
     let ends = ["-license", "_license", "-licence", "_licence"];
     let is = |part: Option<&[u8]>, word: &str| part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()));
     let named = starts.iter().any(|start| is(stem.get(..start.len()), start))

@@ -1,9 +1,11 @@
 //! Licences as the REUSE specification (version 3.3) has them: `REUSE.toml`, the older `.reuse/dep5`, and `LICENSES/`.
 
+use std::collections::BTreeSet;
+
 use regex::Regex;
 use serde::Deserialize;
 
-use super::expression;
+use super::{expression, metadata::named, text::Said};
 
 /// What one annotation says about the files that it names.
 #[derive(Debug)]
@@ -85,6 +87,35 @@ pub fn dep5(text: &str) -> Vec<Annotation> {
         }
     }
     annotations
+}
+
+/// What a Debian copyright file says, which gives licences by files: all of them hold. None where `text` is none.
+/// (Debian's "Machine-readable debian/copyright file", version 1.0.)
+pub fn debian(text: &str) -> Option<Said> {
+    let begin = &text[..text.floor_char_boundary(400)];
+    if !begin.contains("copyright-format") || !begin.contains("Format") {
+        return None;
+    }
+    let mut all: BTreeSet<String> = BTreeSet::new();
+    for name in text.lines().filter_map(|line| line.strip_prefix("License:")) {
+        let choices: Vec<&str> = name.split(" or ").flat_map(|name| name.split(" | ")).collect();
+        let mut known = BTreeSet::new();
+        for choice in &choices {
+            let parts: Option<BTreeSet<String>> =
+                choice.split(" and ").map(|part| named(part.trim_matches([' ', ',', '\t'])).expression()).collect();
+            let Some(parts) = parts else { return Some(Said::Unknown) };
+            known.insert(parts.into_iter().collect::<Vec<_>>().join(" AND "));
+        }
+        let several = known.len() > 1;
+        let together = known.into_iter().collect::<Vec<_>>().join(" OR ");
+        all.insert(if several { format!("({together})") } else { together });
+    }
+    let expression = match all.len() {
+        0 => return Some(Said::Unknown),
+        1 => all.into_iter().next().map(|one| one.trim_matches(['(', ')']).to_owned())?,
+        _ => all.into_iter().collect::<Vec<_>>().join(" AND "),
+    };
+    Some(Said::Known { expression, in_words: true })
 }
 
 /// The licences of a `LICENSES/` directory with these entries: all of them may hold, since only annotations say where.

@@ -85,10 +85,13 @@ struct Search<'t> {
 impl Licenses {
     /// What a licence file says. Its texts hold together, unless words offer a choice.
     pub fn in_text(&self, text: &str) -> Said {
+        if let Some(said) = super::reuse::debian(text) {
+            return said;
+        }
         let text = normalized(&text[..text.floor_char_boundary(TEXT_BYTES_MAX)]);
         let Search { texts, mut notices, names, limited } = self.search(&text);
-        let mut markers = markers(&text).take(MARKERS_MAX).peekable();
-        let offered = markers.peek().is_some();
+        let markers: Vec<Marker> = markers(&text).take(MARKERS_MAX).collect();
+        let offered = !markers.is_empty();
         let restricted = |mention: &Mention<'_>| mention.id.is_none_or(|id| self.class(id).restricted);
         if texts.is_empty() {
             // Some have the notice that belongs into source files where the text should be, or words alone.
@@ -99,12 +102,13 @@ impl Licenses {
                     Said::Known { expression, in_words: true }
                 }
                 Some(_) => Said::Unknown,
+                None if limited => Said::Unknown,
                 None => without_licence(&text, offered && text.len() <= WORDS_MAX),
             };
         }
         // A choice stands at either end of a file. In collections of many, words like these belong to one of them.
         let first = texts.iter().map(|mention| mention.start).min().unwrap_or(0);
-        let ends = markers.any(|marker| marker.end <= first || marker.start + ENDS >= text.len());
+        let ends = markers.iter().any(|marker| marker.end <= first || marker.start + ENDS >= text.len());
         let choice = ends && texts.len() <= 3;
         let mut ids: BTreeSet<&str> = texts.iter().filter_map(|mention| mention.id).collect();
         // The GNU LGPL 3 is written as an addition to the GPL 3, and its text is often in one file with that.
@@ -116,11 +120,24 @@ impl Licenses {
                 return Said::Unknown;
             }
             // Copyleft texts speak of each other; beside permissive ones, a sentence may put a part under one.
-            notices.retain(|notice| restricted(notice) && is_outright(&text[..notice.start]));
+            notices.retain(|notice| restricted(notice) && is_outright(&text, notice));
             if notices.iter().any(|notice| notice.id.is_none()) && !choice {
                 return Said::Unknown;
             }
-            ids.extend(notices.iter().filter_map(|notice| notice.id));
+            // A choice is of what is named close to it; the rest holds beside that.
+            let (offered, apart): (Vec<&Mention<'_>>, Vec<&Mention<'_>>) =
+                notices.iter().partition(|notice| is_offered(&text, &markers, notice));
+            ids.extend(offered.iter().filter_map(|notice| notice.id));
+            let apart: BTreeSet<&str> =
+                apart.iter().filter_map(|notice| notice.id).filter(|id| !ids.contains(id)).collect();
+            if choice && ids.len() > 1 && !apart.is_empty() {
+                let offered = ids.into_iter().collect::<Vec<_>>().join(" OR ");
+                let apart = apart.into_iter().collect::<Vec<_>>().join(" AND ");
+                return Said::Known { expression: format!("({offered}) AND {apart}"), in_words: false };
+            }
+            let word = if choice && apart.is_empty() { " OR " } else { " AND " };
+            ids.extend(apart);
+            return Said::Known { expression: ids.into_iter().collect::<Vec<_>>().join(word), in_words: false };
         }
         let word = if choice { " OR " } else { " AND " };
         Said::Known { expression: ids.into_iter().collect::<Vec<_>>().join(word), in_words: false }
@@ -268,12 +285,12 @@ impl Licenses {
 
     /// What the head of a source file says: SPDX tags, notices, or both. [`Said::Choice`] is not among the answers.
     pub fn in_header(&self, contents: &str) -> (Said, HeaderKind) {
-        let head = head(contents);
-        if !may_have_header(head) {
+        let contents = head(contents);
+        if !may_have_header(contents) {
             return (Said::Nothing, HeaderKind::Notice);
         }
-        let tags = tags(head);
-        let head = normalized(head);
+        let tags = tags(contents);
+        let head = normalized(contents);
         let Search { texts, mut notices, names, limited } = self.search(&head);
         notices.extend(texts);
         if let Some(tagged) = tags {
@@ -282,6 +299,9 @@ impl Licenses {
             return (said, HeaderKind::Tag);
         }
         let said = match self.by_notices(&head, notices, names) {
+            None if limited || names_other_terms(&head) || names_copyleft(&normalized(&comments(contents))) => {
+                Said::Unknown
+            }
             None => Said::Nothing,
             Some(Some(expression)) if !limited || self.class(&expression).restricted => {
                 Said::Known { expression, in_words: true }
@@ -379,15 +399,25 @@ fn markers(text: &str) -> impl Iterator<Item = Marker> {
     })
 }
 
+/// Words that begin to speak of something else.
+const APART: [&str; 7] = [" is ", " are ", " licensed ", " released ", " distributed ", " copyright ", " except "];
+
+/// Whether words offer what a mention names as one side of a choice.
+fn is_offered(text: &str, markers: &[Marker], mention: &Mention<'_>) -> bool {
+    markers.iter().any(|marker| {
+        let between = if marker.behind { mention.end..marker.start } else { marker.end..mention.start };
+        let between = text.get(between).unwrap_or("");
+        marker.reaches(mention, mention) && !APART.iter().any(|word| between.contains(word))
+    })
+}
+
 /// Whether words offer a choice between two mentions that follow each other.
 fn is_choice(text: &str, markers: &[Marker], first: &Mention<'_>, second: &Mention<'_>) -> bool {
     let between = text.get(first.end..second.start).unwrap_or("");
     if between.contains(" alternatively ") {
         return true;
     }
-    // These begin to speak of something else.
-    let apart = [" is ", " are ", " licensed ", " released ", " distributed ", " copyright ", " except "];
-    if between.len() > REACH || apart.iter().any(|word| between.contains(word)) {
+    if between.len() > REACH || APART.iter().any(|word| between.contains(word)) {
         return false;
     }
     let or = [" or ", " or the ", " or a ", " or under the ", " or under the terms of the ", " or the terms of the "];
@@ -395,8 +425,12 @@ fn is_choice(text: &str, markers: &[Marker], first: &Mention<'_>, second: &Menti
         || markers.iter().any(|marker| marker.reaches(first, second))
 }
 
-/// Whether what stands before a licence's name says that something is under it.
-fn is_outright(before: &str) -> bool {
+/// Whether a mention, or what stands before it, says that something is under the licence.
+fn is_outright(text: &str, mention: &Mention<'_>) -> bool {
+    if text[mention.start..mention.end].contains("subject to the terms") {
+        return true;
+    }
+    let before = &text[..mention.start];
     let from = before.floor_char_boundary(before.len().saturating_sub(60));
     let verbs = [
         "licensed under",
@@ -460,13 +494,123 @@ fn without_licence(text: &str, choice: bool) -> Said {
     ];
     let is_path = words <= 8 && !terms[..16].iter().any(|word| text.contains(word));
     let has_terms = words > 60 || terms.iter().any(|word| text.contains(word));
-    if is_list || is_pointer || is_path || !has_terms { Said::Nothing } else { Said::Unknown }
+    if is_list || is_pointer {
+        return Said::Nothing;
+    }
+    if names_copyleft(text) || text.contains(" all rights reserved ") {
+        return Said::Unknown;
+    }
+    if is_path || !has_terms { Said::Nothing } else { Said::Unknown }
+}
+
+/// The lines of comments in a head, by what most languages begin them with.
+fn comments(head: &str) -> String {
+    let marks = ["//", "/*", "*", "#", "--", ";", "%", "<!--", "{-", "(*", "\"\"\"", "'", "!", "@"];
+    let lines = head.lines().filter(|line| marks.iter().any(|mark| line.trim_start().starts_with(mark)));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Whether a normalized head puts the file under a licence that has a name and is not in the table. Words that point to
+/// another file are no name, and permissive families without a version are left to what stands there.
+fn names_other_terms(head: &str) -> bool {
+    static UNDER: LazyLock<regex::Regex> = LazyLock::new(|| {
+        let verb =
+            r"\b(?:licen[sc]ed|released|distributed|available|governed|covered|published|subject) (?:under|by|to) ";
+        let terms = r"(?:the |an? )?(?:terms (?:and conditions )?(?:of|in) )?(?:the |an? )?";
+        regex::Regex::new(&[verb, terms, r"(?P<name>(?:\S+ ){1,9}?)licen[sc]e\b"].concat())
+            .expect("the pattern is valid")
+    });
+    const NO_NAME: [&str; 40] = [
+        "above",
+        "accompanying",
+        "an",
+        "and",
+        "any",
+        "applicable",
+        "as",
+        "below",
+        "both",
+        "by",
+        "contributor",
+        "described",
+        "either",
+        "file",
+        "following",
+        "for",
+        "found",
+        "free",
+        "in",
+        "its",
+        "more",
+        "of",
+        "one",
+        "or",
+        "our",
+        "own",
+        "project",
+        "respective",
+        "same",
+        "see",
+        "such",
+        "that",
+        "their",
+        "these",
+        "this",
+        "under",
+        "version",
+        "which",
+        "with",
+        "your",
+    ];
+    const PERMISSIVE: [&str; 20] = [
+        "apache",
+        "bsd",
+        "boost",
+        "curl",
+        "expat",
+        "icu",
+        "isc",
+        "liberal",
+        "mit",
+        "ncsa",
+        "permissive",
+        "php",
+        "psf",
+        "python",
+        "ruby",
+        "unicode",
+        "w3c",
+        "x11",
+        "zlib",
+        "zope",
+    ];
+    UNDER.captures_iter(head).any(|found| {
+        let mut words = found["name"].split_whitespace();
+        &found["name"] != "open source " && !words.any(|word| NO_NAME.contains(&word) || PERMISSIVE.contains(&word))
+    })
+}
+
+/// Whether a normalized text names a licence that demands more than a notice, which nothing more exact was said of.
+pub(super) fn names_copyleft(text: &str) -> bool {
+    static NAME: LazyLock<regex::Regex> = LazyLock::new(|| {
+        let gnu = r"(?:gnu )?(?:(?:affero|lesser|library) )?general public licen[sc]e|[al]?gplv?[123]?(?: [0123])?|gnu free documentation licen[sc]e";
+        let others = r"cecill|eupl|mozilla public licen[sc]e|eclipse public licen[sc]e|netscape public licen[sc]e|same terms as perl itself|creative commons|cc by(?: n[cd])?(?: sa| nd)?|open database licen[sc]e|proprietary";
+        regex::Regex::new(&format!(r"\b(?:{gnu}|{others})\b")).expect("the pattern is valid")
+    });
+    NAME.find_iter(text).any(|found| {
+        let (before, behind) = (&text[..found.start()], &text[found.end()..]);
+        let is_other = [" compatible", " incompatible", " exception"].iter().any(|next| behind.starts_with(next));
+        !is_other && ![" not ", " not be ", " non ", " no ", " without "].iter().any(|word| before.ends_with(word))
+    })
 }
 
 /// Whether a head may say something of licences: nearly none does, and what follows costs more than this.
 pub fn may_have_header(head: &str) -> bool {
     static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new("icense|ICENSE|icence|ublic domain|ermission is hereby").expect("the pattern is valid")
+        // Notices without one of the first words give a permission, speak of redistribution, or name a licence for short.
+        let words =
+            "icens|ICENS|icenc|ICENC|ublic domain|ermission|edistribut|GPL|EUPL|ECILL|ommercial|roprietary|PROPRIETARY";
+        Regex::new(&format!("{words}|onfidential|CONFIDENTIAL|Perl itself")).expect("the pattern is valid")
     });
     // What a package's metadata says in a field is read as metadata, for all of its files.
     static FIELD: LazyLock<Regex> = LazyLock::new(|| {
@@ -502,12 +646,16 @@ pub enum HeaderKind {
 /// The expression of all SPDX tags, which hold together as REUSE has it; the inner value is none where one of them is no
 /// expression. Code that speaks of tags has letters or quotes before them.
 fn tags(head: &str) -> Option<Option<String>> {
-    const TAG: &str = "SPDX-License-Identifier:";
-    memchr::memmem::find(head.as_bytes(), TAG.as_bytes())?;
+    static TAG: LazyLock<regex::Regex> =
+        LazyLock::new(|| regex::Regex::new("(?i)SPDX-License-Identifier:").expect("the pattern is valid"));
+    memchr::memmem::find_iter(head.as_bytes(), b"icense-")
+        .chain(memchr::memmem::find_iter(head.as_bytes(), b"ICENSE-"))
+        .next()?;
     let mut all: Vec<String> = Vec::new();
     let mut unknown = false;
     for line in head.lines() {
-        let Some((before, value)) = line.split_once(TAG) else { continue };
+        let Some(tag) = TAG.find(line) else { continue };
+        let (before, value) = (&line[..tag.start()], &line[tag.end()..]);
         // What closes a comment is not part of the expression.
         let value = ["*/", "-->", "--}}", "#}", "\"\"\"", "'''", "*)", "-}"]
             .iter()
@@ -584,6 +732,23 @@ mod tests {
                 Some("BSD-3-Clause AND GPL-3.0-only"),
             ),
             ("// SPDX-License-Identifier: MIT\n// SPDX-License-Identifier: GPL-2.0", Some("MIT AND GPL-2.0-only")),
+            ("// spdx-license-identifier: GPL-3.0-only", Some("GPL-3.0-only")),
+            (
+                "/* Redistribution and use in source and binary forms are permitted provided that: Redistributions of source code must \
+              retain it. Redistributions in binary form must reproduce it. */",
+                Some("BSD-2-Clause"),
+            ),
+            (
+                "/* Permission to use, copy, modify, and distribute this software for any purpose with or without fee is hereby granted, \
+              provided that the above copyright notice and this permission notice appear in all copies. */",
+                Some("ISC"),
+            ),
+            (" * you can modify it under the terms of the GNU GPL v3.\n", Some("GPL-3.0-only")),
+            (
+                "// The contents of this file are subject to the terms of the Common Development and Distribution License",
+                Some("CDDL-1.0"),
+            ),
+            ("# Licensed under the EUPL, Version 1.2 or later", Some("EUPL-1.2")),
             (
                 "// SPDX-License-Identifier: MIT OR ISC\n// parts licensed under the GPLv2",
                 Some("(MIT OR ISC) AND GPL-2.0-only"),
@@ -617,8 +782,55 @@ mod tests {
             ("// Licensed under the Apache License, Version 2.0, for non-commercial use only.", Said::Unknown),
             ("// Licensed under the AGPL.", Said::Unknown),
             ("// See LICENSE for the license.\n", Said::Nothing),
+            ("// Use of this code is governed by the license in the LICENSE file.\n", Said::Nothing),
+            ("// Distributed under the same license as the rest of the project.\n", Said::Nothing),
+            ("// Released under an open source license.\n", Said::Nothing),
+            ("# Licensed under the MIT or the BSD license, see AUTHORS\n", Said::Nothing),
+            ("if user.is_licensed() { grant_permission() } // permission to use\n", Said::Nothing),
+            ("let names = [\"GPL\", \"LGPL\"];\n", Said::Nothing),
+            ("// This must not be GPL.\n// It links with GPL-compatible code.\n", Said::Nothing),
+            ("// Licensed under the Confluent Community License (the \"License\")\n", Said::Unknown),
+            ("/* subject to the Apple Public Source License Version 1.1 */\n", Said::Unknown),
+            (
+                "# This work is licensed under a Creative Commons Attribution-NonCommercial 3.0 Unported License.\n",
+                Said::Unknown,
+            ),
+            ("/* ORACLE PROPRIETARY/CONFIDENTIAL. Use is subject to license terms. */\n", Said::Unknown),
+            ("# Free for non-commercial use only.\n", Said::Unknown),
+            ("/* GPL */\n", Said::Unknown),
+            (" * governed by the CeCILL license under French law\n", Said::Unknown),
         ] {
             assert_eq!(Licenses::in_use().in_header(contents).0, expected, "{contents}");
+        }
+    }
+
+    #[test]
+    fn copyleft_beside_a_permissive_text_counts() {
+        let mit = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated \
+                   documentation files, to deal in the Software without restriction. The above copyright notice and this \
+                   permission notice shall be included.";
+        let mpl = "This Source Code Form is subject to the terms of the Mozilla Public License, v. 2.0.";
+        let lgpl = "You can redistribute it under the terms of the GNU Lesser General Public License as published by the Free Software \
+                    Foundation; either version 2.1 of the License, or (at your option) any later version. It is distributed in the hope \
+                    that it will be useful.";
+        let debian =
+            "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: ";
+        for (text, expected) in [
+            (format!("{mpl}\n{mit}"), Some("MIT AND MPL-2.0")),
+            (
+                format!("Main code: {lgpl}\nhash.c: MIT, or BSD at your option:\n{mit}"),
+                Some("LGPL-2.1-or-later AND MIT"),
+            ),
+            (format!("{debian}MPL-2.0\n\nFiles: z/*\nLicense: Zlib\n {mit}"), Some("MPL-2.0 AND Zlib")),
+            (format!("{debian}GPL-2+ or Expat\n"), Some("GPL-2.0-or-later OR MIT")),
+            (format!("{debian}own-terms\n\n{mit}"), None),
+            ("GPL\n".to_owned(), None),
+            ("CC BY-NC 4.0\nhttps://creativecommons.org/licenses/by-nc/4.0/".to_owned(), None),
+            ("Free for academic use only.".to_owned(), None),
+        ] {
+            let said = Licenses::in_use().in_text(&text);
+            assert_ne!(said, Said::Nothing, "{text}");
+            assert_eq!(said.expression().as_deref(), expected, "{text}");
         }
     }
 
