@@ -539,6 +539,28 @@ fn changed_rules_make_a_repository_due_and_columns_reach_rules() {
     writer.close().expect("it is whole");
     let parquet = lab.ok(&["export", "store", "parquet", "--filter", "score.toml", "--join", "scores.parquet"]);
     assert!(parquet.starts_with("10 of 40 rows"), "{parquet}");
+    // Expressions see them, too, as numbers where they are some.
+    for (at, (expression, kept)) in [
+        ("column.score >= 3", 10),
+        ("column.score is number and column.score < 1.5", 15),
+        ("column.score is none", 0),
+        ("column.other is none and column.stars == 500", 40),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rule = format!("id = \"e\"\nwhy = \"w\"\n[[rule]]\nid = \"r\"\nwhy = \"w\"\nexpr = \"{expression}\"\n");
+        fs::write(lab.path("expr.toml"), rule).expect("it is written");
+        let out = format!("expr-{at}");
+        let exported = lab.ok(&["export", "store", &out, "--filter", "expr.toml", "--join", "scores.jsonl"]);
+        assert!(exported.starts_with(&format!("{kept} of 40 rows")), "{expression}: {exported}");
+    }
+    let id = rows[0]["id"].as_str().expect("text");
+    fs::write(lab.path("twice.jsonl"), format!("{{\"id\":\"{id}\",\"score\":1}}\n{{\"id\":\"{id}\",\"score\":2}}\n"))
+        .expect("it is written");
+    let twice = lab.gitlode(&["export", "store", "twice", "--join", "twice.jsonl"]);
+    assert_eq!(twice.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&twice.stderr).contains("line 2: there are other values for"), "{twice:?}");
     fs::write(lab.path("bad.jsonl"), "{\"score\": 1}\n").expect("it is written");
     let bad = lab.gitlode(&["export", "store", "bad", "--join", "bad.jsonl"]);
     assert_eq!(bad.status.code(), Some(4));

@@ -241,12 +241,22 @@ impl Expression {
         let mut columns: BTreeMap<&str, minijinja::Value> = BTreeMap::new();
         for (name, field) in &self.fields {
             match field {
-                Field::Column(column) => columns.insert(column, value(field)),
+                Field::Column(column) => columns.insert(column, number_or_text(value(field))),
                 _ => context.insert(name, value(field)),
             };
         }
-        context.insert("column", minijinja::Value::from_iter(columns));
+        context.insert("column", minijinja::Value::from_pairs(columns));
         Ok(self.compiled.eval(context)?.is_true())
+    }
+}
+
+/// Columns of lists are text; what reads as a number is one in an expression.
+fn number_or_text(value: minijinja::Value) -> minijinja::Value {
+    let Some(text) = value.as_str().map(str::trim) else { return value };
+    match (text.parse::<i64>(), text.parse::<f64>()) {
+        (Ok(number), _) => number.into(),
+        (_, Ok(number)) if number.is_finite() => number.into(),
+        _ => value,
     }
 }
 

@@ -174,7 +174,14 @@ impl Refusal {
     }
 }
 
-fn dropped(rule: &Rule, layer: Layer, view: &dyn View, texts: &Texts<'_>, commit: ObjectId, files: Files<'_>) -> Refusal {
+fn dropped(
+    rule: &Rule,
+    layer: Layer,
+    view: &dyn View,
+    texts: &Texts<'_>,
+    commit: ObjectId,
+    files: Files<'_>,
+) -> Refusal {
     let (value, bound) = rule.observe(view, texts);
     drop_as(rule.id.clone(), layer, commit, files, value, bound)
 }

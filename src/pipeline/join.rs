@@ -29,10 +29,10 @@ pub struct Join {
 
 impl Join {
     /// Reads JSON lines with a key `id`, or Parquet (`.parquet`) or an Arrow IPC stream or file (`.arrow`) with a column
-    /// `id`. All of it is kept in memory. Of two rows of one id the last counts.
+    /// `id`. All of it is kept in memory.
     ///
     /// # Errors
-    /// The file can't be read, or has no ids.
+    /// The file can't be read, has no ids, or says two things of one.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(io)?;
@@ -60,7 +60,8 @@ impl Join {
     }
 
     fn add_object(&mut self, object: serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
-        let id = object.get("id").and_then(|id| number(id.as_str()?)).ok_or("there is no \"id\" of a sample")?;
+        let hex = object.get("id").and_then(|id| id.as_str()).map(str::to_owned);
+        let id = hex.as_deref().and_then(number).ok_or("there is no \"id\" of a sample")?;
         let mut values = vec![None; self.columns.len()];
         for (name, value) in object.into_iter().filter(|(name, _)| name != "id") {
             let text = match value {
@@ -72,8 +73,13 @@ impl Join {
             values.resize(self.columns.len(), None);
             values[at] = Some(text);
         }
-        self.rows.insert(id, values);
-        Ok(())
+        match self.rows.insert(id, values) {
+            // One that came before a column was known is shorter.
+            Some(before) if self.rows.get(&id).is_some_and(|now| !alike(now, &before)) => {
+                Err(format!("there are other values for {} before it", hex.unwrap_or_default()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn column(&mut self, name: String) -> usize {
@@ -124,6 +130,12 @@ impl Join {
         let named = self.columns.iter().zip(values).filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
         Some(named.collect())
     }
+}
+
+fn alike(now: &[Option<String>], before: &[Option<String>]) -> bool {
+    let length = now.len().max(before.len());
+    let all = |values: &[Option<String>]| (0..length).map(|at| values.get(at).cloned().flatten()).collect::<Vec<_>>();
+    all(now) == all(before)
 }
 
 fn number(id: &str) -> Option<u128> {

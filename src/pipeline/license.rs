@@ -64,7 +64,7 @@ pub fn is_evidence(name: &[u8], is_directory: bool) -> bool {
     let first = name.first().copied().unwrap_or(0).to_ascii_lowercase();
     let ends = [&b".gemspec"[..], b".cabal", b".podspec", b".rockspec", b".nuspec"];
     let is_named = || name.windows(4).any(|part| part.eq_ignore_ascii_case(b"icen"));
-    if !b"lcuompsdbr".contains(&first) && !ends.iter().any(|end| name.ends_with(end)) && !is_named() {
+    if !b"lcuompsdbrga".contains(&first) && !ends.iter().any(|end| name.ends_with(end)) && !is_named() {
         return false;
     }
     let Ok(name) = std::str::from_utf8(name) else { return false };
