@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     path::Path,
+    process::Command,
     sync::atomic::AtomicBool,
 };
 
@@ -152,6 +153,56 @@ fn rows_with_text_of_a_benchmark_go() {
     // A filter is part of it, and its drops take no other row with them.
     let filtered = assemble(&lab, "store", &["--filter", "commitpack"]);
     assert!(filtered["changes"]["dropped"].as_object().is_some_and(|rules| !rules.contains_key("contamination")));
+}
+
+#[test]
+fn a_benchmark_that_is_compiled_in_is_found() {
+    let lab = Lab::new();
+    // Words of HumanEval's second task. One comes last into a line that has the others, so that no changed line has a run of them.
+    let script = r#"
+        printf 'Input to this function\nis a string that contains\nmultiple groups of nested\nparentheses. Your goal is to\n' > a.txt
+        seq 1 50 > b.txt; git add .; git commit -qm 'Add two files'
+        sed -i 's/that contains/containing/' a.txt; git commit -qam 'Say it in fewer words'
+        echo 'one more' >> a.txt; git commit -qam 'Say one more word'
+        sed -i 's/^7$/seven/' b.txt; git commit -qam 'Write the seventh number as a word'
+        git rm -q a.txt; git commit -qm 'Take the text away'
+    "#;
+    lab.repository("r", "sha1", script);
+    lab.mine("r", "store", &["--filter", "none", "--kinds", "modified,added,deleted"]);
+    let assembly = assemble(&lab, "store", &[]);
+    assert_eq!(assembly["contamination"], json!({"humaneval": 3}));
+    let dropped = decisions(&lab.path("store"), &assembly);
+    let said: Vec<(&str, Option<&str>)> =
+        dropped.iter().map(|row| (row.value.as_str(), row.new_file.as_deref())).collect();
+    let (in_new, in_old) = ("humaneval:HumanEval/1 in new_contents", "humaneval:HumanEval/1 in old_contents");
+    assert_eq!(said.len(), 3);
+    for row in [(in_new, Some("a.txt")), (in_old, None)] {
+        assert!(said.contains(&row), "{said:?}");
+    }
+    assert!(dropped.iter().all(|row| row.rule == "contamination"));
+    let none = assemble(&lab, "store", &["--benchmark", "none"]);
+    assert_eq!(none["contamination"], json!({}));
+    let output = lab.gitlode(&["assemble", "store", "--benchmark", "humanevil"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("there are humaneval, and none"), "{said}");
+}
+
+#[test]
+fn files_are_not_open_all_at_once() {
+    let lab = Lab::new();
+    let script = r#"
+        for i in $(seq 4000); do echo $i > f$i; done; git add .; git commit -qm 'Add many files'
+        for i in $(seq 4000); do echo $i of many > f$i; done; git commit -qam 'Change many files'
+    "#;
+    lab.repository("r", "sha1", script);
+    lab.mine("r", "store", &["--filter", "none", "--segment-bytes-max", "1"]);
+    let script = format!("ulimit -n 40; exec {} assemble store --json -q", env!("CARGO_BIN_EXE_gitlode"));
+    let output = Command::new("sh").args(["-c", &script]).current_dir(lab.path("")).output().expect("a shell");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let assembly: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(assembly["changes"]["candidates"], 4000);
+    let kept = fs::read_dir(lab.path("store/assembly/facts")).expect("a directory").count();
+    assert!(kept > 60, "facts and verdicts of {kept} files, more than may be open");
 }
 
 #[test]

@@ -227,7 +227,8 @@ fn an_assembly_reads_what_is_new_and_forgets_what_is_gone() {
     repositories(&lab);
     mine(&lab, "a", "store");
     mine(&lab, "b", "store");
-    let assemble = |options: &[&str]| assemble(&lab, "store", &[&["--redact", "off"], options].concat());
+    let assemble =
+        |options: &[&str]| assemble(&lab, "store", &[&["--redact", "off", "--benchmark", "none"], options].concat());
     assemble(&[]);
     let facts = lab.path("store/assembly/facts");
     let times = || -> Vec<_> {

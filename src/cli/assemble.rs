@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::atomic::AtomicBool, thread};
 
 use super::{Error, grouped, interrupt_flag, memory, print};
 use crate::{
-    dedup::redact::Policy,
+    dedup::{fingerprints::Known, redact::Policy},
     pipeline::assemble::{self, Assembly, Means, Near, Options, weight::Weight},
     store::{self, Store},
     verdict::Masked,
@@ -38,7 +38,10 @@ pub struct Args {
     /// repository that change in a file what the patch changes in one.
     #[arg(long, value_name = "FILE")]
     decontaminate: Vec<PathBuf>,
-    /// Words in a row that a row must not share with a benchmark.
+    /// Benchmarks that are compiled in, as hashes of runs of ten words; rows with a run of theirs go. none looks for none.
+    #[arg(long, value_delimiter = ',', default_value = "humaneval", value_name = "NAME|none")]
+    benchmark: Vec<String>,
+    /// Words in a row that a row must not share with a benchmark of --decontaminate.
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=100))]
     ngram_words: u16,
     /// What becomes of rows with secrets, private_keys, emails or ip_addresses: drop, mask or off.
@@ -117,6 +120,11 @@ impl Args {
         let mut benchmarks = self.decontaminate.clone();
         benchmarks.sort();
         benchmarks.dedup();
+        let names = self.benchmark.iter().filter(|name| *name != "none");
+        let mut known_benchmarks: Vec<Known> =
+            names.map(|name| name.parse()).collect::<Result<_, _>>().map_err(Error::Usage)?;
+        known_benchmarks.sort_unstable();
+        known_benchmarks.dedup();
         let options = Options {
             opt_out: self.opt_out.clone(),
             keep_shared: self.keep_shared,
@@ -124,6 +132,7 @@ impl Args {
             near: self.near_duplicates,
             similarity_min: self.similarity_min,
             benchmarks,
+            known_benchmarks,
             ngram_words: usize::from(self.ngram_words),
             redact,
             secrets: self.secrets.clone(),

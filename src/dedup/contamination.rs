@@ -9,7 +9,8 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use super::words::{hash, hashes, mix, ngram, ngrams, words};
+use super::fingerprints::Fingerprints;
+use super::words::{common_lines, hash, hashes, mix, ngram, ngrams, words, words_before, words_behind};
 use crate::sample::Sample;
 
 /// Words in a run, unless the user says otherwise.
@@ -22,7 +23,7 @@ const FRAME_SHARE: f64 = 0.05;
 const FRAME_ROWS_MIN: f64 = 3.0;
 
 /// Bits of the filter of words: most words of code are in no benchmark, and one such word rules out all runs over it.
-const WORD_BITS: u32 = 20;
+pub(super) const WORD_BITS: u32 = 20;
 
 /// The benchmark, and the row of it (from 0).
 type Place = (u32, u32);
@@ -31,14 +32,31 @@ type Place = (u32, u32);
 pub struct Benchmarks {
     n: usize,
     names: Vec<String>,
-    /// For the hash of a run of words, who has it first.
-    runs: HashMap<u64, Place>,
-    /// A bit for each word of `runs`.
-    words: Vec<u64>,
+    /// For each benchmark, what its rows are called; nothing where that is their number.
+    tasks: Vec<Vec<String>>,
+    /// Runs of words, by their length.
+    searches: Vec<Search>,
     /// The commits that tasks start from.
     bases: HashMap<String, Place>,
     /// For a repository in lower case and the hash of what a patch changes in one file, whose patch it is.
     patches: HashMap<(String, u64), Place>,
+}
+
+/// Runs of so many words.
+struct Search {
+    n: usize,
+    /// For the hash of a run of words, who has it first.
+    runs: HashMap<u64, Place>,
+    /// A bit for each word of `runs`.
+    words: Vec<u64>,
+}
+
+/// The new contents of the row before. Rows come sorted, so they mostly are the old ones of the next row; where there is no text of
+/// a benchmark in them, there can be one in the next only around what was changed.
+#[derive(Default)]
+pub struct Memory {
+    text: String,
+    is_clean: bool,
 }
 
 /// A row of a benchmark.
@@ -69,8 +87,8 @@ impl Benchmarks {
         Benchmarks {
             n: n.max(1),
             names: Vec::new(),
-            runs: HashMap::new(),
-            words: vec![0; 1 << (WORD_BITS - 6)],
+            tasks: Vec::new(),
+            searches: Vec::new(),
             bases: HashMap::new(),
             patches: HashMap::new(),
         }
@@ -88,6 +106,7 @@ impl Benchmarks {
     pub fn add(&mut self, name: &str, tasks: &[Task]) -> Result<(), String> {
         let number = self.names.len() as u32;
         self.names.push(name.to_owned());
+        self.tasks.push(Vec::new());
         // For each run the first row that has it, and how many have it.
         let mut found: HashMap<u64, (u32, u32)> = HashMap::new();
         for (at, task) in (0..).zip(tasks) {
@@ -114,22 +133,47 @@ impl Benchmarks {
         if longest.is_none() && base.is_none() {
             return Err(format!("no text in it has {} words that tell it, so it would never be found", self.n));
         }
-        for text in texts() {
-            for word in words(text).map(hash) {
-                self.words[(word >> (64 - WORD_BITS + 6)) as usize] |= 1 << (word >> (64 - WORD_BITS) & 63);
-            }
-        }
-        for (run, (row, _)) in &found {
-            self.runs.entry(*run).or_insert((number, *row));
-        }
+        let (known, runs) = (texts().flat_map(|text| words(text)).map(hash), found.iter());
+        let known: Vec<u64> = known.map(|word| word >> (64 - WORD_BITS)).collect();
+        self.search(self.n).add(known, runs.map(|(run, (row, _))| (*run, (number, *row))));
         // A search that finds nothing looks like clean data.
-        let planted = longest.map(|text| format!("// Some code of our own\n{}\n", text.to_uppercase()));
+        let planted = longest.map(|text| planted(text));
         let by_text = planted.as_ref().map(|text| Sample { new_contents: Some(text), ..Sample::default() });
         let by_base = base.map(|base| Sample { parent: Some(base), ..Sample::default() });
-        match by_text.iter().chain(&by_base).all(|canary| self.find(canary).is_some()) {
+        let is_found = |canary| self.find(canary, &mut Memory::default()).is_some();
+        match by_text.iter().chain(&by_base).all(is_found) {
             true => Ok(()),
             false => Err("a row with a text of it in it was not found".into()),
         }
+    }
+
+    /// Adds a benchmark of which there are only hashes.
+    ///
+    /// # Errors
+    /// The text that was hashed along with it is not found.
+    pub fn add_fingerprints(&mut self, fingerprints: &Fingerprints) -> Result<(), String> {
+        let number = self.names.len() as u32;
+        self.names.push(fingerprints.name.clone());
+        let runs = (0..).zip(&fingerprints.tasks);
+        let runs = runs.flat_map(|(at, (_, runs))| runs.iter().map(move |run| (*run, (number, at))));
+        self.tasks.push(fingerprints.tasks.iter().map(|(task, _)| task.clone()).collect());
+        self.search(fingerprints.ngram_words).add(fingerprints.words.clone(), runs);
+        let canary = planted(&fingerprints.canary);
+        let canary = Sample { new_contents: Some(&canary), ..Sample::default() };
+        match self.find(&canary, &mut Memory::default()) {
+            Some(_) => Ok(()),
+            None => Err("the text that was hashed along with it is not found".into()),
+        }
+    }
+
+    /// The runs of `n` words.
+    fn search(&mut self, n: usize) -> &mut Search {
+        let at = self.searches.iter().position(|search| search.n == n).unwrap_or_else(|| {
+            let words = vec![0; 1 << (WORD_BITS - 6)];
+            self.searches.push(Search { n, runs: HashMap::new(), words });
+            self.searches.len() - 1
+        });
+        &mut self.searches[at]
     }
 
     /// Hashes of the runs in `text` that say something.
@@ -150,10 +194,14 @@ impl Benchmarks {
     }
 
     /// The first column of `sample` that has a text of a benchmark, or stands on the commit of a task.
-    pub fn find(&self, sample: &Sample<'_>) -> Option<Hit> {
-        let hit = |(benchmark, row): &Place, column| Hit {
-            benchmark: format!("{}:{}", self.names[*benchmark as usize], row + 1),
-            column,
+    pub fn find(&self, sample: &Sample<'_>, memory: &mut Memory) -> Option<Hit> {
+        let hit = |(benchmark, row): &Place, column| {
+            let name = &self.names[*benchmark as usize];
+            let benchmark = match self.tasks[*benchmark as usize].get(*row as usize) {
+                Some(task) => format!("{name}:{task}"),
+                None => format!("{name}:{}", row + 1),
+            };
+            Hit { benchmark, column }
         };
         if let Some(place) = sample.parent.and_then(|parent| self.bases.get(parent)) {
             return Some(hit(place, "parent"));
@@ -167,36 +215,75 @@ impl Benchmarks {
                 return Some(hit(place, "diff"));
             }
         }
-        let columns = [
-            ("new_contents", sample.new_contents.unwrap_or_default()),
-            ("old_contents", sample.old_contents.unwrap_or_default()),
-            ("message", sample.message),
-            ("diff", sample.diff),
-        ];
-        let mut buffer = Vec::new();
-        columns.into_iter().find_map(|(column, text)| {
-            buffer.clear();
-            hashes(text, &mut buffer);
-            Some(hit(self.first_run(&buffer)?, column))
-        })
+        let [old, new] = self.in_contents(sample.old_contents, sample.new_contents, memory);
+        let found = new.map(|place| (place, "new_contents")).or(old.map(|place| (place, "old_contents")));
+        let (place, column) = found
+            .or_else(|| Some((self.first_run(sample.message)?, "message")))
+            .or_else(|| Some((self.first_run(sample.diff)?, "diff")))?;
+        Some(hit(place, column))
     }
 
-    /// Who has the first run of words that is a benchmark's.
-    fn first_run(&self, words: &[u64]) -> Option<&Place> {
-        let is_known =
-            |word: u64| self.words[(word >> (64 - WORD_BITS + 6)) as usize] >> (word >> (64 - WORD_BITS) & 63) & 1 == 1;
+    /// Who has the first run of words in the old and in the new contents.
+    fn in_contents(&self, old: Option<&str>, new: Option<&str>, memory: &mut Memory) -> [Option<&Place>; 2] {
+        let is_clean = |old: &&str| memory.is_clean && memory.text == *old;
+        let of_old = old.filter(|old| !is_clean(old)).and_then(|old| self.first_run(old));
+        let Some(new) = new else { return [of_old, None] };
+        let of_new = match old.filter(|_| of_old.is_none()) {
+            None => self.first_run(new),
+            Some(old) => {
+                let (head, tail) = common_lines(old.as_bytes(), new.as_bytes());
+                // All runs that have a word of the change, or that stand across one that takes words away.
+                let others = self.searches.iter().map(|search| search.n - 1).max().unwrap_or_default();
+                let start = words_before(new.as_bytes(), head, others);
+                let end = words_behind(new.as_bytes(), new.len() - tail, others);
+                self.first_run(&new[start..end])
+            }
+        };
+        memory.is_clean = of_new.is_none();
+        memory.text.clear();
+        if memory.is_clean {
+            memory.text.push_str(new);
+        }
+        [of_old, of_new]
+    }
+
+    /// Who has the first run of words in `text` that is a benchmark's; of several lengths of runs, of the first of those.
+    fn first_run(&self, text: &str) -> Option<&Place> {
+        let mut words = Vec::new();
+        hashes(text, &mut words);
+        self.searches.iter().find_map(|search| search.first(&words))
+    }
+}
+
+impl Search {
+    /// Adds `runs` and the first bits of all words in them.
+    fn add(&mut self, words: Vec<u64>, runs: impl Iterator<Item = (u64, Place)>) {
+        for word in words {
+            self.words[(word >> 6) as usize] |= 1 << (word & 63);
+        }
+        for (run, place) in runs {
+            self.runs.entry(run).or_insert(place);
+        }
+    }
+
+    fn first(&self, words: &[u64]) -> Option<&Place> {
         let mut known = 0;
         for (at, word) in words.iter().enumerate() {
-            known = if is_known(*word) { known + 1 } else { 0 };
-            if known < self.n {
-                continue;
-            }
-            if let Some(place) = self.runs.get(&ngram(&words[at + 1 - self.n..=at])) {
+            let word = word >> (64 - WORD_BITS);
+            known = if self.words[(word >> 6) as usize] >> (word & 63) & 1 == 1 { known + 1 } else { 0 };
+            if known >= self.n
+                && let Some(place) = self.runs.get(&ngram(&words[at + 1 - self.n..=at]))
+            {
                 return Some(place);
             }
         }
         None
     }
+}
+
+/// A row's text with the text of a benchmark in it.
+fn planted(text: &str) -> String {
+    format!("// Some code of our own\n{}\n", text.to_uppercase())
 }
 
 /// The parts of a unified diff that are about one file each.
@@ -239,10 +326,13 @@ mod tests {
         let row =
             |new: &'static str, message: &'static str| Sample { new_contents: Some(new), message, ..Sample::default() };
         let other = "return the largest of the numbers, and then nothing that any benchmark ever had in it";
-        assert_eq!(benchmarks.find(&row(other, "Say it in other words here")), None);
-        let hit = benchmarks.find(&row(other, "Return the largest of the numbers that\n\n    divide n evenly; done"));
+        assert_eq!(benchmarks.find(&row(other, "Say it in other words here"), &mut Memory::default()), None);
+        let hit = benchmarks.find(
+            &row(other, "Return the largest of the numbers that\n\n    divide n evenly; done"),
+            &mut Memory::default(),
+        );
         assert_eq!(hit, Some(Hit { benchmark: "b.jsonl:2".into(), column: "message" }));
-        assert_eq!(benchmarks.find(&Sample::default()), None);
+        assert_eq!(benchmarks.find(&Sample::default(), &mut Memory::default()), None);
     }
     #[test]
     fn tasks_about_repositories_are_found_by_commit_and_patch() {
@@ -258,7 +348,7 @@ mod tests {
         let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
         benchmarks.add("swe", &[task]).expect("it can be found");
         let base = "00aa".repeat(10);
-        let found = |sample: Sample<'_>| benchmarks.find(&sample).map(|hit| hit.column);
+        let found = |sample: Sample<'_>| benchmarks.find(&sample, &mut Memory::default()).map(|hit| hit.column);
         let same = "--- a/z.py\n+++ b/z.py\n@@ -7,2 +8,2 @@\n a\n-b = 1\n+b = 2\n";
         let other = "--- a/z.py\n+++ b/z.py\n@@ -7,2 +8,2 @@\n a\n-b = 1\n+b = 3\n";
         let hyphens = "--- a/z.sql\n+++ b/z.sql\n@@ -1,2 +1 @@\n--- a note\n-drop it\n+keep it\n";
@@ -289,7 +379,7 @@ mod tests {
                 {
                     let sample = Sample { new_contents: Some(&text), ..Sample::default() };
                     let expected = is_found || text.starts_with("word3") && start == 4;
-                    assert_eq!(benchmarks.find(&sample).is_some(), expected, "{text}");
+                    assert_eq!(benchmarks.find(&sample, &mut Memory::default()).is_some(), expected, "{text}");
                 }
             }
         }

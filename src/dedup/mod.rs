@@ -2,6 +2,7 @@
 //! of rows, never of their order.
 
 pub mod contamination;
+pub mod fingerprints;
 pub mod near;
 pub mod opt_out;
 pub mod redact;

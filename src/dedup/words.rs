@@ -6,47 +6,90 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(move |c| !is_word(c)).filter(|word| !word.is_empty())
 }
 
-/// FNV-1a of `word` in lower case where it is ASCII, mixed as in SplitMix64 so that all bits depend on all bytes.
+/// The hash of `word` in lower case where it is ASCII: eight bytes after the other, mixed so that all bits depend on all
+/// bytes. Words of up to eight bytes have different hashes.
 pub fn hash(word: &str) -> u64 {
-    let hash = word.bytes().fold(START, |hash, byte| add(hash, byte.to_ascii_lowercase()));
-    mix(hash)
+    word.as_bytes().chunks(8).fold(START, |hash, chunk| add(hash, lower(short(chunk))))
 }
 
-/// Bytes of words in lower case; 0 for all others. What is not ASCII is of words, so characters need not be told apart.
-const OF_WORDS: [u8; 256] = {
-    let (mut table, mut byte) = ([0; 256], 0);
-    while byte < 256 {
-        let this = byte as u8;
-        if this.is_ascii_alphanumeric() || this == b'_' || !this.is_ascii() {
-            table[byte] = this.to_ascii_lowercase();
-        }
-        byte += 1;
-    }
-    table
-};
+/// Up to eight bytes as a number, zeros behind them. No word has a zero in it, so that is no other word's number.
+fn short(bytes: &[u8]) -> u64 {
+    let mut all = [0; 8];
+    all[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(all)
+}
+
+/// Eight bytes with the bit set, where they are ASCII, that makes a letter a small one. Digits have it, `_` with it is no other
+/// byte of a word, nor are the zeros behind one.
+fn lower(bytes: u64) -> u64 {
+    bytes | (!bytes >> 2 & 0x2020_2020_2020_2020)
+}
 
 /// Appends the hashes of the words of `text`.
 pub fn hashes(text: &str, to: &mut Vec<u64>) {
-    let mut state = None;
-    for byte in text.bytes() {
-        match (OF_WORDS[usize::from(byte)], state) {
-            (0, None) => {}
-            (0, Some(word)) => {
-                to.push(mix(word));
-                state = None;
+    let bytes = text.as_bytes();
+    let (mut start, mut before) = (0, 0);
+    let mut word = |range: std::ops::Range<usize>| {
+        let chunks = range.clone().step_by(8);
+        to.push(chunks.fold(START, |hash, at| {
+            let len = (range.end - at).min(8);
+            // Eight bytes are read at once where there are so many, and those of the word kept.
+            let chunk = match bytes.get(at..at + 8) {
+                Some(eight) => short(eight) << (64 - 8 * len) >> (64 - 8 * len),
+                None => short(&bytes[at..at + len]),
+            };
+            add(hash, lower(chunk))
+        }));
+    };
+    for (block, at) in bytes.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+        let mask = of_words(block);
+        // A bit for each byte where a word begins or ends, in turns.
+        let mut edges = mask ^ (mask << 1 | before);
+        let mut is_in_word = before == 1;
+        while edges != 0 {
+            let edge = at + edges.trailing_zeros() as usize;
+            match is_in_word {
+                true => word(start..edge),
+                false => start = edge,
             }
-            (byte, word) => state = Some(add(word.unwrap_or(START), byte)),
+            is_in_word = !is_in_word;
+            edges &= edges - 1;
         }
+        before = mask >> (BLOCK - 1);
     }
-    to.extend(state.map(mix));
+    // What is behind the last block ends a word only where that block was full.
+    if before == 1 {
+        word(start..bytes.len());
+    }
 }
 
-/// Where FNV-1a begins.
+/// Bytes that are looked at together: one for each bit.
+const BLOCK: usize = 64;
+
+/// A bit for each byte of a block that is a word's. What is not ASCII is of words, so characters need not be told apart.
+fn of_words(block: &[u8]) -> u64 {
+    let mut bytes = [0; BLOCK];
+    bytes[..block.len()].copy_from_slice(block);
+    let mut is_of_word = [0_u8; BLOCK];
+    is_of_word.iter_mut().zip(bytes).for_each(|(is, byte)| *is = u8::from(self::is_of_word(byte)));
+    is_of_word.chunks_exact(8).rev().fold(0, |mask, eight| {
+        // The eight ones and zeros come together in the highest byte.
+        mask << 8 | short(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    })
+}
+
+fn is_of_word(byte: u8) -> bool {
+    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let digit = byte.wrapping_sub(b'0') < 10;
+    letter | digit | (byte == b'_') | (byte >= 0x80)
+}
+
+/// Where a hash begins.
 const START: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// A step of FNV-1a.
-fn add(hash: u64, byte: u8) -> u64 {
-    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+/// A step of a hash.
+fn add(hash: u64, bytes: u64) -> u64 {
+    mix(hash ^ bytes)
 }
 
 /// SplitMix64's last steps (Steele et al., 2014).
@@ -58,16 +101,34 @@ pub fn mix(mut hash: u64) -> u64 {
 
 /// Hashes of all runs of `n` words; of all words together where they are fewer, and none of no words.
 pub fn ngrams(hashes: &[u64], n: usize) -> Vec<u64> {
-    if hashes.is_empty() {
+    let n = n.min(hashes.len());
+    if n == 0 {
         return Vec::new();
     }
-    hashes.windows(n.min(hashes.len())).map(ngram).collect()
+    // What a word has become when the next run leaves it behind.
+    let last = (0..n).fold(1_u64, |all, _| all.wrapping_mul(FACTOR));
+    let mut sum = summed(&hashes[..n]);
+    let mut runs = Vec::with_capacity(hashes.len() - n + 1);
+    runs.push(mix(sum));
+    for (word, gone) in hashes[n..].iter().zip(hashes) {
+        sum = sum.wrapping_mul(FACTOR).wrapping_add(*word).wrapping_sub(gone.wrapping_mul(last));
+        runs.push(mix(sum));
+    }
+    runs
 }
 
 /// The hash of one run of words.
 pub fn ngram(run: &[u64]) -> u64 {
-    run.iter().fold(0x9e37_79b9_7f4a_7c15, |all: u64, word| mix(all.rotate_left(5) ^ word))
+    mix(summed(run))
 }
+
+/// Words as the digits of a number, which the next run's follows from.
+fn summed(run: &[u64]) -> u64 {
+    run.iter().fold(0_u64, |all, word| all.wrapping_mul(FACTOR).wrapping_add(*word))
+}
+
+/// Odd, with as many ones as zeros: the golden ratio's.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// As [`ngrams`], each once and sorted.
 pub fn ngram_set(hashes: &[u64], n: usize) -> Vec<u64> {
@@ -79,16 +140,76 @@ pub fn ngram_set(hashes: &[u64], n: usize) -> Vec<u64> {
 
 /// How many of all members two sorted sets share, from 0 to 1; 1 for two empty sets.
 pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
+    share(a, b, |member| member)
+}
+
+/// [`jaccard`] of sets whose members are the little-endian bytes of numbers.
+pub fn jaccard_of_bytes(a: &[u8], b: &[u8]) -> f64 {
+    share(a.as_chunks().0, b.as_chunks().0, u64::from_le_bytes)
+}
+
+fn share<T: Copy>(a: &[T], b: &[T], member: impl Fn(T) -> u64) -> f64 {
     let (mut i, mut j, mut both) = (0, 0, 0);
+    // Without branches, since nothing tells which set has the next member.
     while i < a.len() && j < b.len() {
-        match a[i].cmp(&b[j]) {
-            std::cmp::Ordering::Less => i += 1,
-            std::cmp::Ordering::Greater => j += 1,
-            std::cmp::Ordering::Equal => (i, j, both) = (i + 1, j + 1, both + 1),
-        }
+        let (of_a, of_b) = (member(a[i]), member(b[j]));
+        both += usize::from(of_a == of_b);
+        i += usize::from(of_a <= of_b);
+        j += usize::from(of_b <= of_a);
     }
     let all = a.len() + b.len() - both;
     if all == 0 { 1.0 } else { both as f64 / all as f64 }
+}
+
+/// Bytes of the lines at the start and at the end that both texts have.
+pub fn common_lines(old: &[u8], new: &[u8]) -> (usize, usize) {
+    const BLOCK: usize = 4096;
+    let same_blocks = old.chunks(BLOCK).zip(new.chunks(BLOCK)).take_while(|(a, b)| a == b && a.len() == BLOCK).count();
+    let mut head = same_blocks * BLOCK;
+    head += old[head..].iter().zip(&new[head..]).take_while(|(a, b)| a == b).count();
+    head = memchr::memrchr(b'\n', &new[..head]).map_or(0, |at| at + 1);
+    let (old, new) = (&old[head..], &new[head..]);
+    let same_blocks =
+        old.rchunks(BLOCK).zip(new.rchunks(BLOCK)).take_while(|(a, b)| a == b && a.len() == BLOCK).count();
+    let mut tail = same_blocks * BLOCK;
+    let rest = |text: &'_ [u8]| text.len() - tail;
+    let pairs = old[..rest(old)].iter().rev().zip(new[..rest(new)].iter().rev());
+    tail += pairs.take_while(|(a, b)| a == b).count();
+    // The line in which the tail begins is only whole if it is whole in both.
+    let starts_line = old.len() == new.len() && tail == new.len();
+    if !starts_line {
+        let start = new.len() - tail;
+        tail = memchr::memchr(b'\n', &new[start..]).map_or(0, |at| new.len() - start - at - 1);
+    }
+    (head, tail)
+}
+
+/// Where the `count` words of `text` before `at` begin, which is between words.
+pub fn words_before(text: &[u8], at: usize, count: usize) -> usize {
+    let mut left = count;
+    let mut is_in_word = false;
+    for (at, byte) in text[..at].iter().enumerate().rev() {
+        let was_in_word = std::mem::replace(&mut is_in_word, is_of_word(*byte));
+        left -= usize::from(is_in_word && !was_in_word && left > 0);
+        if was_in_word && !is_in_word && left == 0 {
+            return at + 1;
+        }
+    }
+    0
+}
+
+/// Where the `count` words of `text` behind `at` end, which is between words.
+pub fn words_behind(text: &[u8], at: usize, count: usize) -> usize {
+    let mut left = count;
+    let mut is_in_word = false;
+    for (at, byte) in text.iter().enumerate().skip(at) {
+        let was_in_word = std::mem::replace(&mut is_in_word, is_of_word(*byte));
+        left -= usize::from(is_in_word && !was_in_word && left > 0);
+        if was_in_word && !is_in_word && left == 0 {
+            return at;
+        }
+    }
+    text.len()
 }
 
 #[cfg(test)]
@@ -110,7 +231,21 @@ mod tests {
 
     #[test]
     fn words_at_once_have_the_same_hashes() {
-        for text in ["", " ", "a", "Fn a_1(é: Ü) -> x;\n", "no end", "  two  ", "日本 語\u{a0}x\0y", "ÄB..cD"] {
+        let long = "word Long_word_of_28_characters_ ".repeat(9);
+        let cut: Vec<&str> = (0..=long.len()).flat_map(|at| [&long[at..], &long[..at]]).collect();
+        let few = [
+            "",
+            " ",
+            "a",
+            "Fn a_1(é: Ü) -> x;\n",
+            "no end",
+            "  two  ",
+            "日本 語\u{a0}x\0y",
+            "ÄB..cD",
+            "12345678",
+            "123456789 a",
+        ];
+        for text in few.into_iter().chain(cut) {
             let mut all = Vec::new();
             hashes(text, &mut all);
             assert_eq!(all, words(text).map(hash).collect::<Vec<_>>(), "{text:?}");
@@ -118,13 +253,59 @@ mod tests {
     }
 
     #[test]
+    fn every_byte_is_of_words_or_not() {
+        let ascii: String = (0..128_u8).map(char::from).collect();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let expected: Vec<u64> = ascii.split(|c| !is_word(c)).filter(|word| !word.is_empty()).map(hash).collect();
+        let mut all = Vec::new();
+        hashes(&ascii, &mut all);
+        assert_eq!((all.len(), all), (4, expected));
+        let bytes: std::collections::HashSet<u64> =
+            ascii.chars().filter(|c| is_word(*c)).map(|c| hash(c.encode_utf8(&mut [0; 4]))).collect();
+        assert_eq!(bytes.len(), 37, "26 letters, 10 digits and an underscore");
+        assert_ne!(hash("é"), hash("É"), "only ASCII is put into lower case");
+    }
+
+    #[test]
+    fn words_are_counted_from_a_place() {
+        let text = b"one two, three\nfour five six";
+        for (at, count, before, behind) in [
+            (14, 1, 9, 19),
+            (14, 2, 4, 24),
+            (14, 9, 0, 28),
+            (0, 1, 0, 3),
+            (28, 1, 25, 28),
+            (15, 2, 4, 24),
+            (14, 3, 0, 28),
+        ] {
+            assert_eq!(
+                (words_before(text, at, count), words_behind(text, at, count)),
+                (before, behind),
+                "{at} {count}"
+            );
+        }
+    }
+
+    #[test]
+    fn runs_follow_from_one_another() {
+        let words: Vec<u64> = (0..40).map(mix).collect();
+        for n in [1, 2, 5, 10, 40] {
+            assert_eq!(ngrams(&words, n), words.windows(n).map(ngram).collect::<Vec<_>>(), "{n}");
+        }
+        assert_eq!(ngrams(&words[..3], 5), [ngram(&words[..3])]);
+        assert_ne!(ngram(&[1, 2]), ngram(&[2, 1]));
+    }
+
+    #[test]
     fn jaccard_counts_members() {
         assert_eq!(jaccard(&set("a b c d", 1), &set("c d e f", 1)), 2.0 / 6.0);
         assert_eq!((jaccard(&[], &[]), jaccard(&[], &[1]), jaccard(&[1], &[1])), (1.0, 0.0, 1.0));
+        let bytes = |set: Vec<u64>| set.iter().flat_map(|member| member.to_le_bytes()).collect::<Vec<u8>>();
+        assert_eq!(jaccard_of_bytes(&bytes(set("a b c d", 1)), &bytes(set("c d e f", 1))), 2.0 / 6.0);
     }
 
     #[test]
     fn hashes_are_fixed() {
-        assert_eq!(hash("gitlode"), 4_566_830_736_239_115_846);
+        assert_eq!(hash("gitlode"), 8_674_569_843_853_722_081);
     }
 }

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     dedup::{
         contamination::{self, Benchmarks, Task},
+        fingerprints::{Fingerprints, Known},
         near::SIMILARITY_MIN,
         opt_out,
         redact::{Action, Kind, Policy, SECRET_ONLY},
@@ -93,7 +94,10 @@ pub struct Options {
     pub similarity_min: f64,
     /// JSON lines files of benchmarks.
     pub benchmarks: Vec<PathBuf>,
-    /// Words in a run that a row must not share with a benchmark.
+    /// Benchmarks that are compiled in. Records of before there were any say nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_benchmarks: Vec<Known>,
+    /// Words in a run that a row must not share with a benchmark of `benchmarks`.
     pub ngram_words: usize,
     /// What becomes of secrets and addresses. Records of before there was redaction say nothing, and redacted nothing.
     #[serde(default = "Policy::off", skip_serializing_if = "Policy::is_off")]
@@ -130,6 +134,7 @@ impl Default for Options {
             near: Near::default(),
             similarity_min: SIMILARITY_MIN,
             benchmarks: Vec::new(),
+            known_benchmarks: Known::ALL.to_vec(),
             ngram_words: contamination::NGRAM_WORDS,
             redact: Policy::all(Action::Mask),
             secrets: None,
@@ -316,6 +321,11 @@ fn benchmarks(options: &Options) -> Result<(Benchmarks, String), Error> {
         parts.push(name.as_bytes().to_vec());
         parts.push(fs::read(path).map_err(|e| bad(e.to_string()))?);
     }
+    for known in &options.known_benchmarks {
+        let bad = |reason: String| Error::Benchmark { path: known.as_str().into(), reason };
+        Fingerprints::of(*known).and_then(|found| benchmarks.add_fingerprints(&found)).map_err(bad)?;
+        parts.push(known.text().as_bytes().to_vec());
+    }
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
     Ok((benchmarks, facts::key(&parts)))
 }
@@ -407,6 +417,7 @@ fn digest(store: &Store, options: &Options) -> Result<String, Error> {
     for path in &options.benchmarks {
         add(&fs::read(path).map_err(|e| Error::Benchmark { path: path.clone(), reason: e.to_string() })?);
     }
+    options.known_benchmarks.iter().for_each(|known| add(known.text().as_bytes()));
     if let Some(digest) = redact::Redaction::new(options.redact, options.secrets.as_deref())?.digest() {
         add(digest.as_bytes());
     }

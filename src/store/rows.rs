@@ -75,7 +75,21 @@ macro_rules! columns {
             /// # Errors
             /// A column is missing that may not be null, or has another type.
             pub fn new(batch: &RecordBatch) -> Result<Self, ArrowError> {
-                Ok(Rows { $($name: column::<$kind>(batch, stringify!($name))?,)+ len: batch.num_rows() })
+                Rows::of_columns(batch, COLUMNS)
+            }
+
+            /// Looks at those of the columns of `batch` that have one of these `names`. The others are empty in every row.
+            ///
+            /// # Errors
+            /// As [`Rows::new`].
+            pub fn of_columns(batch: &RecordBatch, names: &[&str]) -> Result<Self, ArrowError> {
+                Ok(Rows {
+                    $($name: match names.contains(&stringify!($name)) {
+                        true => column::<$kind>(batch, stringify!($name))?,
+                        false => None,
+                    },)+
+                    len: batch.num_rows(),
+                })
             }
 
             /// Row `at`, counted from 0; `at` must be below [`Rows::len`].

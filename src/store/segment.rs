@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufReader, BufWriter, Read, Write},
+    io::{BufReader, BufWriter, Cursor, Read, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -215,6 +215,103 @@ fn read_columns(
     Ok(reader.map(move |batch| batch.map_err(|e| damaged(&path, &e))))
 }
 
+/// Where the batches of a segment are, so that each can be read by itself, or left alone.
+pub struct Batches {
+    path: PathBuf,
+    /// The message that a stream begins with.
+    schema: Vec<u8>,
+    /// Positions of the columns that are read.
+    projection: Vec<usize>,
+    /// Where a batch begins, where it ends, and its rows.
+    places: Vec<Place>,
+}
+
+/// Where a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Offset of its first byte.
+    pub start: u64,
+    /// Offset behind its last byte.
+    pub end: u64,
+    /// Its rows.
+    pub rows: u64,
+}
+
+impl Batches {
+    /// Looks for the batches of the segment at `path`, of which `columns` are to be read.
+    ///
+    /// # Errors
+    /// The file can't be read, or is no Arrow stream of a schema and batches.
+    pub fn find(path: &Path, columns: &[&str]) -> Result<Batches, Error> {
+        let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
+        let mut file = BufReader::with_capacity(MESSAGE_READ, open(path)?);
+        let len = file.get_ref().metadata().map_err(io_error(path))?.len();
+        let (mut at, mut schema, mut places, mut header) = (0, Vec::new(), Vec::new(), Vec::new());
+        while at < len {
+            let mut prefix = [0; 8];
+            file.read_exact(&mut prefix).map_err(|e| damaged(e.to_string()))?;
+            let [_, _, _, _, size @ ..] = prefix;
+            let size = u64::from(u32::from_le_bytes(size));
+            if prefix[..4] != CONTINUATION {
+                return Err(damaged("a message does not begin as one".into()));
+            }
+            if size == 0 {
+                break;
+            }
+            // A size may be anything; what is reserved is no more than there can be.
+            header.clear();
+            header.reserve(usize::try_from(size.min(len)).unwrap_or_default());
+            file.by_ref().take(size).read_to_end(&mut header).map_err(io_error(path))?;
+            let message = arrow_ipc::root_as_message(&header).map_err(|e| damaged(e.to_string()))?;
+            let body = u64::try_from(message.bodyLength()).unwrap_or(u64::MAX);
+            let end = [prefix.len() as u64, size, body].into_iter().try_fold(at, u64::checked_add);
+            let end = end.filter(|end| *end <= len).ok_or_else(|| damaged("it is cut short".into()))?;
+            match (message.header_as_schema(), message.header_as_record_batch()) {
+                (Some(_), None) if schema.is_empty() && body == 0 => schema = [&prefix[..], &header].concat(),
+                (None, Some(batch)) if !schema.is_empty() => {
+                    places.push(Place { start: at, end, rows: u64::try_from(batch.length()).unwrap_or_default() });
+                }
+                _ => return Err(damaged("it has a message that no segment has".into())),
+            }
+            file.seek_relative(i64::try_from(body).unwrap_or(i64::MAX)).map_err(io_error(path))?;
+            at = end;
+        }
+        let all = StreamReader::try_new(&schema[..], None).map_err(|e| damaged(e.to_string()))?.schema();
+        let projection = columns.iter().filter_map(|name| all.index_of(name).ok()).collect();
+        Ok(Batches { path: path.to_owned(), schema, projection, places })
+    }
+
+    /// Where they are.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Reads the batches at `range` of [`Batches::places`] one by one.
+    ///
+    /// # Errors
+    /// The file can't be opened.
+    pub fn read(
+        &self,
+        range: std::ops::Range<usize>,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, Error>> + use<>, Error> {
+        let places = self.places.get(range).unwrap_or_default();
+        let (start, end) = places.first().zip(places.last()).map_or((0, 0), |(first, last)| (first.start, last.end));
+        let mut file = open(&self.path)?;
+        file.seek(SeekFrom::Start(start)).map_err(io_error(&self.path))?;
+        let stream = Cursor::new(self.schema.clone()).chain(BufReader::new(file.take(end - start)));
+        let path = self.path.clone();
+        let damaged = move |e: ArrowError| Error::Damaged { path: path.clone(), reason: e.to_string() };
+        let reader = StreamReader::try_new(stream, Some(self.projection.clone())).map_err(&damaged)?;
+        Ok(reader.map(move |batch| batch.map_err(&damaged)))
+    }
+}
+
+/// What each message of an IPC stream begins with.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// Bytes that are read to find a message: its header is shorter, mostly, and its body is skipped.
+const MESSAGE_READ: usize = 1 << 14;
+
 /// Checks size, checksum and number of rows of the segment that `manifest` describes, and adds the commits of its rows
 /// to `commits`.
 ///
@@ -290,4 +387,70 @@ fn verify_file(path: &Path, bytes: u64, blake3: &str) -> Result<(), Error> {
         return Err(damaged("its checksum is wrong".into()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{sample::Sample, store::rows::RowsBuilder};
+
+    fn ids(batches: impl Iterator<Item = Result<RecordBatch, Error>>) -> Result<Vec<String>, Error> {
+        let mut ids = Vec::new();
+        for batch in batches {
+            let rows = rows::Rows::of_columns(&batch?, &["id", "diff"]).expect("the columns are there");
+            ids.extend((0..rows.len()).map(|at| {
+                let Sample { id, diff, subject, .. } = rows.get(at);
+                assert_eq!(subject, "", "a column that was not asked for");
+                format!("{id} {diff}")
+            }));
+        }
+        Ok(ids)
+    }
+
+    #[test]
+    fn batches_are_read_one_by_one() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        let (mut writer, mut encoder) =
+            (SegmentWriter::new(directory.path(), "s").expect("it can be made"), Encoder::default());
+        let mut number = 0;
+        for rows in [3, 1, 4] {
+            let mut builder = RowsBuilder::default();
+            for _ in 0..rows {
+                let (id, diff) = (format!("{number:032x}"), "+a line\n".repeat(number % 5 * 40));
+                builder.push(&Sample { id: &id, diff: &diff, subject: "a subject", ..Sample::default() });
+                number += 1;
+            }
+            let batch = builder.finish().expect("rows make a batch");
+            writer.append(&encoder.encode(&batch).expect("it can be encoded"), rows).expect("it can be written");
+        }
+        let (name, ..) = writer.file.seal().expect("it can be written");
+        let path = directory.path().join(name);
+        let columns = ["id", "diff", "no such column"];
+        let batches = Batches::find(&path, &columns).expect("it is whole");
+        let all = ids(read(&path).expect("it is whole")).expect("it is whole");
+        assert_eq!(batches.places().iter().map(|place| place.rows).collect::<Vec<_>>(), [3, 1, 4]);
+        for (range, expected) in [(0..3, &all[..]), (1..2, &all[3..4]), (1..3, &all[3..]), (2..2, &[]), (3..9, &[])] {
+            assert_eq!(
+                ids(batches.read(range.clone()).expect("it can be read")).expect("whole"),
+                expected,
+                "{range:?}"
+            );
+        }
+        // Whatever is done to the file, it is found to be damaged, or batches are found where there is room for them.
+        let whole = fs::read(&path).expect("it can be read");
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x41;
+            for bytes in [&bytes[..], &whole[..at]] {
+                fs::write(&path, bytes).expect("it can be written");
+                let Ok(found) = Batches::find(&path, &columns) else { continue };
+                assert!(found.places().iter().all(|place| place.end <= bytes.len() as u64), "byte {at}");
+                // What was cut is whole up to there.
+                if bytes.len() < whole.len() {
+                    let rows = ids(found.read(0..found.places().len()).expect("it can be read")).expect("whole");
+                    assert_eq!(rows, all[..rows.len()]);
+                }
+            }
+        }
+    }
 }

@@ -16,6 +16,7 @@ use hashbrown::{HashMap, HashSet};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
+use super::words::common_lines;
 use crate::verdict::Masked;
 
 mod addresses;
@@ -373,29 +374,6 @@ impl Redactor {
             self.join(values);
         }
     }
-}
-
-/// Bytes of the lines at the start and at the end that both texts have.
-fn common_lines(old: &[u8], new: &[u8]) -> (usize, usize) {
-    const BLOCK: usize = 4096;
-    let same_blocks = old.chunks(BLOCK).zip(new.chunks(BLOCK)).take_while(|(a, b)| a == b && a.len() == BLOCK).count();
-    let mut head = same_blocks * BLOCK;
-    head += old[head..].iter().zip(&new[head..]).take_while(|(a, b)| a == b).count();
-    head = memchr::memrchr(b'\n', &new[..head]).map_or(0, |at| at + 1);
-    let (old, new) = (&old[head..], &new[head..]);
-    let same_blocks =
-        old.rchunks(BLOCK).zip(new.rchunks(BLOCK)).take_while(|(a, b)| a == b && a.len() == BLOCK).count();
-    let mut tail = same_blocks * BLOCK;
-    let rest = |text: &'_ [u8]| text.len() - tail;
-    let pairs = old[..rest(old)].iter().rev().zip(new[..rest(new)].iter().rev());
-    tail += pairs.take_while(|(a, b)| a == b).count();
-    // The line in which the tail begins is only whole if it is whole in both.
-    let starts_line = old.len() == new.len() && tail == new.len();
-    if !starts_line {
-        let start = new.len() - tail;
-        tail = memchr::memchr(b'\n', &new[start..]).map_or(0, |at| new.len() - start - at - 1);
-    }
-    (head, tail)
 }
 
 /// `text` with each value written as `name` says.

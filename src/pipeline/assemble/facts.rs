@@ -9,6 +9,7 @@
 //! has opt-outs, rules and benchmarks in it as well, so that others of those leave the facts as they are.
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,7 +18,7 @@ use std::{
 };
 
 use super::{
-    judge::{Judge, Verdict},
+    judge::Judge,
     kept::{KeptReader, KeptWriter, is_whole},
     spill::Fields,
 };
@@ -27,27 +28,62 @@ use crate::{
         license::{Class, Licenses},
     },
     dedup::{
+        contamination::Memory,
         near::{self, BANDS, MinHash},
         words,
     },
-    pipeline::{ordered::ordered, read::SegmentRows, redact},
+    pipeline::{
+        ordered::ordered,
+        redact::{self, Fate},
+    },
     sample::Sample,
-    store::{Error, Store},
+    store::{Error, Store, rows::Rows, segment::Batches},
 };
 
 /// Counts up when facts are made in another way.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+
+/// The columns that facts, redaction and benchmarks look at.
+pub const COLUMNS: [&str; 17] = [
+    "id",
+    "commit",
+    "old_file",
+    "new_file",
+    "old_contents",
+    "new_contents",
+    "subject",
+    "message",
+    "lang",
+    "repos",
+    "diff",
+    "parent",
+    "author_time",
+    "commit_time",
+    "reverts_subject",
+    "language",
+    "license_spdx",
+];
+
+/// A thread reads as many batches at a time as have so many bytes in the file,
+const PART_BYTES: u64 = 2 << 20;
+
+/// or so many rows.
+const PART_ROWS: u64 = 4096;
 
 /// Changed lines as a sorted set of n-grams of words, which have the line's sign in them.
 pub fn change_set(sample: &Sample<'_>) -> Vec<u64> {
-    let lines = sample.diff.lines().skip_while(|line| !line.starts_with("@@"));
-    let changed = lines.filter(|line| line.starts_with(['+', '-']));
-    let mut hashes = Vec::new();
-    for line in changed {
-        let (sign, text) = line.split_at(1);
-        let (from, sign) = (hashes.len(), words::hash(sign));
-        words::hashes(text, &mut hashes);
-        hashes[from..].iter_mut().for_each(|word| *word ^= sign);
+    let (mut hashes, mut rest, mut is_in_hunk) = (Vec::new(), sample.diff, false);
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        is_in_hunk |= line.starts_with("@@");
+        if is_in_hunk && line.starts_with(['+', '-']) {
+            let (sign, text) = line.split_at(1);
+            let (from, sign) = (hashes.len(), words::hash(sign));
+            words::hashes(text, &mut hashes);
+            hashes[from..].iter_mut().for_each(|word| *word ^= sign);
+        }
     }
     words::ngram_set(&hashes, near::NGRAM_WORDS)
 }
@@ -110,11 +146,27 @@ pub struct Facts {
     pub bands: Option<[u64; BANDS]>,
 }
 
+/// The new contents of the row before, with their digest: rows come sorted, so they mostly are the old ones of the next row.
+#[derive(Default)]
+struct Before<'a>(Option<(&'a str, u128)>);
+
+impl<'a> Before<'a> {
+    /// Digests of the old and new contents of the next row.
+    fn digests(&mut self, sample: &Sample<'a>) -> [Option<u128>; 2] {
+        let known = |text: &str| self.0.filter(|(before, _)| *before == text).map(|(_, digest)| digest);
+        let old = sample.old_contents.map(|text| known(text).unwrap_or_else(|| digest(text)));
+        let new = sample.new_contents.map(|text| (text, digest(text)));
+        self.0 = new;
+        [old, new.map(|(_, digest)| digest)]
+    }
+}
+
 /// Works out the facts of rows.
 struct Maker {
     minhash: MinHash,
     licenses: &'static Licenses,
     scratch: redact::Scratch,
+    memory: Memory,
     /// The expression of the row before and the rank of its class: rows come sorted by path.
     license: (Option<String>, u8),
     /// What the row before is counted by, and the hashes of that.
@@ -128,13 +180,15 @@ impl Maker {
             minhash: MinHash::default(),
             licenses: Licenses::in_use(),
             scratch: redact::Scratch::default(),
+            memory: Memory::default(),
             license: (None, Class::UNKNOWN.rank()),
             values: (Default::default(), [hash(""); 3]),
             bytes: Vec::new(),
         }
     }
 
-    fn facts(&mut self, sample: &Sample<'_>) -> Option<Facts> {
+    /// The facts of `sample`, of whose old and new contents there are these digests.
+    fn facts(&mut self, sample: &Sample<'_>, [old, new]: [Option<u128>; 2]) -> Option<Facts> {
         if self.license.0.as_deref() != sample.license_spdx {
             let class = sample.license_spdx.map_or(Class::UNKNOWN, |expression| self.licenses.class(expression));
             self.license = (sample.license_spdx.map(str::to_owned), class.rank());
@@ -147,7 +201,6 @@ impl Maker {
         self.bytes.clear();
         change.iter().for_each(|member| self.bytes.extend_from_slice(&member.to_le_bytes()));
         // Each text is hashed once: digests of old contents, new contents and subject, and which of them there are.
-        let (old, new) = (sample.old_contents.map(digest), sample.new_contents.map(digest));
         let mut exact = blake3::Hasher::new();
         for part in [old, new, Some(digest(sample.subject))] {
             exact.update(&[u8::from(part.is_some())]).update(&part.unwrap_or_default().to_le_bytes());
@@ -192,7 +245,6 @@ const FIXED: usize = 4 * 16 + 3 * 8 + 2 * 8 + 4 + 2 + 2 * 5;
 type Paths = [Option<Arc<str>>; 2];
 
 fn put(facts: &Facts, before: &Paths, bytes: &mut Vec<u8>) {
-    bytes.clear();
     for digest in [facts.id, facts.exact, facts.digests[0], facts.digests[1]] {
         bytes.extend_from_slice(&digest.to_le_bytes());
     }
@@ -281,20 +333,30 @@ impl FactsReader {
     }
 }
 
-/// Calls `each` with the position and the sample of every row of the segment at `path`, before anything is masked.
-pub fn for_each_row(
-    path: &Path,
+/// Calls `each` with the rows of every batch at `range` of `batches`.
+///
+/// # Errors
+/// The segment is damaged, an interruption, or what `each` returns.
+pub fn for_each_batch(
+    segment: &Segment,
+    (batches, columns): (&Batches, &[&str]),
+    range: Range<usize>,
     interrupt: &AtomicBool,
-    mut each: impl FnMut(u32, &Sample<'_>) -> Result<(), Error>,
+    mut each: impl FnMut(&Rows) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut rows = SegmentRows::open(path.to_owned())?;
-    let mut position = 0;
-    while rows.advance()? {
+    let damaged = |reason: String| Error::Damaged { path: segment.path.clone(), reason };
+    let places = batches.places()[range.clone()].iter();
+    let mut read = batches.read(range)?;
+    for place in places {
         if interrupt.load(Relaxed) {
             return Err(Error::Interrupted);
         }
-        each(position, &rows.sample())?;
-        position += 1;
+        let batch = read.next().ok_or_else(|| damaged("a batch is missing".into()))??;
+        let rows = Rows::of_columns(&batch, columns).map_err(|e| damaged(e.to_string()))?;
+        if rows.len() as u64 != place.rows {
+            return Err(damaged("a batch has not as many rows as it says".into()));
+        }
+        each(&rows)?;
     }
     Ok(())
 }
@@ -303,8 +365,8 @@ pub fn for_each_row(
 pub struct Segment {
     /// The file of rows.
     pub path: PathBuf,
-    /// Its size in bytes.
-    pub bytes: u64,
+    /// How many its manifest says there are.
+    pub rows: u64,
     /// Position of its repository.
     pub repository: usize,
     /// The file of its facts.
@@ -338,54 +400,150 @@ pub fn catalog() -> String {
     catalog::digest()
 }
 
+/// Batches of a segment that a thread reads at a time.
+struct Part {
+    /// Position of the segment among those that are read.
+    of: usize,
+    batches: Range<usize>,
+    /// Position of its first row in the segment.
+    first: u32,
+    /// Whether no part of the segment comes behind it.
+    is_last: bool,
+}
+
+/// A segment of which something has to be made.
+struct Due<'a> {
+    segment: &'a Segment,
+    batches: Batches,
+    /// Whether it is the facts, and whether it is the verdicts.
+    lacks: [bool; 2],
+}
+
+impl<'a> Due<'a> {
+    fn find(segment: &'a Segment, columns: &[&str]) -> Result<Option<Self>, Error> {
+        let verdicts = segment.verdicts.as_deref();
+        let lacks = [!is_whole(&segment.facts), verdicts.is_some_and(|path| !is_whole(path))];
+        if lacks == [false; 2] {
+            return Ok(None);
+        }
+        let batches = Batches::find(&segment.path, columns)?;
+        let rows: u64 = batches.places().iter().map(|place| place.rows).sum();
+        match rows == segment.rows {
+            true => Ok(Some(Due { segment, batches, lacks })),
+            false => Err(Error::Damaged {
+                path: segment.path.clone(),
+                reason: format!("its manifest says {} rows, it has {rows}", segment.rows),
+            }),
+        }
+    }
+
+    /// What is read of it at a time; a segment without rows is one part without batches.
+    fn parts(&self, of: usize) -> Vec<Part> {
+        let places = self.batches.places();
+        let (mut parts, mut start, mut rows, mut rows_before) = (Vec::new(), 0, 0, 0);
+        for (at, place) in places.iter().enumerate() {
+            rows += place.rows;
+            let is_last = at + 1 == places.len();
+            if is_last || rows >= PART_ROWS || place.end - places[start].start >= PART_BYTES {
+                let first = u32::try_from(rows_before).unwrap_or(u32::MAX);
+                parts.push(Part { of, batches: start..at + 1, first, is_last });
+                (start, rows_before, rows) = (at + 1, rows_before + rows, 0);
+            }
+        }
+        if parts.is_empty() {
+            parts.push(Part { of, batches: 0..0, first: 0, is_last: true });
+        }
+        parts
+    }
+
+    /// The files of facts and of verdicts, as far as they are lacking.
+    fn files(&self) -> Result<[Option<KeptWriter>; 2], Error> {
+        let verdicts = self.segment.verdicts.as_deref().filter(|_| self.lacks[1]);
+        Ok([
+            self.lacks[0].then(|| KeptWriter::new(&self.segment.facts)).transpose()?,
+            verdicts.map(KeptWriter::new).transpose()?,
+        ])
+    }
+}
+
 /// Makes what is not kept yet of `segments`, on `threads` threads; the number of those that were read.
 ///
 /// # Errors
 /// A segment is damaged, or something can't be written.
 pub fn make(segments: &[Segment], judge: &Judge, threads: usize, interrupt: &AtomicBool) -> Result<u64, Error> {
-    // The largest first, so that no thread is left with one at the end.
-    let mut order: Vec<&Segment> = segments.iter().collect();
-    order.sort_by_key(|segment| std::cmp::Reverse(segment.bytes));
-    let mut read = 0;
-    let work = |maker: &mut Maker, number: u64| {
-        let segment = order[usize::try_from(number).unwrap_or_default()];
-        if interrupt.load(Relaxed) { Err(Error::Interrupted) } else { make_one(segment, maker, judge, interrupt) }
+    let columns = judge.columns();
+    let mut due = Vec::new();
+    let find = |_: &mut (), at: u64| Due::find(&segments[usize::try_from(at).unwrap_or_default()], columns);
+    ordered(
+        threads,
+        0..segments.len() as u64,
+        || (),
+        find,
+        |_, found| {
+            due.extend(found);
+            Ok(())
+        },
+    )?;
+    let parts: Vec<Part> = due.iter().enumerate().flat_map(|(of, due)| due.parts(of)).collect();
+    let work = |maker: &mut Maker, at: u64| {
+        let part = &parts[usize::try_from(at).unwrap_or_default()];
+        make_part(&due[part.of], part, maker, (judge, columns), interrupt)
     };
-    ordered(threads, 0..order.len() as u64, Maker::new, work, |_, is_read| {
-        read += u64::from(is_read);
-        Ok(())
+    let mut files = [None, None];
+    ordered(threads, 0..parts.len() as u64, Maker::new, work, |at, made| {
+        let part = &parts[usize::try_from(at).unwrap_or_default()];
+        if part.first == 0 && part.batches.start == 0 {
+            files = due[part.of].files()?;
+        }
+        for (file, bytes) in files.iter_mut().zip(made) {
+            file.as_mut().map_or(Ok(()), |file| file.write(&bytes))?;
+        }
+        match part.is_last {
+            true => files.iter_mut().filter_map(Option::take).try_for_each(KeptWriter::seal),
+            false => Ok(()),
+        }
     })?;
-    Ok(read)
+    Ok(due.len() as u64)
 }
 
-fn make_one(segment: &Segment, maker: &mut Maker, judge: &Judge, interrupt: &AtomicBool) -> Result<bool, Error> {
-    let mut facts = (!is_whole(&segment.facts)).then(|| KeptWriter::new(&segment.facts)).transpose()?;
-    let verdicts = segment.verdicts.as_deref().filter(|path| !is_whole(path));
-    let mut verdicts = verdicts.map(KeptWriter::new).transpose()?;
-    if facts.is_none() && verdicts.is_none() {
-        return Ok(false);
-    }
-    let (mut before, mut bytes) = (Paths::default(), Vec::new());
-    for_each_row(&segment.path, interrupt, |position, sample| {
-        let fate = judge.redaction.redact(sample, &mut maker.scratch);
-        let masked = std::mem::take(&mut maker.scratch.masked);
-        if let Some(file) = &mut facts {
-            let made = maker.facts(&fate.sample(sample)).ok_or_else(|| Error::Damaged {
-                path: segment.path.clone(),
-                reason: format!("row {position} has no id"),
-            })?;
-            put(&made, &before, &mut bytes);
-            file.write(&bytes)?;
-            before = [made.old_file, made.new_file];
-        }
-        if let Some(file) = &mut verdicts
-            && let Some(verdict) = judge.look(sample, segment.repository, &fate, masked)
-        {
-            Verdict::put(&verdict, position, &mut bytes);
-            file.write(&bytes)?;
+/// The bytes of facts and verdicts of a part, as far as they are lacking.
+fn make_part(
+    due: &Due<'_>,
+    part: &Part,
+    maker: &mut Maker,
+    (judge, columns): (&Judge, &[&str]),
+    interrupt: &AtomicBool,
+) -> Result<[Vec<u8>; 2], Error> {
+    let Due { segment, batches, lacks } = due;
+    let (mut position, mut paths, mut made) = (part.first, Paths::default(), [Vec::new(), Vec::new()]);
+    for_each_batch(segment, (batches, columns), part.batches.clone(), interrupt, |rows| {
+        let mut before = Before::default();
+        for sample in (0..rows.len()).map(|at| rows.get(at)) {
+            let fate = judge.redaction.redact(&sample, &mut maker.scratch);
+            let masked = std::mem::take(&mut maker.scratch.masked);
+            if lacks[0] {
+                let as_it_stays = fate.sample(&sample);
+                let contents = match &fate {
+                    Fate::Masked(_) => {
+                        [as_it_stays.old_contents, as_it_stays.new_contents].map(|text| text.map(digest))
+                    }
+                    Fate::Clean | Fate::Drop(..) => before.digests(&sample),
+                };
+                let facts = maker.facts(&as_it_stays, contents).ok_or_else(|| Error::Damaged {
+                    path: segment.path.clone(),
+                    reason: format!("row {position} has no id"),
+                })?;
+                put(&facts, &paths, &mut made[0]);
+                paths = [facts.old_file, facts.new_file];
+            }
+            if lacks[1]
+                && let Some(verdict) = judge.look(&sample, segment.repository, &fate, (masked, &mut maker.memory))
+            {
+                verdict.put(position, &mut made[1]);
+            }
+            position = position.saturating_add(1);
         }
         Ok(())
     })?;
-    facts.into_iter().chain(verdicts).try_for_each(KeptWriter::seal)?;
-    Ok(true)
+    Ok(made)
 }

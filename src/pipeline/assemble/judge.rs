@@ -1,9 +1,13 @@
 //! What opt-outs, rules, benchmarks and redaction say of a row, without a look at any other one.
 
-use super::{facts::key, kept::KeptReader, spill::Fields};
+use super::{
+    facts::{self, key},
+    kept::KeptReader,
+    spill::Fields,
+};
 use crate::{
     dedup::{
-        contamination::{Benchmarks, Hit},
+        contamination::{Benchmarks, Hit, Memory},
         opt_out::{OptOuts, Work},
     },
     filter::{Layer, Ruleset},
@@ -13,7 +17,7 @@ use crate::{
         trial,
     },
     sample::Sample,
-    store::{Checkpoint, Error},
+    store::{Checkpoint, Error, rows},
     verdict::Masked,
 };
 
@@ -73,6 +77,12 @@ impl Judge<'_> {
         opt_outs || redaction || !self.rules.rules().is_empty() || !self.benchmarks.0.is_empty()
     }
 
+    /// The columns of a row that are looked at, for facts as well: rules and opt-outs may ask for any.
+    pub fn columns(&self) -> &'static [&'static str] {
+        let asks_any = !self.rules.rules().is_empty() || self.opt_outs.iter().any(|list| !list.is_empty());
+        if asks_any { rows::COLUMNS } else { &facts::COLUMNS }
+    }
+
     /// Tells apart verdicts on one segment of `repository` that may differ; none where there are no verdicts.
     pub fn key(&self, facts: &str, repository: usize) -> Option<String> {
         let Checkpoint { repository, license, .. } = self.repositories[repository];
@@ -90,8 +100,14 @@ impl Judge<'_> {
     }
 
     /// What is said of a row of the repository at the position `repository`, which redaction gives this `fate`; `masked` is
-    /// the account of that.
-    pub fn look(&self, sample: &Sample<'_>, repository: usize, fate: &Fate, masked: Masked) -> Option<Verdict> {
+    /// the account of that, `memory` is of the row before.
+    pub fn look(
+        &self,
+        sample: &Sample<'_>,
+        repository: usize,
+        fate: &Fate,
+        (masked, memory): (Masked, &mut Memory),
+    ) -> Option<Verdict> {
         let checkpoint = self.repositories[repository];
         let columns = std::borrow::Cow::Borrowed(&checkpoint.repository.columns);
         let opt_outs = self.opt_outs.each_ref().map(|list| {
@@ -104,7 +120,7 @@ impl Judge<'_> {
                 Some(Reason::Rule { layer, rule, value: dropped.value, bound: dropped.bound })
             }
             Ok(_) if self.benchmarks.0.is_empty() => None,
-            Ok(_) => self.benchmarks.0.find(sample).map(Reason::Contaminated),
+            Ok(_) => self.benchmarks.0.find(sample, memory).map(Reason::Contaminated),
         };
         let reason = reason.or_else(|| match fate {
             Fate::Drop(rule, value) => Some(Reason::Redacted((*rule).to_owned(), value.clone())),
@@ -139,7 +155,6 @@ impl Judge<'_> {
 impl Verdict {
     /// Writes what is said of the row at `position`.
     pub fn put(&self, position: u32, bytes: &mut Vec<u8>) {
-        bytes.clear();
         bytes.extend_from_slice(&position.to_le_bytes());
         for line in self.opt_outs {
             bytes.extend_from_slice(&line.map_or(0, |line| line.saturating_add(1)).to_le_bytes());

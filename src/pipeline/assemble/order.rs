@@ -25,7 +25,7 @@ pub struct Repository<'a> {
     pub newest: &'a Checkpoint,
     /// Its rows.
     pub rows: u64,
-    /// Files, checksums and sizes of its segments.
+    /// Files, checksums and rows of its segments.
     pub segments: Vec<(PathBuf, &'a str, u64)>,
 }
 
@@ -44,7 +44,7 @@ pub fn repositories(batches: &[(PathBuf, Checkpoint)]) -> Vec<Repository<'_>> {
         repository.rows += checkpoint.segments.iter().map(|segment| segment.rows).sum::<u64>();
         repository
             .segments
-            .extend(checkpoint.segments.iter().map(|s| (directory.join(&s.file), s.blake3.as_str(), s.bytes)));
+            .extend(checkpoint.segments.iter().map(|s| (directory.join(&s.file), s.blake3.as_str(), s.rows)));
     }
     found.into_values().collect()
 }

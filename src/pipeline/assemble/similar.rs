@@ -16,7 +16,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     Near,
-    facts::{FactsReader, Segment, change_set, contents_set, for_each_row},
+    facts::{COLUMNS, FactsReader, Segment, change_set, contents_set, for_each_batch},
     kept::{KeptReader, KeptWriter, is_whole},
     spill::{Bytes, Fields, Record, Sorter, record},
 };
@@ -26,7 +26,7 @@ use crate::{
         ordered::ordered,
         redact::{Redaction, Scratch},
     },
-    store::{Error, Store},
+    store::{Error, Store, segment::Batches},
 };
 
 /// Bytes that one set takes in the index of sets and in the list of those that are wanted.
@@ -185,19 +185,19 @@ struct Sets {
 }
 
 impl Sets {
-    fn read(&self, (at, lens): Place) -> Result<[Vec<u64>; 2], Error> {
-        let bytes = self.bytes.read(at, 8 * (lens[0] + lens[1]))?;
-        let mut fields = Fields(&bytes);
-        Ok(lens.map(|len| (0..len).map(|_| fields.u64()).collect()))
+    fn compare(&self, (at_a, of_a): Place, (at_b, of_b): Place) -> Result<Similarity, Error> {
+        let a = self.bytes.read(at_a, 8 * (of_a[0] + of_a[1]))?;
+        let b = self.bytes.read(at_b, 8 * (of_b[0] + of_b[1]))?;
+        let (a, b) = (a.split_at((8 * of_a[0]).min(a.len())), b.split_at((8 * of_b[0]).min(b.len())));
+        Ok([words::jaccard_of_bytes(a.0, b.0), words::jaccard_of_bytes(a.1, b.1)])
     }
 
-    fn add(&mut self, digest: u128, sets: [&[u64]; 2]) -> Result<(), Error> {
-        if self.places.contains_key(&digest) {
-            return Ok(());
+    /// Adds the sets of a row, of which `bytes` has the members one after the other.
+    fn add(&mut self, digest: u128, bytes: &[u8], lens: [usize; 2]) -> Result<(), Error> {
+        if !self.places.contains_key(&digest) {
+            let at = self.bytes.append(bytes)?;
+            self.places.insert(digest, (at, lens));
         }
-        let bytes: Vec<u8> = sets.iter().flat_map(|set| set.iter()).flat_map(|member| member.to_le_bytes()).collect();
-        let at = self.bytes.append(&bytes)?;
-        self.places.insert(digest, (at, sets.map(<[u64]>::len)));
         Ok(())
     }
 }
@@ -264,8 +264,7 @@ impl<'a> Similarities<'a> {
 
     fn compute(&self, a: u128, b: u128) -> Result<Option<Similarity>, Error> {
         let (Some(a), Some(b)) = (self.sets.places.get(&a), self.sets.places.get(&b)) else { return Ok(None) };
-        let (a, b) = (self.sets.read(*a)?, self.sets.read(*b)?);
-        Ok(Some([0, 1].map(|at| words::jaccard(&a[at], &b[at]))))
+        self.sets.compare(*a, *b).map(Some)
     }
 
     /// Remembers that the similarity of a pair counted.
@@ -352,17 +351,38 @@ impl<'a> Similarities<'a> {
             self.pairs.remember()?;
             self.sizes.remember()?;
         }
-        let (wanted, near, segments) = (std::mem::take(&mut self.wanted), self.near, self.segments);
-        let redaction = self.redaction;
+        let (wanted, near, threads) = (std::mem::take(&mut self.wanted), self.near, self.threads);
+        let (segments, redaction, interrupt) = (self.segments, self.redaction, self.interrupt);
+        // Which batches have rows that are wanted: the others are not read.
+        let mut found = Vec::new();
+        let find = |_: &mut (), at: u64| {
+            let segment = &segments[usize::try_from(at).unwrap_or_default()];
+            Gathered::find(segment, near, &wanted, redaction.digest().is_some())
+        };
+        ordered(
+            threads,
+            0..segments.len() as u64,
+            || (),
+            find,
+            |_, of_segment| {
+                found.extend(of_segment);
+                Ok(())
+            },
+        )?;
+        let batches: Vec<(usize, usize)> = found
+            .iter()
+            .enumerate()
+            .flat_map(|(at, gathered)| (0..gathered.wanted.len()).map(move |batch| (at, batch)))
+            .collect();
         let sets = Mutex::new(Sets {
             places: HashMap::with_capacity(wanted.len()),
             bytes: Bytes::new(&self.directory, self.memory / 4),
         });
-        let one = |scratch: &mut Scratch, number: u64| {
-            let segment = &segments[usize::try_from(number).unwrap_or_default()];
-            gather_one(segment, near, &wanted, &sets, (redaction, scratch), self.interrupt)
+        let read = |scratch: &mut Scratch, at: u64| {
+            let (gathered, batch) = batches[usize::try_from(at).unwrap_or_default()];
+            found[gathered].read(batch, near, &sets, (redaction, scratch), interrupt)
         };
-        ordered(self.threads, 0..segments.len() as u64, Scratch::default, one, |_, ()| Ok(()))?;
+        ordered(threads, 0..batches.len() as u64, Scratch::default, read, |_, ()| Ok(()))?;
         self.sets = sets.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.lacks = false;
         match self.sets.places.len() == wanted.len() {
@@ -384,36 +404,79 @@ impl<'a> Similarities<'a> {
     }
 }
 
-fn gather_one(
-    segment: &Segment,
-    near: Near,
-    wanted: &HashSet<u128>,
-    sets: &Mutex<Sets>,
-    (redaction, scratch): (&Redaction, &mut Scratch),
-    interrupt: &AtomicBool,
-) -> Result<(), Error> {
-    let locked = || sets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut here: Vec<(u32, u128)> = Vec::new();
-    let (mut facts, mut position) = (FactsReader::open(&segment.facts, false)?, 0);
-    while facts.advance()? {
-        let digest = compared(facts.row.digests, near);
-        if wanted.contains(&digest) {
-            here.push((position, digest));
+/// What is wanted of a segment.
+struct Gathered<'a> {
+    segment: &'a Segment,
+    columns: &'static [&'static str],
+    batches: Batches,
+    /// For each batch that has some, positions and digests of rows.
+    wanted: Vec<(usize, Vec<(usize, u128)>)>,
+}
+
+impl<'a> Gathered<'a> {
+    /// Looks for the rows that are `wanted`, of which all texts are read where they are redacted.
+    fn find(
+        segment: &'a Segment,
+        near: Near,
+        wanted: &HashSet<u128>,
+        is_redacted: bool,
+    ) -> Result<Option<Self>, Error> {
+        let (mut here, mut reads_all): (Vec<(u64, u128)>, bool) = (Vec::new(), is_redacted);
+        let (mut facts, mut position) = (FactsReader::open(&segment.facts, false)?, 0);
+        while facts.advance()? {
+            let digest = compared(facts.row.digests, near);
+            if wanted.contains(&digest) {
+                here.push((position, digest));
+                // A set is made of old contents where there are no new ones.
+                reads_all |= facts.row.new_file.is_none();
+            }
+            position += 1;
         }
-        position += 1;
-    }
-    if here.is_empty() {
-        return Ok(());
-    }
-    let mut here = here.into_iter().peekable();
-    for_each_row(&segment.path, interrupt, |position, sample| {
-        let Some((_, digest)) = here.next_if(|(at, _)| *at == position) else { return Ok(()) };
-        if locked().places.contains_key(&digest) {
-            return Ok(());
+        if here.is_empty() {
+            return Ok(None);
         }
-        let fate = redaction.redact(sample, scratch);
-        let sample = fate.sample(sample);
-        let contents = if near == Near::Both { contents_set(&sample) } else { Vec::new() };
-        locked().add(digest, [&change_set(&sample), &contents])
-    })
+        let columns: &'static [&'static str] = if reads_all { &COLUMNS } else { &["diff", "new_contents"] };
+        let batches = Batches::find(&segment.path, columns)?;
+        let (mut by_batch, mut first, mut here) = (Vec::new(), 0, here.into_iter().peekable());
+        for (at, place) in batches.places().iter().enumerate() {
+            let mut rows = Vec::new();
+            while let Some((position, digest)) = here.next_if(|(position, _)| *position < first + place.rows) {
+                rows.push((usize::try_from(position - first).unwrap_or(usize::MAX), digest));
+            }
+            if !rows.is_empty() {
+                by_batch.push((at, rows));
+            }
+            first += place.rows;
+        }
+        Ok(Some(Gathered { segment, columns, batches, wanted: by_batch }))
+    }
+
+    /// Adds the sets of the rows that are wanted of one batch.
+    fn read(
+        &self,
+        batch: usize,
+        near: Near,
+        sets: &Mutex<Sets>,
+        (redaction, scratch): (&Redaction, &mut Scratch),
+        interrupt: &AtomicBool,
+    ) -> Result<(), Error> {
+        let locked = || sets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (at, wanted) = &self.wanted[batch];
+        for_each_batch(self.segment, (&self.batches, self.columns), *at..*at + 1, interrupt, |rows| {
+            for (row, digest) in wanted {
+                if locked().places.contains_key(digest) {
+                    continue;
+                }
+                let sample = rows.get(*row);
+                let fate = redaction.redact(&sample, scratch);
+                let sample = fate.sample(&sample);
+                let contents = if near == Near::Both { contents_set(&sample) } else { Vec::new() };
+                let change = change_set(&sample);
+                let mut bytes = Vec::with_capacity(8 * (change.len() + contents.len()));
+                change.iter().chain(&contents).for_each(|member| bytes.extend_from_slice(&member.to_le_bytes()));
+                locked().add(*digest, &bytes, [change.len(), contents.len()])?;
+            }
+            Ok(())
+        })
+    }
 }
