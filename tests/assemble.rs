@@ -287,7 +287,7 @@ fn brute_force_finds_the_same_near_duplicates() {
         serde_json::from_slice(&fs::read(directory.join("assembly/manifest.json")).expect("one")).expect("JSON");
     let rules: HashMap<String, String> =
         decisions(&directory, &assembly).into_iter().filter_map(|row| Some((row.id?, row.rule))).collect();
-    type Row = ((Class, i64, String), Vec<u64>, Vec<u64>);
+    type Row = ((Class, i64, String), Vec<u32>, Vec<u32>);
     let mut rows: Vec<Row> = Vec::new();
     for_each(&store, &AtomicBool::new(false), |row| {
         let sample = row.sample;

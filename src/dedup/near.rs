@@ -41,7 +41,7 @@ impl Default for MinHash {
 impl MinHash {
     /// The hashes of the bands of `set`, which must not be empty. Equal bands of two sets have equal hashes at the same
     /// place, and at no other.
-    pub fn bands(&self, set: &[u64]) -> [u64; BANDS] {
+    pub fn bands(&self, set: &[u32]) -> [u64; BANDS] {
         let mut signature = [u32::MAX; PERMUTATIONS];
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
@@ -53,12 +53,10 @@ impl MinHash {
         Self::banded(&signature)
     }
 
-    /// The smallest value of each function: permutations of the numbers of 32 bits, of which a member, itself a hash, has
-    /// the upper half.
+    /// The smallest value of each function: permutations of the numbers of 32 bits, which members, themselves hashes, are.
     #[inline(always)]
-    fn smallest(&self, set: &[u64], signature: &mut [u32; PERMUTATIONS]) {
+    fn smallest(&self, set: &[u32], signature: &mut [u32; PERMUTATIONS]) {
         for member in set {
-            let member = (member >> 32) as u32;
             let functions = self.factors.iter().zip(&self.summands);
             for (smallest, (factor, summand)) in signature.iter_mut().zip(functions) {
                 *smallest = (*smallest).min(member.wrapping_mul(*factor).wrapping_add(*summand));
@@ -69,7 +67,7 @@ impl MinHash {
     /// [`MinHash::smallest`], eight functions at once.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn smallest_avx2(&self, set: &[u64], signature: &mut [u32; PERMUTATIONS]) {
+    fn smallest_avx2(&self, set: &[u32], signature: &mut [u32; PERMUTATIONS]) {
         self.smallest(set, signature);
     }
 
@@ -88,10 +86,11 @@ mod tests {
     use crate::dedup::words::{jaccard, mix};
 
     /// Two sets of 200 members, of which they share so many that their similarity is about `s`.
-    fn pair(s: f64, seed: u64) -> (Vec<u64>, Vec<u64>) {
+    fn pair(s: f64, seed: u64) -> (Vec<u32>, Vec<u32>) {
         let shared = (2.0 * s / (1.0 + s) * 200.0).round() as u64;
         let set = |own: u64| {
-            let mut set: Vec<u64> = (0..200).map(|n| mix(seed * 1000 + if n < shared { n } else { own + n })).collect();
+            let member = |n| (mix(seed * 1000 + if n < shared { n } else { own + n }) >> 32) as u32;
+            let mut set: Vec<u32> = (0..200).map(member).collect();
             set.sort_unstable();
             set
         };

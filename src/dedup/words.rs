@@ -130,25 +130,26 @@ fn summed(run: &[u64]) -> u64 {
 /// Odd, with as many ones as zeros: the golden ratio's.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// As [`ngrams`], each once and sorted.
-pub fn ngram_set(hashes: &[u64], n: usize) -> Vec<u64> {
-    let mut set = ngrams(hashes, n);
+/// As [`ngrams`], each once and sorted, as the upper halves of their hashes: in one of a hundred sets of 10,000, two n-grams have the
+/// same.
+pub fn ngram_set(hashes: &[u64], n: usize) -> Vec<u32> {
+    let mut set: Vec<u32> = ngrams(hashes, n).into_iter().map(|hash| (hash >> 32) as u32).collect();
     set.sort_unstable();
     set.dedup();
     set
 }
 
 /// How many of all members two sorted sets share, from 0 to 1; 1 for two empty sets.
-pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
+pub fn jaccard(a: &[u32], b: &[u32]) -> f64 {
     share(a, b, |member| member)
 }
 
 /// [`jaccard`] of sets whose members are the little-endian bytes of numbers.
 pub fn jaccard_of_bytes(a: &[u8], b: &[u8]) -> f64 {
-    share(a.as_chunks().0, b.as_chunks().0, u64::from_le_bytes)
+    share(a.as_chunks().0, b.as_chunks().0, u32::from_le_bytes)
 }
 
-fn share<T: Copy>(a: &[T], b: &[T], member: impl Fn(T) -> u64) -> f64 {
+fn share<T: Copy>(a: &[T], b: &[T], member: impl Fn(T) -> u32) -> f64 {
     let (mut i, mut j, mut both) = (0, 0, 0);
     // Without branches, since nothing tells which set has the next member.
     while i < a.len() && j < b.len() {
@@ -216,7 +217,7 @@ pub fn words_behind(text: &[u8], at: usize, count: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn set(text: &str, n: usize) -> Vec<u64> {
+    fn set(text: &str, n: usize) -> Vec<u32> {
         ngram_set(&words(text).map(hash).collect::<Vec<_>>(), n)
     }
 
@@ -300,7 +301,7 @@ mod tests {
     fn jaccard_counts_members() {
         assert_eq!(jaccard(&set("a b c d", 1), &set("c d e f", 1)), 2.0 / 6.0);
         assert_eq!((jaccard(&[], &[]), jaccard(&[], &[1]), jaccard(&[1], &[1])), (1.0, 0.0, 1.0));
-        let bytes = |set: Vec<u64>| set.iter().flat_map(|member| member.to_le_bytes()).collect::<Vec<u8>>();
+        let bytes = |set: Vec<u32>| set.iter().flat_map(|member| member.to_le_bytes()).collect::<Vec<u8>>();
         assert_eq!(jaccard_of_bytes(&bytes(set("a b c d", 1)), &bytes(set("c d e f", 1))), 2.0 / 6.0);
     }
 

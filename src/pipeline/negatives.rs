@@ -159,7 +159,7 @@ fn short(id: &str) -> u64 {
 /// A change as sets of n-grams. Two are alike if one of their sets is: of the changed lines with their signs, as near-duplicates
 /// are told; of each line, context too, without signs, so that what takes a change back, or changes one line once more, is
 /// like it as well; and of what whoever compares the texts may take: all, all but the places of hunks, the changed lines.
-struct Sets([Vec<u64>; 5]);
+struct Sets([Vec<u32>; 5]);
 
 impl Sets {
     fn of(change: &str) -> Self {
@@ -168,7 +168,7 @@ impl Sets {
         for line in lines() {
             hashes.clear();
             words::hashes(line, &mut hashes);
-            each.extend(words::ngrams(&hashes, NGRAM_WORDS));
+            each.extend(words::ngram_set(&hashes, NGRAM_WORDS));
         }
         each.sort_unstable();
         each.dedup();

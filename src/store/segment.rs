@@ -436,9 +436,9 @@ mod tests {
                 "{range:?}"
             );
         }
-        // Whatever is done to the file, it is found to be damaged, or batches are found where there is room for them.
+        // Whatever is done to the file (every thirteenth byte, to be quick), it is found to be damaged, or batches are found where there is room for them.
         let whole = fs::read(&path).expect("it can be read");
-        for at in 0..whole.len() {
+        for at in (0..whole.len()).step_by(13) {
             let mut bytes = whole.clone();
             bytes[at] ^= 0x41;
             for bytes in [&bytes[..], &whole[..at]] {

@@ -71,7 +71,7 @@ const PART_BYTES: u64 = 2 << 20;
 const PART_ROWS: u64 = 4096;
 
 /// Changed lines as a sorted set of n-grams of words, which have the line's sign in them.
-pub fn change_set(sample: &Sample<'_>) -> Vec<u64> {
+pub fn change_set(sample: &Sample<'_>) -> Vec<u32> {
     let (mut hashes, mut rest, mut is_in_hunk) = (Vec::new(), sample.diff, false);
     while !rest.is_empty() {
         let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
@@ -94,7 +94,7 @@ fn contents<'a>(sample: &Sample<'a>) -> &'a str {
 }
 
 /// The new contents (of a deletion the old ones) as a sorted set of n-grams of words.
-pub fn contents_set(sample: &Sample<'_>) -> Vec<u64> {
+pub fn contents_set(sample: &Sample<'_>) -> Vec<u32> {
     let mut hashes = Vec::new();
     words::hashes(contents(sample), &mut hashes);
     words::ngram_set(&hashes, near::NGRAM_WORDS)

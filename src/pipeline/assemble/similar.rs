@@ -32,6 +32,9 @@ use crate::{
 /// Bytes that one set takes in the index of sets and in the list of those that are wanted.
 const INDEX_BYTES: u64 = 96;
 
+/// Bytes of a member of a set.
+const MEMBER: usize = size_of::<u32>();
+
 /// Jaccard similarity of the changes, and of the contents (1 where those do not count).
 pub type Similarity = [f64; 2];
 
@@ -186,9 +189,9 @@ struct Sets {
 
 impl Sets {
     fn compare(&self, (at_a, of_a): Place, (at_b, of_b): Place) -> Result<Similarity, Error> {
-        let a = self.bytes.read(at_a, 8 * (of_a[0] + of_a[1]))?;
-        let b = self.bytes.read(at_b, 8 * (of_b[0] + of_b[1]))?;
-        let (a, b) = (a.split_at((8 * of_a[0]).min(a.len())), b.split_at((8 * of_b[0]).min(b.len())));
+        let a = self.bytes.read(at_a, MEMBER * (of_a[0] + of_a[1]))?;
+        let b = self.bytes.read(at_b, MEMBER * (of_b[0] + of_b[1]))?;
+        let (a, b) = (a.split_at((MEMBER * of_a[0]).min(a.len())), b.split_at((MEMBER * of_b[0]).min(b.len())));
         Ok([words::jaccard_of_bytes(a.0, b.0), words::jaccard_of_bytes(a.1, b.1)])
     }
 
@@ -472,7 +475,7 @@ impl<'a> Gathered<'a> {
                 let sample = fate.sample(&sample);
                 let contents = if near == Near::Both { contents_set(&sample) } else { Vec::new() };
                 let change = change_set(&sample);
-                let mut bytes = Vec::with_capacity(8 * (change.len() + contents.len()));
+                let mut bytes = Vec::with_capacity(MEMBER * (change.len() + contents.len()));
                 change.iter().chain(&contents).for_each(|member| bytes.extend_from_slice(&member.to_le_bytes()));
                 locked().add(*digest, &bytes, [change.len(), contents.len()])?;
             }
