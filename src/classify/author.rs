@@ -105,10 +105,17 @@ impl Entry {
         let by_name = by_name.or_else(|| self.name_suffixes.iter().find(|end| ends_with_ignore_case(name, end)));
         let by_email = || {
             let whole = self.emails.iter().find(|known| is(known, email));
-            whole.or_else(|| self.email_suffixes.iter().find(|end| ends_with_ignore_case(email, end)))
+            let by_end = || self.email_suffixes.iter().find(|end| ends_with_ignore_case(email, end));
+            whole.or_else(by_end).or_else(|| self.names.iter().find(|known| is_account(email, known)))
         };
         by_name.map(|fact| (true, fact.as_str())).or_else(|| Some((false, by_email()?.as_str())))
     }
+}
+
+/// Whether an address is the one that GitHub gives to an app's account, whatever name it commits under.
+fn is_account(email: &str, name: &str) -> bool {
+    let account = email.strip_suffix("@users.noreply.github.com").and_then(|account| account.split_once('+'));
+    name.ends_with(APP_MARK) && account.is_some_and(|(_, account)| account.eq_ignore_ascii_case(name))
 }
 
 impl Authors {
@@ -235,6 +242,13 @@ mod tests {
             ("unheard-of[bot]", "x@y", plain.clone(), Bot, None),
             ("Jane", "1+unheard-of[bot]@users.noreply.github.com", plain.clone(), Bot, None),
             ("Copilot", "198982749+Copilot@users.noreply.github.com", plain.clone(), Agent, Some("copilot")),
+            (
+                "Devin AI",
+                "158243242+devin-ai-integration[bot]@users.noreply.github.com",
+                plain.clone(),
+                Agent,
+                Some("devin"),
+            ),
             ("chatgpt-codex-connector[bot]", "x@y", plain.clone(), Agent, Some("codex")),
             ("sweep-ai[bot]", "x@y", plain.clone(), Agent, Some("sweep")),
             ("Jane (aider)", "j@d", plain.clone(), Agent, Some("aider")),

@@ -149,6 +149,8 @@ pub enum Check {
         test: Test,
         /// What holds where the field has no value.
         missing: bool,
+        /// Field and test in words, for ledgers.
+        bound: String,
     },
     /// All of them hold.
     All(Vec<Check>),
@@ -295,6 +297,12 @@ impl<'a> At<'a> {
 }
 
 impl Check {
+    /// A test of a field.
+    pub fn field(field: Field, lower: bool, test: Test, missing: bool) -> Self {
+        let bound = format!("{} {test}", field.name());
+        Check::Field { field, lower, test, missing, bound }
+    }
+
     /// Whether the candidate is as demanded.
     ///
     /// # Errors
@@ -302,7 +310,7 @@ impl Check {
     pub fn holds(&self, at: &At<'_>) -> Result<bool, Failure> {
         Ok(match self {
             Check::Field { field: Field::Tokens, test: Test::Number(range), .. } => at.view.has_tokens_in(range),
-            Check::Field { field, lower, test, missing } => match at.value(field) {
+            Check::Field { field, lower, test, missing, .. } => match at.value(field) {
                 Value::Missing => match test {
                     Test::Present(wanted) => !wanted,
                     _ => *missing,
@@ -354,10 +362,7 @@ impl Check {
     /// The value that decides, and the bound, for a ledger.
     pub fn observe(&self, at: &At<'_>) -> (String, String) {
         match self {
-            Check::Field { field, test, .. } => {
-                let value = at.value(field);
-                (test.observed(&value), format!("{} {test}", field.name()))
-            }
+            Check::Field { field, test, bound, .. } => (test.observed(&at.value(field)), bound.clone()),
             Check::All(checks) => checks
                 .iter()
                 .find(|check| !check.holds(at).unwrap_or(false))

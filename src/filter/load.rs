@@ -455,7 +455,7 @@ fn check(table: Table) -> Result<Check, String> {
         let name = field_name.as_deref().ok_or("it has no field = \"…\" to test")?;
         let field = Field::find(name).ok_or_else(|| no_field(name))?;
         tests.iter().try_for_each(|test| fits(test, &field, lower))?;
-        checks.extend(tests.into_iter().map(|test| Check::Field { field: field.clone(), lower, test, missing }));
+        checks.extend(tests.into_iter().map(|test| Check::field(field.clone(), lower, test, missing)));
     } else if field_name.is_some() {
         return Err(format!("it has a field and no test of it; there are {KINDS}"));
     } else if lower || has_missing && raw.tokens.is_none() {
@@ -467,7 +467,7 @@ fn check(table: Table) -> Result<Check, String> {
         }
         let range = Range { min: min.unwrap_or(f64::NEG_INFINITY), max: max.unwrap_or(f64::INFINITY) };
         let range = bounds(range, "tokens", 0.0, f64::INFINITY)?;
-        checks.push(Check::Field { field: Field::Tokens, lower: false, test: Test::Number(range), missing });
+        checks.push(Check::field(Field::Tokens, false, Test::Number(range), missing));
     }
     checks.extend(raw.license.map(Check::Policy));
     if let Some(RawThin { per_mille, of }) = raw.thin {

@@ -609,8 +609,9 @@ pub fn may_have_header(head: &str) -> bool {
     static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
         // Notices without one of the first words give a permission, speak of redistribution, or name a licence for short.
         let words =
-            "icens|ICENS|icenc|ICENC|ublic domain|ermission|edistribut|GPL|EUPL|ECILL|ommercial|roprietary|PROPRIETARY";
-        Regex::new(&format!("{words}|onfidential|CONFIDENTIAL|Perl itself")).expect("the pattern is valid")
+            r"icens|ICENS|icenc|ICENC|ublic domain|ermission[\s*/#;%-]+(?:is|to)\s|edistribution|GPL|EUPL|ECILL";
+        let terms = "ommercial|roprietary|PROPRIETARY|onfidential|CONFIDENTIAL|Perl itself";
+        Regex::new(&[words, terms].join("|")).expect("the pattern is valid")
     });
     // What a package's metadata says in a field is read as metadata, for all of its files.
     static FIELD: LazyLock<Regex> = LazyLock::new(|| {
