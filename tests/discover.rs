@@ -697,3 +697,43 @@ fn a_watch_follows_what_is_found() {
     github.always(PAGE, Answer::json(&json!([repository(1, "o/A")])));
     assert_eq!(watched().0, all[..1]);
 }
+
+#[test]
+fn a_watch_waits_for_nobody_who_finds() {
+    let (lab, github) = (Lab::new(), Github::new());
+    for n in ["here/a", "here/b"] {
+        lab.repository(n, "sha1", "for i in 1 2; do echo $i > f; git add f; git commit -qm \"Set it to $i\"; done");
+    }
+    let settings = format!(
+        "[watch]\nstore = \"store\"\nsources = [\"here\"]\ndiscover = true\n[discover]\norg = [\"o\"]\nretries = 0\nquiet = true\n\
+         base-url = \"{}\"\nno-cache = true\n[mine]\nfetch-retries = 0\nfilter = \"none\"\n",
+        github.url()
+    );
+    fs::write(lab.path("gitlode.toml"), settings).expect("it can be written");
+    let is_current = || {
+        let output = lab.gitlode(&["status", "store", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let list = status["repositories"].as_array().cloned().unwrap_or_default();
+        list.len() == 2 && list.iter().all(|one| one["condition"] == "current")
+    };
+    // GitHub wants to be left alone for longer than anybody waits here.
+    github.always(PAGE, Answer::new(429, "").header("Retry-After", "250"));
+    let mut program = lab.program();
+    program.args(["watch", "--config", "gitlode.toml"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = program.spawn().expect("it starts");
+    let begun = std::time::Instant::now();
+    while !is_current() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(90), "what is named is mined");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be told to stop");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    // It is out of order from the start, and nothing was ever found.
+    fs::remove_dir_all(lab.path("store")).expect("a store");
+    github.always(PAGE, Answer::new(500, "{}"));
+    let output = lab.gitlode(&["watch", "--config", "gitlode.toml", "--once"]);
+    let said = text(&output.stderr) + &text(&output.stdout);
+    assert!(output.status.code() == Some(3) && said.contains("2 repositories, 1 failed"), "{said}");
+    assert!(is_current() && said.contains("discover: failed: "), "{said}");
+}

@@ -9,10 +9,18 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use gitlode::git::mirror::{Error, ErrorKind, Outcome, Request, look::Looker, maintain::join_packs};
+use gitlode::git::mirror::{
+    Error, ErrorKind, Outcome, Request,
+    look::{Looker, Patience},
+    maintain::{is_damaged, join_packs},
+};
 use gitlode::git::repository::{Repository, Revision};
 use gitlode::git::supervise::{self, Limits};
 use support::server::{Manner, Server};
+
+static NEVER: AtomicBool = AtomicBool::new(false);
+const PATIENCE: Patience =
+    Patience { connect: Duration::from_secs(2), answer: Duration::from_secs(10), total: Duration::from_secs(60) };
 
 /// A directory with a remote repository and a place for its mirror.
 struct World {
@@ -290,9 +298,9 @@ fn addresses_that_not_everybody_reaches_are_refused_before_they_are_asked() {
     assert_eq!(world.sync_public("https://name.invalid/x").kind(), ErrorKind::Unreachable);
     assert_eq!(server.requests.load(std::sync::atomic::Ordering::SeqCst), 0);
     // A look asks for the addresses of a name itself, and connects to what it found.
-    let looker = Looker::new(Duration::from_secs(2), Duration::from_secs(10), true).expect("a client");
+    let looker = Looker::new(PATIENCE, true).expect("a client");
     for url in [server.url("http"), server.url("http").replace("127.0.0.1", "localhost")] {
-        let refusal = looker.look(&url, &Revision::Head).expect_err("a refusal");
+        let refusal = looker.look(&url, &Revision::Head, &NEVER).expect_err("a refusal");
         assert_eq!(refusal.error.kind(), ErrorKind::PrivateAddress, "{}", refusal.error);
     }
     assert_eq!(server.requests.load(std::sync::atomic::Ordering::SeqCst), 0);
@@ -435,6 +443,46 @@ fn a_child_that_dies_is_reported_with_its_last_words() {
     assert!(text.contains("last words") && text.contains('7'), "{text}");
 }
 
+#[test]
+fn a_mirror_with_other_bytes_than_were_written_is_replaced() {
+    let world = World::new();
+    (0..5).for_each(|_| world.commit());
+    let server = Server::http(world.root.path(), Manner::Git);
+    let url = server.url("http");
+    let spoil = |end: &str, spoil: &dyn Fn(&mut Vec<u8>)| {
+        for entry in std::fs::read_dir(world.mirror().join("objects/pack")).expect("packs").flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == end) {
+                let mut bytes = std::fs::read(entry.path()).expect("a pack");
+                spoil(&mut bytes);
+                std::fs::remove_file(entry.path()).expect("removed");
+                std::fs::write(entry.path(), bytes).expect("written");
+            }
+        }
+    };
+    let is_spoilt = || is_damaged(&world.mirror(), &NEVER);
+    type Spoil<'a> = (&'a str, &'a dyn Fn(&mut Vec<u8>));
+    let spoils: [Spoil<'_>; 3] = [
+        ("pack", &|bytes| bytes[12..].iter_mut().for_each(|byte| *byte ^= 0x55)),
+        ("pack", &|bytes| bytes.truncate(bytes.len() / 2)),
+        ("idx", &|bytes| bytes[1100..].iter_mut().for_each(|byte| *byte ^= 0x55)),
+    ];
+    for (number, (end, how)) in spoils.into_iter().enumerate() {
+        world.sync(&url);
+        assert!(!is_spoilt(), "{number}");
+        spoil(end, how);
+        assert!(is_spoilt(), "{number}");
+        world.commit();
+        assert_eq!(world.sync(&url), Outcome::Replaced, "{number}");
+        world.assert_same();
+    }
+    // A server's own fault is not the mirror's.
+    world.commit();
+    let cut = Server::http(world.root.path(), Manner::Cut(3));
+    let before = std::fs::metadata(world.mirror()).expect("a mirror").modified().expect("a time");
+    assert_eq!(world.sync_error(&cut.url("http")), ErrorKind::Disconnected);
+    assert_eq!(std::fs::metadata(world.mirror()).expect("a mirror").modified().expect("a time"), before);
+}
+
 // Malformed: what an earlier run, or somebody else, left in the place of the mirror.
 
 #[test]
@@ -455,7 +503,7 @@ fn a_broken_mirror_is_replaced() {
     for (number, damage) in breaks.iter().enumerate() {
         world.sync(&url);
         damage(&world.mirror());
-        assert_eq!(world.sync(&url), Outcome::Cloned, "damage {number}");
+        assert_eq!(world.sync(&url), Outcome::Replaced, "damage {number}");
         world.assert_same();
     }
 }
@@ -535,11 +583,11 @@ fn packs_of_many_fetches_are_joined() {
 fn a_look_sees_the_tips_that_a_fetch_brings() {
     let world = World::new();
     let server = Server::http(world.root.path(), Manner::Git);
-    let looker = Looker::new(Duration::from_secs(2), Duration::from_secs(10), false).expect("a client");
+    let looker = Looker::new(PATIENCE, false).expect("a client");
     let check = |what: &str, url: &str| {
         world.sync(url);
         for revision in [Revision::Head, Revision::AllBranches] {
-            let look = looker.look(url, &revision).expect("an answer").expect("it can be told");
+            let look = looker.look(url, &revision, &NEVER).expect("an answer").expect("it can be told");
             let mirror = Repository::open(&world.mirror()).and_then(|mirror| mirror.tips_digest(&revision));
             assert_eq!(look.tips, mirror.expect("tips"), "{what}: {revision:?}");
         }
@@ -557,14 +605,27 @@ fn a_look_sees_the_tips_that_a_fetch_brings() {
     world.there(&["symbolic-ref", "HEAD", "refs/heads/side"]);
     world.there(&["checkout", "-q", "--detach"]);
     check("HEAD is detached", &url);
-    let named = looker.look(&url, &Revision::Named("main".into())).expect("no error");
-    assert_eq!((named, looker.look("ssh://h/x", &Revision::Head).expect("no error")), (None, None));
+    let named = looker.look(&url, &Revision::Named("main".into()), &NEVER).expect("no error");
+    assert_eq!((named, looker.look("ssh://h/x", &Revision::Head, &NEVER).expect("no error")), (None, None));
     let moving = Server::http(world.root.path(), Manner::Redirect);
-    let look = looker.look(&moving.url("http"), &Revision::Head).expect("an answer").expect("it can be told");
+    let look = looker.look(&moving.url("http"), &Revision::Head, &NEVER).expect("an answer").expect("it can be told");
     assert_eq!(look.moved_to, Some(moving.url("http").replace("/remote.git", "/moved/remote.git")));
     world.git(&["init", "-q", "-b", "main", "--object-format=sha256", "other"], world.root.path());
     std::fs::remove_dir_all(world.remote()).expect("it can be removed");
     std::fs::rename(world.root.path().join("other"), world.remote()).expect("it can be moved");
     world.commit();
     check("SHA-256", &url);
+}
+
+#[test]
+fn a_look_ends_however_slowly_a_server_sends_and_at_an_interruption() {
+    let server = Server::http(Path::new("."), Manner::Drip);
+    let patience = Patience { total: Duration::from_secs(1), ..PATIENCE };
+    let looker = Looker::new(patience, false).expect("a client");
+    let refusal = looker.look(&server.url("http"), &Revision::Head, &NEVER).expect_err("a refusal");
+    assert_eq!(refusal.error.kind(), ErrorKind::Stalled, "{}", refusal.error);
+    assert!(refusal.error.to_string().contains("more than 1 seconds"), "{}", refusal.error);
+    let looker = Looker::new(Patience { total: Duration::from_secs(1_000_000), ..patience }, false).expect("a client");
+    let refusal = looker.look(&server.url("http"), &Revision::Head, &AtomicBool::new(true)).expect_err("a refusal");
+    assert_eq!(refusal.error.kind(), ErrorKind::Interrupted);
 }

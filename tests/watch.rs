@@ -251,7 +251,14 @@ fn sources_are_lists_directories_and_names_below_a_base() {
     let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
     fs::write(lab.path(&configuration), text.replace("[mine]", "[mine]\ncommit-changes-max = 1000")).expect("a file");
     let (code, said) = once(&lab, &configuration);
-    assert!(code == Some(3) && said.matches("other settings (commit_changes_max)").count() == 4, "{said}");
+    assert!(code == Some(0) && said.matches("mined from the start").count() == 4, "{said}");
+    assert_eq!(lab.rows("store"), rows, "a bound that nothing reaches");
+    let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
+    fs::write(lab.path(&configuration), text.replace("[mine]", "[mine]\nkinds = \"added,modified\"")).expect("a file");
+    let (code, said) = once(&lab, &configuration);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(lab.rows("store").len() > rows.len(), "other kinds of changes have more rows");
+    lab.ok(&["verify", "store"]);
 }
 
 #[test]
@@ -471,13 +478,20 @@ fn exports_say_which_rows_came_and_went_and_why() {
     repositories[3].push();
     let said = tick("");
     check(&said, serde_json::json!([{"new_commits": 1, "settings": 3}, {}]));
+    // What was purged is a reason to export, and so are other settings; neither is none.
+    lab.ok(&["purge", "store", "--repo", "b"]);
+    let said = tick("");
+    check(&said, serde_json::json!([{}, {"opted_out": 3}]));
+    let said = tick("columns = \"id,subject,repos\"\n");
+    check(&said, serde_json::json!([{}, {}]));
+    assert!(!tick("columns = \"id,subject,repos\"\n").contains("rows in"), "nothing changed");
     // One that can't be read is no reason not to export.
     fs::write(lab.path("out/current/rows.ids"), "{}").expect("a file");
     repositories[3].commit();
     repositories[3].push();
     let said = tick("");
     assert!(said.contains("it can't be compared with export-"), "{said}");
-    assert!(!lab.path("out/current/changes.json").exists() && exported().len() == 9, "{said}");
+    assert!(!lab.path("out/current/changes.json").exists() && exported().len() == 6, "{said}");
 }
 
 #[test]
@@ -574,13 +588,16 @@ fn what_is_left_out_is_said_and_counted() {
 #[test]
 fn what_is_gone_or_emptied_is_recorded_and_dropped_by_policy() {
     let lab = Lab::new();
-    for name in ["a", "b", "c"] {
+    for name in ["a", "b", "c", "d"] {
         let mut pushed = Pushed::new(&lab, name);
         (0..3).for_each(|_| pushed.commit());
         pushed.push();
     }
     fs::create_dir(lab.path("here")).expect("a directory");
-    fs::rename(lab.path("served/c.git"), lab.path("here/c.git")).expect("it can be moved");
+    for name in ["c", "d"] {
+        fs::rename(lab.path(&format!("served/{name}.git")), lab.path(&format!("here/{name}.git")))
+            .expect("it can be moved");
+    }
     let server = Server::http(&lab.path("served"), Manner::Git);
     let url = |name: &str| format!("http://127.0.0.1:{}/{name}.git", server.port);
     let keep = configure(&lab, "keep", &list(&[url("a"), url("b"), "here/c.git".into()]), "gone-after = 2");
@@ -595,23 +612,110 @@ fn what_is_gone_or_emptied_is_recorded_and_dropped_by_policy() {
     git(&lab.path("served/b.git"), &["update-ref", "-d", "refs/heads/main"]);
     let away = lab.path("away");
     fs::rename(lab.path("here/c.git"), &away).expect("it can be moved");
-    for (configuration, store) in [(&keep, "keep"), (&drops, "drop")] {
+    for (configuration, store, rows) in [(&keep, "keep", 6), (&drops, "drop", 8)] {
         let (code, said) = once(&lab, configuration);
         assert_eq!(code, Some(3), "{said}");
         assert_eq!(condition(&lab, store, "/a"), "gone", "{said}");
         assert_eq!(condition(&lab, store, "/b"), "emptied", "{said}");
-        assert!(lab.export(store) == before, "once may be a slip");
+        assert_eq!(lab.rows(store).len(), rows, "once may be a slip");
     }
     once(&lab, &keep);
     assert!(lab.export("keep") == before);
     let (_, said) = once(&lab, &drops);
     assert!(said.matches("its rows are removed").count() >= 3, "{said}");
-    assert_eq!((condition(&lab, "drop", "/a"), lab.rows("drop").len()), ("dropped".into(), 0));
+    assert_eq!((condition(&lab, "drop", "/a"), lab.rows("drop").len()), ("dropped".into(), 2), "{said}");
     lab.ok(&["verify", "drop"]);
     fs::rename(&away, lab.path("here/c.git")).expect("it can be moved");
     server.serve("a.git", Manner::Git);
     once(&lab, &drops);
-    assert_eq!(lab.rows("drop").len(), 4, "what comes back is mined anew");
+    assert_eq!(lab.rows("drop").len(), 6, "what comes back is mined anew");
+}
+
+#[test]
+fn what_held_repositories_and_is_out_of_sight_takes_no_rows_along() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        let mut pushed = Pushed::new(&lab, name);
+        (0..3).for_each(|_| pushed.commit());
+        pushed.push();
+    }
+    let configuration = configure(&lab, "store", &list(&["served".into()]), "gone = \"drop\"\ngone-after = 1");
+    assert_eq!(once(&lab, &configuration).0, Some(0));
+    // As where a disk is not mounted, as where its place is not even there, and as where something else is in it.
+    fs::rename(lab.path("served"), lab.path("away")).expect("it can be moved");
+    for place in [None, Some("served"), Some("served/lost+found")] {
+        if let Some(place) = place {
+            fs::create_dir(lab.path(place)).expect("a directory");
+        }
+        for _ in 0..2 {
+            let (code, said) = once(&lab, &configuration);
+            assert!(code == Some(3) && said.matches("perhaps it is not mounted").count() == 2, "{said}");
+        }
+        assert_eq!((condition(&lab, "store", "a"), lab.rows("store").len()), ("local".into(), 4));
+    }
+    fs::remove_dir_all(lab.path("served")).expect("it is there");
+    fs::rename(lab.path("away"), lab.path("served")).expect("it can be moved");
+    let (code, said) = once(&lab, &configuration);
+    assert_eq!((code, said.trim()), (Some(0), "0 rows from 2 repositories, 0 failed"));
+}
+
+#[test]
+fn a_list_that_cannot_be_read_takes_nothing_along_and_keeps_nothing_back() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        let mut pushed = Pushed::new(&lab, name);
+        (0..3).for_each(|_| pushed.commit());
+        pushed.push();
+    }
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let url = |name: &str| format!("http://127.0.0.1:{}/{name}.git", server.port);
+    fs::write(lab.path("list"), format!("{}\n", url("a"))).expect("a file");
+    let configuration = configure(&lab, "store", &list(&["@list".into(), url("b")]), "");
+    assert_eq!(once(&lab, &configuration).0, Some(0));
+    let mirror = lab.path(&format!("store/mirrors/127.0.0.1%3a{}/a.git", server.port));
+    fs::rename(lab.path("list"), lab.path("other")).expect("it can be moved");
+    let before = server.requests.load(std::sync::atomic::Ordering::SeqCst);
+    let (code, said) = once(&lab, &configuration);
+    assert!(
+        code == Some(3) && said.contains("can't read the list") && said.contains("2 repositories, 1 failed"),
+        "{said}"
+    );
+    assert_eq!(server.requests.load(std::sync::atomic::Ordering::SeqCst) - before, 4, "both are looked at");
+    assert!(status(&lab, "store").len() == 2 && mirror.is_dir());
+    // A list that can be read and does not name it any more is another thing; rows stay, the mirror does not.
+    fs::write(lab.path("list"), "").expect("a file");
+    assert_eq!(once(&lab, &configuration).0, Some(0));
+    assert!(status(&lab, "store").len() == 1 && lab.rows("store").len() == 4);
+    until("its mirror goes", || !mirror.exists());
+}
+
+#[test]
+fn mistakes_in_settings_are_told_where_they_are() {
+    let lab = Lab::new();
+    for (line, expected) in [
+        ("connections = 0", "watch.connections can't be 0"),
+        ("mines = 0", "watch.mines can't be 0"),
+        ("batches-max = 0", "watch.batches-max can't be 0"),
+        ("export-keep = 0", "watch.export-keep can't be 0"),
+        ("look-seconds = 0", "watch.look-seconds can't be 0"),
+        ("webhook-secret-file = \"secret\"", "--listen is missing"),
+    ] {
+        let configuration = configure(&lab, "store", "[\"served\"]", line);
+        let output = lab.gitlode(&["watch", "--config", &configuration]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() > Some(1) && said.contains(expected) && !said.contains("help mine"), "{said}");
+    }
+    let configuration = configure(&lab, "store", "[]", "");
+    let said = once(&lab, &configuration);
+    assert!(said.0 == Some(2) && said.1.contains("what to watch"), "{said:?}");
+    // Passwords in it are nobody's business.
+    let configuration = configure(&lab, "store", "[\"https://me:s3cret@h/a.git\", \"ftp://me:s3cret@h/a\"]", "");
+    for more in [&["--json"][..], &[]] {
+        let shown = lab.ok(&[&["config", "show", "watch", "--config", &configuration], more].concat());
+        assert!(shown.contains("https://h/a.git") && !shown.contains("s3cret"), "{shown}");
+    }
+    let (_, said) = once(&lab, &configuration);
+    assert!(said.contains("ftp://h/a: failed") && !said.contains("s3cret"), "{said}");
 }
 
 #[test]
@@ -717,6 +821,40 @@ fn genuine_webhooks_bring_rows_at_once_and_others_nothing() {
     assert!(lab.export("store") == before);
     assert_eq!(metric(&address, "gitlode_webhooks_total{event=\"push\"}"), 4);
     assert!(metric(&address, "gitlode_webhooks_total{event=\"refused\"}") >= 6);
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn a_burst_of_webhooks_is_taken_whatever_strangers_announce() {
+    let lab = Lab::new();
+    Pushed::new(&lab, "a");
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let url = format!("http://127.0.0.1:{}/a.git", server.port);
+    let configuration = configure_hooks(&lab, "store", &list(std::slice::from_ref(&url)));
+    let (mut daemon, address) = Daemon::serving(&lab, &["--config", &configuration]);
+    let strangers: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&address).expect("a connection");
+            let tag = "0".repeat(64);
+            let head = format!(
+                "POST /webhook/github HTTP/1.1\r\nHost: {address}\r\nContent-Length: 26000000\r\nX-Hub-Signature-256: sha256={tag}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).expect("it listens");
+            stream
+        })
+        .collect();
+    let payload = serde_json::json!({"repository": {"clone_url": url}, "text": "x".repeat(200_000)});
+    let payload = payload.to_string().into_bytes();
+    let signature = sign("a secret", &payload);
+    let headers =
+        [("X-GitHub-Event", "push"), ("Content-Type", "application/json"), ("X-Hub-Signature-256", &signature)];
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let hook = || ask(&address, "POST", "/webhook/github", &headers, &payload).0;
+        let hooks: Vec<_> = (0..50).map(|_| scope.spawn(hook)).collect();
+        hooks.into_iter().map(|hook| hook.join().expect("an answer")).collect()
+    });
+    assert_eq!(statuses, [200; 50]);
+    drop(strangers);
     assert_eq!(daemon.terminate(), Some(0));
 }
 
@@ -897,6 +1035,7 @@ fn hostile_servers_are_told_apart_and_harm_nobody_else() {
     let cases = [
         (Manner::Silent, "stalled"),
         (Manner::Reset, "unreachable"),
+        (Manner::Drip, "stalled"),
         (Manner::Garbage, "garbage"),
         (Manner::Page, "garbage"),
         (Manner::Status(401), "refused"),
@@ -918,7 +1057,7 @@ fn hostile_servers_are_told_apart_and_harm_nobody_else() {
     let kind = Server::http(&lab.path("served"), Manner::Git);
     sources.push(format!("http://127.0.0.1:{}/good.git", kind.port));
     let configuration =
-        configure(&lab, "store", &list(&sources), "connections = 64\nstop-seconds = 5\ngone-after = 100");
+        configure(&lab, "store", &list(&sources), "connections = 64\nlook-seconds = 3\ngone-after = 100");
     let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
     fs::write(lab.path(&configuration), format!("{text}fetch-bytes-max = 2000000\n")).expect("a file");
     let (mut daemon, address) = Daemon::serving(&lab, &["--config", &configuration]);
@@ -953,4 +1092,40 @@ fn hostile_servers_are_told_apart_and_harm_nobody_else() {
     });
     assert_eq!(daemon.terminate(), Some(0));
     lab.ok(&["verify", "store"]);
+}
+
+#[test]
+fn an_export_that_fails_is_tried_again_and_what_killed_ones_left_goes() {
+    let lab = Lab::new();
+    let mut repository = Pushed::new(&lab, "a");
+    (0..3).for_each(|_| repository.commit());
+    repository.push();
+    let configuration = configure(&lab, "store", &list(&["served".into()]), "export-to = \"out\"");
+    // Neither a link nor a rename can be put where a directory is.
+    fs::create_dir_all(lab.path("out/.current.new/in-the-way")).expect("a directory");
+    let rest = "out/export-1000.gitlode-4711";
+    fs::create_dir_all(lab.path(rest).join("data")).expect("a directory");
+    let (code, said) = once(&lab, &configuration);
+    assert!(code == Some(3) && said.contains("export: failed") && !lab.path(rest).exists(), "{said}");
+    let daemon = Daemon::new(&lab, &["--config", &configuration]);
+    let exports = || fs::read_dir(lab.path("out")).expect("exports").count();
+    let before = exports();
+    until("it tries", || exports() > before);
+    fs::remove_dir_all(lab.path("out/.current.new")).expect("it is there");
+    until("it tries again", || lab.path("out/current/manifest.json").exists());
+    drop(daemon);
+}
+
+#[test]
+fn a_round_that_is_told_to_stop_ends_at_once_and_says_so() {
+    let lab = Lab::new();
+    let server = Server::http(lab.dir.path(), Manner::Silent);
+    let sources = list(&[format!("http://127.0.0.1:{}/a.git", server.port)]);
+    let configuration = configure(&lab, "store", &sources, "");
+    let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
+    let patient = text.replace("low-speed-seconds = 2", "low-speed-seconds = 600");
+    fs::write(lab.path(&configuration), patient).expect("a file");
+    let mut daemon = Daemon::new(&lab, &["--config", &configuration, "--once", "--stop-seconds", "1000"]);
+    until("the server was asked", || server.requests.load(std::sync::atomic::Ordering::SeqCst) > 0);
+    assert_eq!(daemon.terminate(), Some(130));
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 use toml::{Table, Value};
 
 use super::{Error, print, stats::new_table};
+use crate::git::mirror::redact_url;
 
 /// Flags that say what one run is to do, and so have no place in a file.
 const NOT_IN_FILE: [&str; 9] =
@@ -211,6 +212,27 @@ fn variable(arg: &Arg) -> Option<String> {
     Some(format!("GITLODE_{}", long.replace('-', "_").to_ascii_uppercase()))
 }
 
+/// What an argument is without a flag: what its variable says, or else the file, or else the program. The command that it is of
+/// has had all settings applied.
+fn value_of(arg: &Arg) -> Option<String> {
+    let of_variable = variable(arg).and_then(std::env::var_os).map(|value| value.to_string_lossy().into_owned());
+    let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    of_variable.or_else(|| (!defaults.is_empty()).then(|| defaults.join(",")))
+}
+
+/// All values that hold for a subcommand where no flags are given, by the names of the flags.
+pub(super) fn values(command: &Command) -> Vec<(String, Option<String>)> {
+    let arguments = command.get_arguments();
+    arguments.filter_map(|arg| Some((arg.get_long()?.to_owned(), value_of(arg)))).collect()
+}
+
+/// A value in which URLs have neither users nor passwords nor queries.
+fn masked(value: &str) -> String {
+    let is_url = |part: &str| part.contains("://");
+    let parts = value.split(',').map(|part| if is_url(part) { redact_url(part) } else { part.to_owned() });
+    parts.collect::<Vec<_>>().join(",")
+}
+
 /// Runs `gitlode config`; `command` is the program's, with all settings applied.
 pub fn run(args: &Args, file: &File, command: &Command) -> Result<(), Error> {
     let ConfigCommand::Show { subcommand, json } = &args.command;
@@ -220,23 +242,16 @@ pub fn run(args: &Args, file: &File, command: &Command) -> Result<(), Error> {
     let mut settings = Vec::new();
     for arg in shown.get_arguments() {
         let (Some(long), Some(variable)) = (arg.get_long(), variable(arg)) else { continue };
-        let defaults = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>();
-        let default = match arg.get_action() {
-            _ if defaults.is_empty() => None,
-            _ => Some(defaults.join(",")),
-        };
         let is_set = std::env::var_os(&variable).is_some();
         if NOT_IN_FILE.contains(&long) && !is_set {
             continue;
         }
-        let (value, origin) = if let Some(value) = std::env::var_os(&variable) {
-            (Some(value.to_string_lossy().into_owned()), variable)
-        } else if let Some(value) = file.value(subcommand, arg) {
-            (Some(value), file.path.as_deref().unwrap_or(Path::new("")).display().to_string())
-        } else {
-            (default, "default".to_owned())
+        let origin = match file.value(subcommand, arg) {
+            _ if is_set => variable,
+            Some(_) => file.path.as_deref().unwrap_or(Path::new("")).display().to_string(),
+            None => "default".to_owned(),
         };
-        settings.push((long.to_owned(), value, origin));
+        settings.push((long.to_owned(), value_of(arg).map(|value| masked(&value)), origin));
     }
     if *json {
         let settings: Vec<_> = settings
@@ -250,4 +265,22 @@ pub fn run(args: &Args, file: &File, command: &Command) -> Result<(), Error> {
         table.add_row([name, value.unwrap_or_default(), origin]);
     }
     print(&format!("{table}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_has_no_passwords() {
+        for (value, expected) in [
+            ("https://u:p@h/a.git,b,@list", "https://h/a.git,b,@list"),
+            ("http://token@h:8080/@names", "http://h:8080/@names"),
+            ("https://h/a?key=secret", "https://h/a"),
+            ("https://u:p@q@h/a", "https://h/a"),
+            ("plain,1e-3", "plain,1e-3"),
+        ] {
+            assert_eq!(masked(value), expected, "{value}");
+        }
+    }
 }

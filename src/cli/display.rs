@@ -94,6 +94,7 @@ impl Display {
             Event::Fetched(outcome) => {
                 let what = match outcome {
                     mirror::Outcome::Cloned => "cloned".to_owned(),
+                    mirror::Outcome::Replaced => "its mirror was damaged; cloned anew".to_owned(),
                     mirror::Outcome::Fetched { updated_refs } => format!("fetched, {updated_refs} refs changed"),
                     mirror::Outcome::Unchanged => "fetched, nothing new".to_owned(),
                 };

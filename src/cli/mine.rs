@@ -528,7 +528,7 @@ fn mine_all(
             None => {
                 let recipe = recipe(args, &rules, Some(spec));
                 let (rules, opt_outs) = (Arc::clone(&rules), Arc::default());
-                Settings { recipe, rules, opt_outs, replace: args.replace, is_replaced: false }
+                Settings { recipe, rules, opt_outs, replace: args.replace, is_replaced: false, renews: false }
             }
         };
         let is_replaced = replaced.contains(&(spec.identity.clone(), json!(settings.recipe).to_string()));

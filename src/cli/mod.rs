@@ -211,7 +211,7 @@ impl Error {
             Error::Discover(error) => error.hint().map(str::to_owned),
             Error::Usage(_) => Some("see `gitlode help`".into()),
             Error::Config { .. } => {
-                Some("`gitlode help mine` lists the settings; a section is named like a subcommand".into())
+                Some("`gitlode help SUBCOMMAND` lists the settings of its section, and `gitlode config show SUBCOMMAND` those that hold".into())
             }
             Error::ConfigFile { .. } => Some(
                 "--config and GITLODE_CONFIG name a TOML file; without them ~/.config/gitlode/config.toml is read"
@@ -348,6 +348,15 @@ fn of_configuration<T: clap::FromArgMatches>(
     });
     let name = arguments.first().map(|name| name.to_string_lossy()).unwrap_or_default();
     args.map_err(|error| Error::Usage(format!("settings of {name}: {error}")))
+}
+
+/// A number of things of which there has to be one.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it has to be 1 at least".into()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
 }
 
 /// Text from repositories and lists must not steer the terminal: controls and marks that turn the direction of writing

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use super::{Error, assemble, export, grouped, of_configuration};
+use super::{Error, assemble, config, export, grouped, of_configuration};
 use crate::{
     dedup::opt_out::Work,
     pipeline::{
@@ -24,6 +24,8 @@ const CURRENT: &str = "current";
 const START: &str = "export-";
 /// What an export is compared by.
 const ROWS: &str = "rows.ids";
+/// What it was made of.
+const MADE_OF: &str = "made-of";
 
 /// Where exports go and what they are.
 pub(super) struct Publisher {
@@ -31,6 +33,8 @@ pub(super) struct Publisher {
     keep: usize,
     export: export::Args,
     assemble: Option<assemble::Args>,
+    /// The settings of both.
+    settings: serde_json::Value,
 }
 
 impl Publisher {
@@ -42,13 +46,51 @@ impl Publisher {
         let assemble = || of_configuration(command, &["assemble".as_ref(), store.as_os_str()]);
         let assemble = is_assembled.then(assemble).transpose()?;
         fs::create_dir_all(&directory).map_err(|source| Error::Io { path: directory.clone(), source })?;
-        Ok(Publisher { directory, keep: keep.max(1), export, assemble })
+        let sections = if is_assembled { &["export", "assemble"][..] } else { &["export"] };
+        let sections = sections.iter().filter_map(|name| command.find_subcommand(name));
+        let settings = serde_json::json!(sections.map(config::values).collect::<Vec<_>>());
+        Ok(Publisher { directory, keep: keep.max(1), export, assemble, settings })
     }
 
     /// When the newest export was begun.
     pub(super) fn last(&self) -> Option<u64> {
         let target = fs::read_link(self.directory.join(CURRENT)).ok()?;
         target.to_str()?.strip_prefix(START)?.parse().ok()
+    }
+
+    /// Whether an export would be made of something else than the newest was: of other rows or with other settings. Where there
+    /// was none, an empty store is no reason for the first.
+    pub(super) fn is_to_publish(&self, store: &Store) -> Result<bool, Error> {
+        let made_of = || fs::read_to_string(self.directory.join(CURRENT).join(MADE_OF)).ok();
+        match self.last() {
+            None => Ok(!store.batches()?.is_empty()),
+            Some(_) => Ok(made_of() != Some(self.made_of(store)?)),
+        }
+    }
+
+    /// A digest of all that an export is made of: batches of rows, who opted out, and settings.
+    fn made_of(&self, store: &Store) -> Result<String, Error> {
+        let mut hash = blake3::Hasher::new();
+        hash.update(self.settings.to_string().as_bytes());
+        hash.update(purge::opt_outs(store)?.digest().as_bytes());
+        for (_, checkpoint) in store.batches()? {
+            hash.update(serde_json::json!(checkpoint).to_string().as_bytes());
+        }
+        Ok(hash.finalize().to_hex().to_string())
+    }
+
+    /// Removes what exports left that were killed. The store is locked, so nobody else writes one.
+    fn remove_remains(&self) {
+        let is_rest = |name: &str| {
+            let rest = name.strip_prefix(START).and_then(|rest| rest.split_once(".gitlode-"));
+            rest.is_some_and(|(time, id)| time.parse::<u64>().is_ok() && id.parse::<u32>().is_ok())
+        };
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(is_rest) {
+                // What can't be removed is in nobody's way but the disk's.
+                _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Exports `store`, lists what changed since the export before, lets the link lead there, and removes all but the newest
@@ -63,11 +105,15 @@ impl Publisher {
         if let Some(args) = &self.assemble {
             args.decide(store, interrupt, &|_| {})?;
         }
+        self.remove_remains();
+        let made_of = self.made_of(store)?;
         let name = format!("{START}{now}");
         let out = self.directory.join(&name);
         let noted = RefCell::new(Noted::new(store, &self.directory)?);
         let exported = self.export.write(store, &out, interrupt, Some(&noted))?;
         noted.into_inner().write(&out.join(ROWS))?;
+        let path = out.join(MADE_OF);
+        fs::write(&path, made_of).map_err(|source| Error::Io { path, source })?;
         let changes = self.changes(store, &out, gone)?;
         let io = |path: &Path| {
             let path = path.to_owned();
@@ -78,7 +124,7 @@ impl Publisher {
         _ = fs::remove_file(&link);
         link_to(&name, &link).map_err(io(&link))?;
         fs::rename(&link, self.directory.join(CURRENT)).map_err(io(&link))?;
-        for old in self.old(&name)? {
+        for old in self.old(now)? {
             fs::remove_dir_all(&old).map_err(io(&old))?;
         }
         Ok(format!("{} rows in {}; {changes}", grouped(exported.changes.kept), out.display()))
@@ -110,15 +156,16 @@ impl Publisher {
         Ok(changes.sentence())
     }
 
-    /// The exports that are not to be kept, `newest` being one that is.
-    fn old(&self, newest: &str) -> Result<Vec<PathBuf>, Error> {
+    /// The exports that are not to be kept, the one of the time `newest` being one that is. Those of a later time are of a clock
+    /// that has gone back since, and the first to go.
+    fn old(&self, newest: u64) -> Result<Vec<PathBuf>, Error> {
         let entries = fs::read_dir(&self.directory);
         let entries = entries.map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let time = |name: &str| name.strip_prefix(START)?.parse::<u64>().ok();
         let mut exports: Vec<(u64, String)> = names.filter_map(|name| Some((time(&name)?, name))).collect();
-        exports.retain(|(_, name)| name != newest);
-        exports.sort_by(|a, b| b.cmp(a));
+        exports.retain(|(time, _)| *time != newest);
+        exports.sort_by_key(|(time, _)| (*time > newest, std::cmp::Reverse(*time)));
         Ok(exports.into_iter().skip(self.keep - 1).map(|(_, name)| self.directory.join(name)).collect())
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     net::{SocketAddr, TcpListener},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -24,10 +25,10 @@ use crate::{
         event::{Fault, Gone, Policy, State},
         http::Access,
         notify::Notifier,
-        watch::{self, Means, Note, Options, Summary, Watch},
+        watch::{self, Means, Note, Options, Sources, Summary, Watch},
     },
     dedup::opt_out::Work,
-    git::mirror::redact_url,
+    git::mirror::{Outcome, redact_url},
     pipeline::{
         recipe::{Settings, rules},
         run::{Mirrors, Target},
@@ -49,37 +50,40 @@ pub struct Args {
     #[arg(long)]
     discover: bool,
     /// Seconds after which it is found anew. Where that fails, what was found last is watched on.
-    #[arg(long, default_value_t = 3600, value_name = "SECONDS", help_heading = "When to look")]
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "When to look")]
     discover_seconds: u64,
     /// Look at every repository once, mine what is new, and end.
     #[arg(long)]
     once: bool,
     /// Shortest time in seconds between two looks at a repository.
-    #[arg(long, default_value_t = 300, value_name = "SECONDS", help_heading = "When to look")]
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "When to look")]
     interval_min: u64,
     /// Longest time in seconds between two looks. In between, a repository that changes often is looked at more often.
-    #[arg(long, default_value_t = 86_400, value_name = "SECONDS", help_heading = "When to look")]
+    #[arg(long, default_value_t = 86_400, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "When to look")]
     interval_max: u64,
+    /// Longest time in seconds that a look may take, however little the server sends at a time.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "When to look")]
+    look_seconds: u64,
     /// Seconds after which lists and directories are read anew.
-    #[arg(long, default_value_t = 300, value_name = "SECONDS", help_heading = "When to look")]
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "When to look")]
     reread_seconds: u64,
     /// Looks and fetches at once.
-    #[arg(long, default_value_t = 16, value_name = "N", help_heading = "How much at once")]
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = super::at_least_one, help_heading = "How much at once")]
     connections: usize,
     /// Looks and fetches at once from one server.
-    #[arg(long, default_value_t = 4, value_name = "N", help_heading = "How much at once")]
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = super::at_least_one, help_heading = "How much at once")]
     connections_per_host: usize,
     /// Repositories that are mined at once; one place is kept for those that are not large.
-    #[arg(long, default_value_t = 2, value_name = "N", help_heading = "How much at once")]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = super::at_least_one, help_heading = "How much at once")]
     mines: usize,
     /// What becomes of the rows of a repository that is gone (404, 410, 451) or has no commits any more.
     #[arg(long, value_enum, default_value_t = Gone::Keep)]
     gone: Gone,
     /// Looks in a row that have to find it so.
-    #[arg(long, default_value_t = 3, value_name = "N")]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     gone_after: u32,
     /// Batches of a repository after which they are joined to one, so that a store has few files.
-    #[arg(long, default_value_t = 32, value_name = "N")]
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = super::at_least_one)]
     batches_max: usize,
     /// Most bytes that mirrors may take together; beyond it those go that change most rarely, and are cloned anew when they
     /// are due.
@@ -93,7 +97,7 @@ pub struct Args {
     #[arg(long, default_value_t = 86_400, value_name = "SECONDS", help_heading = "Exports")]
     export_every: u64,
     /// Exports that are kept.
-    #[arg(long, default_value_t = 3, value_name = "N", help_heading = "Exports")]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = super::at_least_one, help_heading = "Exports")]
     export_keep: usize,
     /// Address of the server for webhooks, metrics and states, like 127.0.0.1:8420; none by default.
     #[arg(long, value_name = "ADDRESS", help_heading = "Server")]
@@ -124,18 +128,29 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let Some(path) = &args.store else {
         return Err(Error::Usage("--store DIR is missing: where the rows go".into()));
     };
-    if args.sources.is_empty() && !args.discover {
+    let sources = args.sources.iter().filter(|source| !source.is_empty());
+    if sources.count() == 0 && !args.discover {
         return Err(Error::Usage("--sources or --discover is missing: what to watch".into()));
     }
     if args.interval_min == 0 || args.interval_min > args.interval_max {
         return Err(Error::Usage("--interval-min has to be from 1 to --interval-max".into()));
+    }
+    if args.listen.is_none() {
+        let useless = [
+            ("--webhook-secret-file", args.webhook_secret_file.is_some()),
+            ("--token-file", args.token_file.is_some()),
+            ("--writable", args.writable),
+        ];
+        if let Some((flag, _)) = useless.iter().find(|(_, is_set)| *is_set && !args.once) {
+            return Err(Error::Usage(format!("{flag} is for the server, and --listen is missing")));
+        }
     }
     let mining = mine::Args::of_configuration(command, path)?;
     let publisher = |directory: &PathBuf| Publisher::new(command, path, directory.clone(), args.export_keep);
     let publisher = args.export_to.as_ref().map(publisher).transpose()?;
     let server = server(args)?;
     let interrupt = super::interrupt_flag();
-    bound_stop(Arc::clone(&interrupt), Duration::from_secs(args.stop_seconds));
+    bound_stop(Arc::clone(&interrupt), Duration::from_secs(args.stop_seconds), args.once);
     let store = Store::create(path, &|| false)?;
     let opt_outs = Arc::new(mine::opt_outs(&mining, Some(&store))?);
     let ruleset = Arc::new(rules(mining.filter())?);
@@ -158,6 +173,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         batches_max: args.batches_max,
         ledger: options.ledger,
         mirrors: Mirrors { public_only: !args.allow_private, ..options.mirrors },
+        look_seconds: args.look_seconds,
         reread_seconds: args.reread_seconds.max(1),
         publish_seconds: args.export_every,
     };
@@ -167,20 +183,11 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let settings = |spec: &RepoSpec| {
         let recipe = mine::recipe(&mining, &ruleset, Some(spec));
         let (rules, opt_outs) = (Arc::clone(&ruleset), Arc::clone(&opt_outs));
-        Settings { recipe, rules, opt_outs, replace: false, is_replaced: false }
+        Settings { recipe, rules, opt_outs, replace: false, is_replaced: false, renews: true }
     };
     let finder = args.discover.then(|| Finder::new(command)).transpose()?;
-    let sources = || {
-        let mut sources = args.sources.clone();
-        let found = match &finder {
-            None => String::new(),
-            Some(finder) => {
-                sources.push("-".into());
-                finder.found(&interrupt).map_err(|error| format!("discover: {error}"))?
-            }
-        };
-        source::parse(&sources, &mut found.as_bytes()).map_err(|error| error.to_string())
-    };
+    let sources = || read_sources(&args.sources, finder.as_ref());
+    let has_news = || finder.as_ref().is_some_and(|finder| finder.has_news.swap(false, Ordering::Relaxed));
     let complete = |mut spec: RepoSpec| {
         remember_columns_of(&mut spec, &lock(&index))?;
         let is_opted_out = opt_outs.find(Work { repositories: &spec.name, ..Work::default() }).is_some();
@@ -200,11 +207,14 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let means = Means {
         target: Target { store: &store, index: &index, run: number },
         sources: &sources,
+        has_news: &has_news,
+        is_out_of_sight: &|path| source::is_out_of_sight(path, &args.sources),
         complete: &complete,
         settings: &settings,
         clock: &clock,
         publish: publish.as_ref().map(|publish| publish as &watch::Publish<'_>),
         published: publisher.as_ref().and_then(Publisher::last),
+        is_to_publish: publisher.as_ref().map_or(Ok(false), |publisher| publisher.is_to_publish(&store))?,
         interrupt: &interrupt,
         say: &|name, note| say(args, name, note),
         notifier: &Notifier::new(variable("NOTIFY_SOCKET").as_deref(), variable("WATCHDOG_USEC").as_deref()),
@@ -212,10 +222,10 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let state = Arc::new(Watch::new(policy));
     let has_ended = AtomicBool::new(false);
     let summary = thread::scope(|scope| {
-        if let Some(finder) = finder.as_ref().filter(|_| !args.once) {
-            let every = Duration::from_secs(args.discover_seconds.max(1));
+        if let Some(finder) = &finder {
+            let every = (!args.once).then(|| Duration::from_secs(args.discover_seconds));
             let (interrupt, has_ended) = (&interrupt, &has_ended);
-            scope.spawn(move || finder.find_anew(every, interrupt, has_ended));
+            scope.spawn(move || finder.find(every, interrupt, has_ended));
         }
         let summary = watch::watch(&state, &means, &options, server);
         has_ended.store(true, Ordering::Relaxed);
@@ -235,46 +245,87 @@ fn gone(index: &Index) -> Result<HashSet<String>, crate::store::Error> {
     Ok(all.filter(|one| is_gone(&one.state)).map(|one| one.identity).collect())
 }
 
-/// What `discover` finds, kept until it is found anew.
+/// Reads lists and directories, each by itself, so that one that can't be read does not take the others with it.
+fn read_sources(named: &[String], finder: Option<&Finder>) -> Sources {
+    let mut sources = Sources::default();
+    let mut add = |name: &str, argument: &str, mut text: &[u8]| match source::parse(&[argument.to_owned()], &mut text) {
+        Ok(found) => sources.found.extend(found),
+        Err(error) => sources.unread.push((name.to_owned(), error.to_string())),
+    };
+    named.iter().for_each(|source| add(source, source, b""));
+    match finder.map(|finder| lock(&finder.finding).clone()) {
+        None => {}
+        Some(Finding::List(list)) => add("discover", "-", list.as_bytes()),
+        Some(Finding::Pending) => sources.is_pending = true,
+        Some(Finding::Failed(reason)) => sources.unread.push(("discover".into(), reason)),
+    }
+    // A repository that several sources name is the first one's.
+    let mut seen = HashSet::new();
+    sources.found.retain(|one| one.as_ref().map_or(true, |spec| seen.insert(spec.identity.clone())));
+    sources
+}
+
+/// What `discover` found.
+#[derive(Clone)]
+enum Finding {
+    /// Nothing yet.
+    Pending,
+    /// Nothing yet, for this reason.
+    Failed(String),
+    /// A list of sources.
+    List(String),
+}
+
+/// Finds sources beside everything else, and keeps what it found until it is found anew.
 struct Finder {
     args: discover::Args,
-    /// A list of sources, once there is one.
-    found: Mutex<Option<String>>,
+    finding: Mutex<Finding>,
+    /// Whether that is another one than when it was last asked.
+    has_news: AtomicBool,
 }
+
+/// The first pause after a failure of `discover`; it doubles with each further one.
+const FIND_PAUSE: Duration = Duration::from_secs(30);
 
 impl Finder {
     fn new(command: &clap::Command) -> Result<Self, Error> {
         let args: discover::Args = of_configuration(command, &["discover".as_ref()])?;
-        Ok(Finder { args: args.for_watch(), found: Mutex::default() })
+        let (finding, has_news) = (Mutex::new(Finding::Pending), AtomicBool::new(false));
+        Ok(Finder { args: args.for_watch(), finding, has_news })
     }
 
-    /// What was found last; the first time, it is found now.
-    fn found(&self, interrupt: &AtomicBool) -> Result<String, Error> {
-        if let Some(found) = &*lock(&self.found) {
-            return Ok(found.clone());
+    /// Finds, and finds anew every so often until there is an end; without `every`, once.
+    fn find(&self, every: Option<Duration>, interrupt: &AtomicBool, has_ended: &AtomicBool) {
+        let mut pause = FIND_PAUSE;
+        let is_over = || interrupt.load(Ordering::Relaxed) || has_ended.load(Ordering::Relaxed);
+        while !is_over() {
+            let found = catch_unwind(AssertUnwindSafe(|| self.args.list(interrupt)));
+            let found = found.unwrap_or_else(|_| Err(Error::Usage("a bug in gitlode".into())));
+            let next = match &found {
+                Ok(_) => every,
+                Err(_) => every.map(|every| pause.min(every)),
+            };
+            pause = if found.is_ok() { FIND_PAUSE } else { pause * 2 };
+            self.keep(found.map_err(|error| error.to_string()));
+            let Some(next) = next else { return };
+            let begun = Instant::now();
+            while !is_over() && begun.elapsed() < next {
+                thread::sleep(Duration::from_millis(200));
+            }
         }
-        let found = self.args.list(interrupt)?;
-        *lock(&self.found) = Some(found.clone());
-        Ok(found)
     }
 
-    /// Finds it anew now and then, until there is an end.
-    fn find_anew(&self, every: Duration, interrupt: &AtomicBool, has_ended: &AtomicBool) {
-        let mut last = Instant::now();
-        while !interrupt.load(Ordering::Relaxed) && !has_ended.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(200));
-            if last.elapsed() < every {
-                continue;
+    fn keep(&self, found: Result<String, String>) {
+        let mut finding = lock(&self.finding);
+        match (found, &*finding) {
+            (Err(reason), Finding::List(_)) => {
+                anstream::eprintln!("discover: failed: {}; what was found last holds", printable(&reason));
+                return;
             }
-            last = Instant::now();
-            match self.args.list(interrupt) {
-                Ok(found) => *lock(&self.found) = Some(found),
-                Err(error) => anstream::eprintln!(
-                    "discover: failed: {}; what was found last holds",
-                    printable(&error.to_string())
-                ),
-            }
+            (Err(reason), _) => *finding = Finding::Failed(reason),
+            (Ok(list), _) => *finding = Finding::List(list),
         }
+        self.has_news.store(true, Ordering::Relaxed);
     }
 }
 
@@ -311,14 +362,15 @@ fn server(args: &Args) -> Result<Option<(TcpListener, Access)>, Error> {
 }
 
 /// Ends the process when it is told to stop and takes longer: a kill at any moment loses nothing.
-fn bound_stop(interrupt: Arc<AtomicBool>, bound: Duration) {
+fn bound_stop(interrupt: Arc<AtomicBool>, bound: Duration, is_once: bool) {
     thread::spawn(move || {
         while !interrupt.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(200));
         }
         thread::sleep(bound);
         anstream::eprintln!("what goes on is broken off; the next start does it again");
-        std::process::exit(0);
+        // A daemon that was told to stop has done what it was to do; a round has not.
+        std::process::exit(if is_once { 130 } else { 0 });
     });
 }
 
@@ -348,8 +400,9 @@ fn say(args: &Args, name: &str, note: &Note<'_>) {
         Note::Published(what) => (*what).to_owned(),
         Note::Dropped => "its rows are removed".into(),
         Note::Mined(report) if report.unchanged && args.quiet => return,
-        Note::Mined(_) | Note::Fetched if args.quiet => return,
-        Note::Fetched => "fetched".into(),
+        Note::Mined(_) | Note::Fetched(_) if args.quiet => return,
+        Note::Fetched(Outcome::Replaced) => "its mirror was damaged; cloned anew".into(),
+        Note::Fetched(_) => "fetched".into(),
         Note::Mined(report) if report.unchanged => "nothing new".into(),
         Note::Mined(report) => {
             let commits = usize::try_from(report.funnel.commits.candidates).unwrap_or(usize::MAX);
@@ -357,5 +410,6 @@ fn say(args: &Args, name: &str, note: &Note<'_>) {
             format!("{} rows from {}{replaced}", grouped(report.rows), counted(commits, "commit", "commits"))
         }
     };
-    anstream::eprintln!("{}: {}", printable(name), printable(&text));
+    // A source that is none is named as it was written.
+    anstream::eprintln!("{}: {}", printable(&redact_url(name)), printable(&text));
 }

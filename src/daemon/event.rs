@@ -160,8 +160,11 @@ pub enum Event {
     Evicted(Id),
     /// It is time to export the store.
     PublishDue,
-    /// That is done, or came to nothing.
-    Published,
+    /// That came to its end.
+    Published {
+        /// Whether there is an export now.
+        is_done: bool,
+    },
     /// What was begun was given up, since the program is to stop.
     GivenUp(Id),
     /// Nothing more is to be begun.
@@ -199,6 +202,8 @@ pub struct State {
     pub due: u64,
     /// When it was last looked at.
     pub looked: Option<u64>,
+    /// When a look last saw nothing but what is in the store by now.
+    pub current: Option<u64>,
     /// When something new was last found.
     pub changed: Option<u64>,
     /// The first push that is not in the store yet.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::event::Id;
 
-/// Faults of a server in a row after which nothing is asked of it for a while.
-const FAULTS_MAX: u32 = 5;
+/// So many different repositories of a server have to fail in a row before nothing is asked of it for a while: one that
+/// is broken, and asked for often, must not take the others with it.
+const FAULTY_MAX: usize = 5;
 /// The first pause of a server in seconds; it doubles with each further one.
 pub const PAUSE: u64 = 30;
 /// Its longest pause, whatever the server asks for.
@@ -14,8 +15,8 @@ pub const PAUSE_MAX: u64 = 3600;
 /// Whether a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Breaker {
-    /// It is, and failed so often in a row.
-    Closed { faults: u32 },
+    /// It is.
+    Closed,
     /// It is left alone.
     Open { until: u64, times: u32 },
     /// It is asked one thing, to see.
@@ -36,27 +37,30 @@ pub struct Host {
     /// Fetches that go on now.
     pub fetching: usize,
     breaker: Breaker,
+    /// Those that failed since it last answered.
+    faulty: BTreeSet<Id>,
 }
 
 impl Host {
     /// One that nothing is asked of.
     pub fn new() -> Self {
-        let breaker = Breaker::Closed { faults: 0 };
-        Host { looks: BTreeSet::new(), fetches: BTreeSet::new(), looking: 0, fetching: 0, breaker }
+        let (looks, fetches, faulty) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Host { looks, fetches, looking: 0, fetching: 0, breaker: Breaker::Closed, faulty }
     }
 
     /// Who may have a connection next, and whether for a fetch.
     pub fn next(&self, now: u64, max: usize, may_fetch: bool) -> Option<(bool, Turn)> {
         let is_asked = match self.breaker {
-            Breaker::Closed { .. } => true,
-            Breaker::Open { until, .. } => until <= now,
+            Breaker::Closed => true,
+            // No pause is longer, unless the clock went back.
+            Breaker::Open { until, .. } => until <= now || until - now > PAUSE_MAX,
             Breaker::Trying { .. } => self.looking + self.fetching == 0,
         };
         if !is_asked || self.looking + self.fetching >= max {
             return None;
         }
         let may_fetch = may_fetch && self.fetching < (max - 1).max(1);
-        let (look, fetch) = (self.looks.first().copied(), self.fetches.first().copied().filter(|_| may_fetch));
+        let (look, fetch) = (self.first(&self.looks), self.first(&self.fetches).filter(|_| may_fetch));
         match (look, fetch) {
             // What is pushed goes before what is not, be it to be looked at or to be fetched.
             (Some(look), Some(fetch)) if !look.0 && fetch.0 => Some((false, look)),
@@ -65,27 +69,33 @@ impl Host {
         }
     }
 
-    /// It answered, whatever it said.
-    pub fn answered(&mut self) {
-        self.breaker = Breaker::Closed { faults: 0 };
+    /// The first of `turns`; to see whether a server is back, one that did not fail of late is asked for, if there is one.
+    fn first(&self, turns: &BTreeSet<Turn>) -> Option<Turn> {
+        let is_sound = |turn: &&Turn| self.breaker == Breaker::Closed || !self.faulty.contains(&turn.2);
+        turns.iter().find(is_sound).or(turns.first()).copied()
     }
 
-    /// It is likely the cause of a failure.
-    pub fn failed(&mut self, now: u64, retry_after: Option<u64>) {
-        let (faults, times) = match self.breaker {
-            Breaker::Closed { faults } => (faults + 1, 0),
-            Breaker::Open { times, .. } => (0, times),
-            Breaker::Trying { times } => (FAULTS_MAX, times + 1),
+    /// It answered, whatever it said.
+    pub fn answered(&mut self) {
+        self.breaker = Breaker::Closed;
+        self.faulty.clear();
+    }
+
+    /// It is likely the cause of a failure with a repository.
+    pub fn failed(&mut self, now: u64, id: Id, retry_after: Option<u64>) {
+        self.faulty.insert(id);
+        let (is_faulty, times) = match self.breaker {
+            Breaker::Closed => (self.faulty.len() >= FAULTY_MAX, 0),
+            Breaker::Open { times, .. } => (false, times),
+            Breaker::Trying { times } => (true, times + 1),
         };
         // One that names a time is taken at its word at once.
         if let Some(seconds) = retry_after {
             let until = now.saturating_add(seconds.clamp(1, PAUSE_MAX));
             self.breaker = Breaker::Open { until, times };
-        } else if faults >= FAULTS_MAX {
+        } else if is_faulty {
             let pause = PAUSE.saturating_mul(1 << times.min(10)).min(PAUSE_MAX);
             self.breaker = Breaker::Open { until: now.saturating_add(pause), times };
-        } else if let Breaker::Closed { .. } = self.breaker {
-            self.breaker = Breaker::Closed { faults };
         }
     }
 
@@ -93,7 +103,7 @@ impl Host {
     pub fn is_open_until(&self) -> Option<u64> {
         match self.breaker {
             Breaker::Open { until, .. } => Some(until),
-            Breaker::Closed { .. } | Breaker::Trying { .. } => None,
+            Breaker::Closed | Breaker::Trying { .. } => None,
         }
     }
 

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod notify;
 pub mod repository;
 pub mod schedule;
+mod sources;
 pub mod watch;
 pub mod webhook;
 mod work;

@@ -59,8 +59,6 @@ pub struct Repository {
     pub stage: Stage,
     /// The tips that were seen last.
     pub seen: Option<String>,
-    /// When the look before the last one was.
-    pub looked_before: Option<u64>,
     /// When it was first pushed to since that began which is under way.
     pub pushed_again: Option<u64>,
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{
     event::{Action, Event, Fault, Gone, Id, Policy, State},
-    host::Host,
+    host::{Host, PAUSE_MAX},
     repository::{Place, Repository, Stage},
 };
 
@@ -95,8 +95,7 @@ impl Schedule {
         if state.settings.as_ref() != Some(&place.settings) || state.pushed.is_some() {
             state.due = state.due.min(now);
         }
-        // A clock that went back must not keep it from being looked at.
-        state.due = state.due.min(now.saturating_add(self.policy.interval_max.saturating_mul(2)));
+        state.due = state.due.min(self.furthest(now));
         let due = state.due;
         let id = match self.by_identity.get(&place.identity) {
             Some(&id) => {
@@ -112,16 +111,8 @@ impl Schedule {
                 let hash = blake3::hash(place.identity.as_bytes());
                 let seed = u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"));
                 self.by_identity.insert(place.identity.clone(), id);
-                let (stage, seen, looked_before) = (Stage::Resting, None, None);
-                self.repositories.push(Repository {
-                    place,
-                    seed,
-                    state,
-                    stage,
-                    seen,
-                    looked_before,
-                    pushed_again: None,
-                });
+                let stage = Stage::Resting;
+                self.repositories.push(Repository { place, seed, state, stage, seen: None, pushed_again: None });
                 id
             }
         };
@@ -129,6 +120,11 @@ impl Schedule {
         self.resting.insert((due, id));
         self.unsaved.insert(id);
         id
+    }
+
+    /// No pause ends later than this; what is due later was put there by a clock that has gone back since.
+    fn furthest(&self, now: u64) -> u64 {
+        now.saturating_add(self.policy.interval_max.max(PAUSE_MAX).saturating_mul(2))
     }
 
     /// Has a repository mined with other settings from now on, and looked at for that at once.
@@ -183,6 +179,15 @@ impl Schedule {
         self.repositories.iter().filter(|repository| repository.stage.waits()).count()
     }
 
+    /// Whether there is one that was neither mined nor failed yet, and whose server is not left alone.
+    pub fn is_first_round(&self) -> bool {
+        let is_open = |id: Id| {
+            let host = self.hosts.get(&self.place(id).host_name());
+            host.is_some_and(|host| host.is_open_until().is_some())
+        };
+        self.ids().any(|id| self.state(id).condition() == "new" && !is_open(id))
+    }
+
     /// How often each fault came up since the start.
     pub fn faults(&self) -> &BTreeMap<Fault, u64> {
         &self.faults
@@ -222,6 +227,12 @@ impl Schedule {
         }
         while let Some(&(due, id)) = self.resting.first().filter(|(due, _)| *due <= now) {
             self.resting.remove(&(due, id));
+            self.wait_for_connection(id, false);
+        }
+        let furthest = self.furthest(now);
+        while let Some(&(due, id)) = self.resting.last().filter(|(due, _)| *due > furthest) {
+            self.resting.remove(&(due, id));
+            self.repositories[id as usize].state.due = now;
             self.wait_for_connection(id, false);
         }
         match self.publishing {
@@ -266,7 +277,7 @@ impl Schedule {
             }
             Event::PublishDue if self.publishing == Publishing::No => self.publishing = Publishing::Wanted,
             Event::PublishDue => {}
-            Event::Published => self.publishing = Publishing::No,
+            Event::Published { .. } => self.publishing = Publishing::No,
             // What is only wanted is not begun any more.
             Event::Stop => {
                 self.is_stopped = true;
@@ -306,7 +317,6 @@ impl Schedule {
         self.leave(id);
         self.host_answered(id);
         let repository = &mut self.repositories[id as usize];
-        repository.looked_before = repository.state.looked;
         repository.state.looked = Some(now);
         repository.seen = tips;
         if repository.seen.is_some() && repository.is_mined() {
@@ -339,8 +349,8 @@ impl Schedule {
         let state = &mut repository.state;
         if is_new {
             state.changed = Some(now);
-            // Without a push to reckon from, it came at some time after the look that did not see it.
-            let since = state.pushed.or(repository.looked_before);
+            // Without a push to reckon from, it came at some time after the last look that saw nothing but what is mined.
+            let since = state.pushed.or(state.current);
             state.lag = since.map(|since| now.saturating_sub(since));
             state.interval = (state.interval / 2).max(policy.interval_min);
         }
@@ -358,6 +368,7 @@ impl Schedule {
         let repository = &mut self.repositories[id as usize];
         let state = &mut repository.state;
         (state.failures, state.fault, state.reason, state.dropped) = (0, None, None, false);
+        state.current = state.looked;
         state.pushed = repository.pushed_again.take();
         // Settings may have changed while it was mined.
         if state.pushed.is_some() || state.settings.as_ref() != Some(&repository.place.settings) {
@@ -390,7 +401,9 @@ impl Schedule {
         let pause = interval_min.saturating_mul(1 << (state.failures - 1).min(20)).min(interval_max);
         let pause = if is_end { interval_max } else { pause };
         state.pushed = state.pushed.filter(|_| !is_end);
-        let due = now.saturating_add(repository.jittered(now, pause).max(retry_after.unwrap_or(0)));
+        // A server is taken at its word within reason, as the one that all of its repositories wait for is.
+        let asked = retry_after.unwrap_or(0).min(PAUSE_MAX);
+        let due = now.saturating_add(repository.jittered(now, pause).max(asked));
         self.rest(id, due);
     }
 
@@ -543,7 +556,7 @@ impl Schedule {
 
     fn host_failed(&mut self, now: u64, id: Id, retry_after: Option<u64>) {
         let name = self.repositories[id as usize].place.host_name();
-        self.hosts.entry(name).or_insert_with(Host::new).failed(now, retry_after);
+        self.hosts.entry(name).or_insert_with(Host::new).failed(now, id, retry_after);
     }
 }
 

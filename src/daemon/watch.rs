@@ -5,8 +5,9 @@
 //! not written down only means another look.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     net::TcpListener,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -23,26 +24,27 @@ use super::{
     http::{self, Access},
     metrics::Counters,
     notify::{Beat, Notifier},
-    repository::Place,
     schedule::Schedule,
-    work::{Work, settings_digest},
+    work::Work,
 };
 use crate::{
-    git::mirror::{self, look::Looker},
+    git::mirror::{
+        self, Outcome,
+        look::{Looker, Patience},
+    },
     pipeline::{
         mine::Report,
         recipe::Settings,
         run::{Mirrors, Target},
     },
-    source::{BadSource, Location, RepoSpec},
+    source::{BadSource, RepoSpec},
     store::{self, schedule::Remembered},
 };
 
 /// How often the flag is looked at that asks to stop.
 const POLL: Duration = Duration::from_millis(100);
-/// How long a look's answer may take to be complete, beside the time to connect.
-const LOOK_SECONDS: u64 = 60;
-
+/// How long the answer to a request of a look may take, beside the time to connect.
+const ANSWER_SECONDS: u64 = 60;
 /// A driver that did not move for so long is stuck.
 const STUCK: Duration = Duration::from_secs(60);
 
@@ -63,6 +65,8 @@ pub struct Options {
     pub ledger: bool,
     /// Where mirrors are kept and how they are fetched.
     pub mirrors: Mirrors,
+    /// How long a look may take in all.
+    pub look_seconds: u64,
     /// Seconds after which the sources are read anew.
     pub reread_seconds: u64,
     /// Seconds between two exports.
@@ -70,14 +74,26 @@ pub struct Options {
 }
 
 /// Sources as they are now.
-pub type Sources = Vec<Result<RepoSpec, BadSource>>;
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// What they name.
+    pub found: Vec<Result<RepoSpec, BadSource>>,
+    /// Lists that can't be read, each with the reason: what they name is not known, and so not gone.
+    pub unread: Vec<(String, String)>,
+    /// Whether more is still being found.
+    pub is_pending: bool,
+}
 
 /// What watching needs from the program around it.
 pub struct Means<'a> {
     /// The store.
     pub target: Target<'a>,
-    /// Reads the sources.
-    pub sources: &'a (dyn Fn() -> Result<Sources, String> + Sync),
+    /// Reads the sources, without waiting for anybody.
+    pub sources: &'a (dyn Fn() -> Sources + Sync),
+    /// Whether they are worth reading before it is time; it says so once.
+    pub has_news: &'a (dyn Fn() -> bool + Sync),
+    /// Whether nothing can be told of a repository that was at this path, since what held it can't be seen.
+    pub is_out_of_sight: &'a (dyn Fn(&Path) -> bool + Sync),
     /// Adds to a source what is known of it, or says why it is not to be watched.
     pub complete: &'a Complete<'a>,
     /// The settings of a repository.
@@ -94,6 +110,8 @@ pub struct Means<'a> {
     pub publish: Option<&'a Publish<'a>>,
     /// When that was last done.
     pub published: Option<u64>,
+    /// Whether an export now would be another one than that.
+    pub is_to_publish: bool,
 }
 
 /// See [`Means::complete`].
@@ -113,7 +131,7 @@ pub enum Message {
 /// What is worth a line in a log.
 pub enum Note<'n> {
     /// Its mirror was made or brought up to date.
-    Fetched,
+    Fetched(Outcome),
     /// It was mined.
     Mined(&'n Report),
     /// Something went wrong.
@@ -134,8 +152,10 @@ pub enum Note<'n> {
 pub struct Watch {
     schedule: Mutex<Schedule>,
     /// By their position in the schedule.
-    specs: Mutex<Vec<RepoSpec>>,
+    pub(super) specs: Mutex<Vec<RepoSpec>>,
     counters: Mutex<Counters>,
+    /// Repositories whose mirrors were cloned and that were not mined since.
+    pub(super) cloned: Mutex<HashSet<Id>>,
     /// When the driver last moved, in milliseconds since it was made.
     beat: AtomicU64,
     made: Instant,
@@ -147,7 +167,7 @@ pub struct Watch {
 pub struct Summary {
     /// Repositories that are watched.
     pub repositories: usize,
-    /// Those of them whose last look, fetch or mining failed, and sources that are none.
+    /// Those of them whose last look, fetch or mining failed, sources that are none, and an export.
     pub failed: usize,
     /// Those that nothing was done with, since their servers failed or it was stopped.
     pub waiting: usize,
@@ -158,6 +178,9 @@ pub struct Summary {
     /// Whether it was stopped from outside.
     pub interrupted: bool,
 }
+
+/// The first pause in seconds after an export that failed; it doubles with each further one.
+const PUBLISH_PAUSE: u64 = 10;
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -170,6 +193,7 @@ impl Watch {
             schedule: Mutex::new(Schedule::new(policy)),
             specs: Mutex::default(),
             counters: Mutex::default(),
+            cloned: Mutex::default(),
             beat: AtomicU64::new(0),
             made: Instant::now(),
             is_ready: AtomicBool::new(false),
@@ -221,9 +245,12 @@ pub fn watch(
     store.clean_up()?;
     mirror::clean_up_all(&options.mirrors.directory);
     let limits = &options.mirrors.limits;
-    let answer = limits.connect_seconds + LOOK_SECONDS.min(limits.low_speed_seconds.max(1));
-    let (connect, answer) = (Duration::from_secs(limits.connect_seconds.max(1)), Duration::from_secs(answer));
-    let looker = Looker::new(connect, answer, options.mirrors.public_only)
+    let patience = Patience {
+        connect: Duration::from_secs(limits.connect_seconds.max(1)),
+        answer: Duration::from_secs(limits.connect_seconds + ANSWER_SECONDS.min(limits.low_speed_seconds.max(1))),
+        total: Duration::from_secs(options.look_seconds),
+    };
+    let looker = Looker::new(patience, options.mirrors.public_only)
         .map_err(|e| store::Error::Io { path: "HTTP".into(), source: std::io::Error::other(e.to_string()) })?;
     let (send, receive) = unbounded();
     let mut driver = Driver {
@@ -231,14 +258,18 @@ pub fn watch(
         means,
         options,
         looker,
+        begun: (means.clock)(),
         bad: HashSet::new(),
         left_out: HashSet::new(),
+        is_known: false,
+        is_pending: false,
         saved: 0,
         is_saved: true,
         read: 0,
         told: None,
         published: means.published,
-        is_changed: true,
+        publish_failures: 0,
+        is_changed: means.is_to_publish,
     };
     thread::scope(|scope| {
         let (stop, stopped) = oneshot::channel();
@@ -250,7 +281,7 @@ pub fn watch(
                 }
             });
         }
-        let result = driver.read_sources(true);
+        let result = driver.read_sources();
         if result.is_ok() {
             driver.run(scope, &send, &receive);
         }
@@ -261,29 +292,36 @@ pub fn watch(
     Ok(driver.summary())
 }
 
-struct Driver<'a> {
-    watch: &'a Watch,
-    means: &'a Means<'a>,
-    options: &'a Options,
+pub(super) struct Driver<'a> {
+    pub(super) watch: &'a Watch,
+    pub(super) means: &'a Means<'a>,
+    pub(super) options: &'a Options,
     looker: Looker,
+    /// When it was begun.
+    pub(super) begun: u64,
     /// Sources that are none.
-    bad: HashSet<String>,
+    pub(super) bad: HashSet<String>,
     /// Sources that are not to be watched.
-    left_out: HashSet<String>,
+    pub(super) left_out: HashSet<String>,
+    /// Whether all sources were read once, so that what is remembered of them is in the schedule.
+    pub(super) is_known: bool,
+    /// Whether more sources are being found.
+    pub(super) is_pending: bool,
     /// When states were last saved, and whether that went well.
     saved: u64,
     is_saved: bool,
     /// When sources were last read.
-    read: u64,
+    pub(super) read: u64,
     /// When somebody was last told that all is well.
     told: Option<Instant>,
-    /// When the store was last exported, and whether it may have changed since.
+    /// When the store was last exported or that was last tried, failures since, and whether it may have changed.
     published: Option<u64>,
+    publish_failures: u32,
     is_changed: bool,
 }
 
 impl<'a> Driver<'a> {
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         (self.means.clock)()
     }
 
@@ -295,7 +333,6 @@ impl<'a> Driver<'a> {
     where
         'a: 's,
     {
-        let begun = self.now();
         let mut is_stopping = false;
         self.watch.is_ready.store(true, Ordering::Relaxed);
         self.means.notifier.say(Beat::Ready);
@@ -308,7 +345,7 @@ impl<'a> Driver<'a> {
                 self.watch.schedule().on(self.now(), Event::Stop);
             }
             // Once is once: what becomes due while it runs is for the next time.
-            let horizon = if self.options.once { begun } else { self.now() };
+            let horizon = if self.options.once { self.begun } else { self.now() };
             while let Some(action) = self.next(horizon) {
                 self.begin(scope, action, send.clone());
             }
@@ -317,7 +354,7 @@ impl<'a> Driver<'a> {
             if (is_idle || !self.options.once) && !is_stopping && self.is_to_publish() {
                 continue;
             }
-            if is_idle && (is_stopping || self.options.once) {
+            if is_idle && (is_stopping || (self.options.once && !self.is_pending)) {
                 break;
             }
             match receive.recv_timeout(POLL) {
@@ -325,15 +362,20 @@ impl<'a> Driver<'a> {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
             receive.try_iter().for_each(|message| self.take(message));
-            let is_time = !self.options.once && self.now() >= self.read.saturating_add(self.options.reread_seconds);
-            if is_time
-                && !is_stopping
-                && let Err(error) = self.read_sources(false)
+            if !is_stopping
+                && self.is_to_read()
+                && let Err(error) = self.read_sources()
             {
                 (self.means.say)("sources", &Note::Trouble(&error.to_string()));
             }
         }
         self.save(true);
+    }
+
+    /// Whether it is time to read the sources anew; a clock that went back must not put it off.
+    fn is_to_read(&self) -> bool {
+        let is_due = || is_over(self.now(), self.read, self.options.reread_seconds);
+        (self.means.has_news)() || (!self.options.once && is_due())
     }
 
     fn next(&self, now: u64) -> Option<Action> {
@@ -343,8 +385,20 @@ impl<'a> Driver<'a> {
     /// Whether it is time for an export; the schedule then knows.
     fn is_to_publish(&mut self) -> bool {
         let now = self.now();
-        let is_time = self.published.is_none_or(|last| now >= last.saturating_add(self.options.publish_seconds));
+        let pause = match self.publish_failures {
+            0 => self.options.publish_seconds,
+            failures => {
+                let pause = PUBLISH_PAUSE.saturating_mul(1 << (failures - 1).min(20));
+                pause.min(self.options.publish_seconds.max(PUBLISH_PAUSE))
+            }
+        };
+        let is_time = self.published.is_none_or(|last| is_over(now, last, pause));
         if self.means.publish.is_none() || !self.is_changed || !is_time {
+            return false;
+        }
+        // The first one is not to be of the few that were mined first.
+        let is_first = self.means.published.is_none() && self.published.is_none();
+        if is_first && !self.options.once && (self.is_pending || self.watch.schedule().is_first_round()) {
             return false;
         }
         (self.published, self.is_changed) = (Some(now), false);
@@ -384,6 +438,10 @@ impl<'a> Driver<'a> {
         }
         let mut schedule = self.watch.schedule();
         self.is_changed |= matches!(event, Event::Mined { is_new: true, .. } | Event::Dropped(_));
+        if let Event::Published { is_done } = event {
+            self.is_changed |= !is_done;
+            self.publish_failures = if is_done { 0 } else { self.publish_failures + 1 };
+        }
         let news = match &event {
             Event::Mined { id, is_new: true, .. } => Some(*id),
             _ => None,
@@ -415,131 +473,6 @@ impl<'a> Driver<'a> {
         scope.spawn(task);
     }
 
-    /// Adds what is new among the sources, and takes out what is none any more.
-    fn read_sources(&mut self, is_start: bool) -> Result<(), store::Error> {
-        let now = self.now();
-        self.read = now;
-        let found = match (self.means.sources)() {
-            Ok(found) => found,
-            Err(reason) => {
-                (self.means.say)("sources", &Note::Trouble(&reason));
-                self.bad.insert("sources".into());
-                return Ok(());
-            }
-        };
-        let mut specs = Vec::new();
-        self.bad.clear();
-        for source in found {
-            match source {
-                Ok(spec) => specs.push(spec),
-                Err(bad) => {
-                    (self.means.say)(&bad.text, &Note::Bad(&bad.reason));
-                    self.bad.insert(bad.text);
-                }
-            }
-        }
-        let mut states = HashMap::new();
-        if is_start {
-            let remembered = lock(self.means.target.index).schedules()?;
-            states.extend(remembered.into_iter().map(|one| (one.identity, one.state)));
-        }
-        if let Some(last) = self.published.filter(|_| is_start) {
-            let changed = |json: &String| serde_json::from_str::<State>(json).ok()?.changed;
-            self.is_changed = states.values().filter_map(changed).any(|changed| changed >= last);
-        }
-        let named: HashSet<String> = specs.iter().map(|spec| spec.identity.clone()).collect();
-        specs.extend(self.vanished(&states, &named)?);
-        let all: HashSet<String> = specs.iter().map(|spec| spec.identity.clone()).collect();
-        let mut named = HashSet::new();
-        for spec in specs {
-            let identity = spec.identity.clone();
-            if self.watch_source(now, spec, &states)? {
-                named.insert(identity);
-            }
-        }
-        self.left_out.retain(|identity| all.contains(identity));
-        let mut schedule = self.watch.schedule();
-        let is_left_out = |id: &Id| {
-            let place = schedule.place(*id);
-            place.host.is_some() && !named.contains(&place.identity)
-        };
-        let left_out: Vec<Id> = schedule.ids().filter(is_left_out).collect();
-        left_out.iter().for_each(|id| schedule.retire(*id));
-        let mut forgotten: Vec<String> = left_out.iter().map(|id| schedule.place(*id).identity.clone()).collect();
-        forgotten.extend(states.into_keys().filter(|identity| !named.contains(identity)));
-        drop(schedule);
-        if !forgotten.is_empty() {
-            lock(self.means.target.index).forget_schedules(&forgotten)?;
-        }
-        Ok(())
-    }
-
-    /// Adds a source to the schedule, or takes note of what its list says of it now; whether it is to be watched.
-    fn watch_source(
-        &mut self,
-        now: u64,
-        spec: RepoSpec,
-        states: &HashMap<String, String>,
-    ) -> Result<bool, store::Error> {
-        let known = self.watch.schedule().find(&spec.identity);
-        if known.is_some_and(|id| spec.is_bare || spec == self.watch.spec(id)) {
-            return Ok(true);
-        }
-        let (name, identity) = (spec.name.clone(), spec.identity.clone());
-        let spec = match (self.means.complete)(spec)? {
-            Ok(spec) => spec,
-            Err(reason) => {
-                if self.left_out.insert(identity) {
-                    (self.means.say)(&name, &Note::LeftOut(reason));
-                }
-                return Ok(false);
-            }
-        };
-        self.left_out.remove(&identity);
-        let place = self.place(&spec);
-        let mut schedule = self.watch.schedule();
-        let mut specs = lock(&self.watch.specs);
-        match known {
-            Some(id) => {
-                schedule.settle(now, id, place.settings);
-                specs[id as usize] = spec;
-            }
-            None => {
-                let state = states.get(&spec.identity).and_then(|json| serde_json::from_str::<State>(json).ok());
-                let due =
-                    |state: State| if self.options.once { State { due: state.due.min(now), ..state } } else { state };
-                let id = schedule.add(now, place, state.map(due)) as usize;
-                if id < specs.len() { specs[id] = spec } else { specs.push(spec) }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Repositories on this machine that were watched and are not there any more, so that no directory names them.
-    fn vanished(
-        &self,
-        states: &HashMap<String, String>,
-        named: &HashSet<String>,
-    ) -> Result<Vec<RepoSpec>, store::Error> {
-        let index = lock(self.means.target.index);
-        let mut vanished = Vec::new();
-        for identity in states.keys().filter(|identity| !named.contains(*identity)) {
-            let spec = index.spec(identity)?.and_then(|json| serde_json::from_str::<RepoSpec>(&json).ok());
-            vanished.extend(spec.filter(|spec| matches!(&spec.location, Location::Path(path) if !path.exists())));
-        }
-        vanished.sort_by(|a, b| a.identity.cmp(&b.identity));
-        Ok(vanished)
-    }
-
-    fn place(&self, spec: &RepoSpec) -> Place {
-        let settings = settings_digest(&(self.means.settings)(spec), spec);
-        let host = match &spec.location {
-            Location::Path(_) => None,
-            Location::Url(_) => Some(spec.identity.split('/').next().unwrap_or_default().to_owned()),
-        };
-        Place { identity: spec.identity.clone(), host, settings }
-    }
-
     /// Once a second at most, unless `is_urgent`.
     fn save(&mut self, is_urgent: bool) {
         let now = self.now();
@@ -567,13 +500,18 @@ impl<'a> Driver<'a> {
             schedule.ids().filter(|id| schedule.state(*id).fault.is_some_and(|_| !schedule.state(*id).dropped));
         Summary {
             repositories: schedule.ids().count(),
-            failed: failed.count() + self.bad.len(),
+            failed: failed.count() + self.bad.len() + usize::from(self.publish_failures > 0),
             waiting: schedule.waiting(),
             left_out: self.left_out.len(),
             rows: self.watch.counters().rows_kept(),
             interrupted: self.is_interrupted(),
         }
     }
+}
+
+/// Whether `seconds` have gone by since `last`, or the clock has gone back since.
+fn is_over(now: u64, last: u64, seconds: u64) -> bool {
+    now >= last.saturating_add(seconds) || now < last
 }
 
 /// Writes down what has changed of the schedule.

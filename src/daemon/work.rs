@@ -16,9 +16,9 @@ use crate::{
     git::{
         self,
         mirror::{
-            ErrorKind,
+            ErrorKind, Outcome,
             look::{Looker, Refusal, Retry},
-            maintain::join_packs,
+            maintain::{is_damaged, join_packs},
             moved,
         },
         repository::{NO_TIPS, Repository, tips_digest},
@@ -65,15 +65,22 @@ impl Work<'_> {
         let revision = (self.means.settings)(&spec).recipe.revision;
         match &spec.location {
             Location::Path(path) => match self.tips_of(id, path) {
+                Err((Fault::Gone, reason)) if (self.means.is_out_of_sight)(path) => Event::Failed {
+                    id,
+                    fault: Fault::Local,
+                    reason: format!("{reason}, and what held it is empty or can't be read: perhaps it is not mounted"),
+                    retry_after: None,
+                },
                 Ok(tips) => Event::Looked { id, tips: Some(tips), moved_to: None },
                 Err((fault, reason)) => Event::Failed { id, fault, reason, retry_after: None },
             },
-            Location::Url(url) => match self.looker.look(url, &revision) {
+            Location::Url(url) => match self.looker.look(url, &revision, self.means.interrupt) {
                 Ok(look) => {
                     self.watch.counters().look(look.as_ref().map_or(0, |look| look.bytes));
                     let (tips, moved_to) = look.map_or((None, None), |look| (Some(look.tips), look.moved_to));
                     Event::Looked { id, tips, moved_to }
                 }
+                Err(refusal) if refusal.error.kind() == ErrorKind::Interrupted => Event::GivenUp(id),
                 Err(refusal) => self.refused(id, &refusal),
             },
         }
@@ -128,11 +135,11 @@ impl Work<'_> {
         {
             spec.location = Location::Url(moved(url, to));
         }
-        let said = Mutex::new(0);
-        let observe = |event: run::Event<'_>| {
-            if let run::Event::Fetching(bytes) = event {
-                *lock(&said) = bytes;
-            }
+        let said = Mutex::new((0, Outcome::Unchanged));
+        let observe = |event: run::Event<'_>| match event {
+            run::Event::Fetching(bytes) => lock(&said).0 = bytes,
+            run::Event::Fetched(outcome) => lock(&said).1 = outcome,
+            run::Event::Mining(_) | run::Event::Finished(_) => {}
         };
         let path = match run::fetch(&spec, &self.options.mirrors, self.means.interrupt, &observe) {
             Ok(path) => path,
@@ -141,9 +148,13 @@ impl Work<'_> {
                 return Event::Failed { id, fault: fault(error.kind()), reason: error.to_string(), retry_after: None };
             }
         };
-        self.watch.counters().fetch(*lock(&said));
+        let (bytes, outcome) = *lock(&said);
+        self.watch.counters().fetch(bytes);
         join_packs(&path, PACKS_MAX, self.means.interrupt);
-        (self.means.say)(&spec.name, &Note::Fetched);
+        (self.means.say)(&spec.name, &Note::Fetched(outcome));
+        if matches!(outcome, Outcome::Cloned | Outcome::Replaced) {
+            lock(&self.watch.cloned).insert(id);
+        }
         match self.tips_of(id, &path) {
             Ok(tips) => Event::Fetched { id, tips, bytes: bytes_of(&path.join("objects/pack")) },
             Err((fault, reason)) => Event::Failed { id, fault, reason, retry_after: None },
@@ -153,8 +164,10 @@ impl Work<'_> {
     /// Mines it into the store.
     pub fn mine(&self, id: Id) -> Event {
         let spec = self.watch.spec(id);
-        let settings = (self.means.settings)(&spec);
+        let mut settings = (self.means.settings)(&spec);
         let digest = settings_digest(&settings, &spec);
+        // What a damaged mirror lacked, a new one may have.
+        settings.replace = lock(&self.watch.cloned).contains(&id) && self.has_holes(&spec);
         let path: PathBuf = match &spec.location {
             Location::Path(path) => path.clone(),
             Location::Url(_) => self.options.mirrors.of(&spec),
@@ -170,6 +183,11 @@ impl Work<'_> {
         let mined = run::mine(Some(target.store), &spec, &path, &settings, &options, self.means.interrupt, &|_| {});
         let Some(result) = mined else { return Event::GivenUp(id) };
         let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if self.lacks_what_was_fetched(&spec, &path, &result) {
+            let reason = "its mirror is damaged; it is cloned and mined anew".into();
+            return Event::Failed { id, fault: Fault::Local, reason, retry_after: None };
+        }
+        lock(&self.watch.cloned).remove(&id);
         let is_new = result.as_ref().is_ok_and(|report| !report.unchanged);
         let compacted = if is_new { self.compact(&spec) } else { Ok(()) };
         let result = match compacted {
@@ -194,6 +212,23 @@ impl Work<'_> {
                 Event::Failed { id, fault: Fault::Unminable, reason, retry_after: None }
             }
         }
+    }
+
+    /// Whether history that a mirror lacks is why mining failed, or has holes; the mirror is gone then.
+    fn lacks_what_was_fetched(&self, spec: &RepoSpec, path: &Path, result: &Result<mine::Report, Failure>) -> bool {
+        let is_suspect = result.as_ref().map_or(true, |report| mine::has_holes(&report.funnel));
+        let is_damaged =
+            is_suspect && matches!(spec.location, Location::Url(_)) && is_damaged(path, self.means.interrupt);
+        if is_damaged {
+            self.remove_mirror(spec);
+        }
+        is_damaged
+    }
+
+    /// Whether history was skipped for damage when its rows were mined.
+    fn has_holes(&self, spec: &RepoSpec) -> bool {
+        let batches = store::visible(&self.means.target.store.directory(&spec.identity));
+        batches.is_ok_and(|batches| batches.iter().any(|batch| mine::has_holes(&batch.funnel)))
     }
 
     /// Joins the batches of a repository where there are many of them.
@@ -234,13 +269,13 @@ impl Work<'_> {
 
     /// Exports the store.
     pub fn publish(&self) -> Event {
-        let Some(publish) = &self.means.publish else { return Event::Published };
-        match catch_unwind(AssertUnwindSafe(publish)) {
-            Ok(Ok(what)) => (self.means.say)("export", &Note::Published(&what)),
-            Ok(Err(reason)) => (self.means.say)("export", &Note::Trouble(&reason)),
-            Err(_) => (self.means.say)("export", &Note::Trouble("a bug in gitlode")),
+        let Some(publish) = &self.means.publish else { return Event::Published { is_done: true } };
+        let result = catch_unwind(AssertUnwindSafe(publish)).unwrap_or_else(|_| Err("a bug in gitlode".into()));
+        match &result {
+            Ok(what) => (self.means.say)("export", &Note::Published(what)),
+            Err(reason) => (self.means.say)("export", &Note::Trouble(reason)),
         }
-        Event::Published
+        Event::Published { is_done: result.is_ok() }
     }
 }
 

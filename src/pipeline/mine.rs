@@ -212,7 +212,7 @@ fn has_lost_objects(counts: &Counts) -> bool {
     [Skip::MissingObject, Skip::CorruptObject].iter().any(|reason| counts.skipped.contains_key(reason))
 }
 
-fn has_holes(funnel: &Funnel) -> bool {
+pub fn has_holes(funnel: &Funnel) -> bool {
     has_lost_objects(&funnel.commits) || has_lost_objects(&funnel.changes)
 }
 
@@ -236,7 +236,7 @@ impl Work {
         repository: &Repository,
         interrupt: &AtomicBool,
     ) -> Result<Work, Error> {
-        let (Settings { recipe, rules, .. }, replace) = (settings, settings.is_to_replace());
+        let (Settings { recipe, rules, renews, .. }, replace) = (settings, settings.is_to_replace());
         let directory = store.map(|store| store.directory(&id.identity));
         let earlier = directory.as_deref().map(store::visible).transpose()?.unwrap_or_default();
         if let Some(directory) = directory.as_deref().filter(|_| !replace) {
@@ -275,7 +275,7 @@ impl Work {
                 return Ok(Work::UpToDate { has_holes: batch.has_holes });
             }
             let settings = older.map_or_else(|_| vec!["recipe".into()], |older| recipe.differences(&older));
-            if !settings.is_empty() && !replace {
+            if !settings.is_empty() && !replace && !renews {
                 return Err(Error::OtherSettings { name: id.name.clone(), settings });
             }
             let edge_is_new = batch.shallow.iter().any(|id| !last.shallow.contains(id));

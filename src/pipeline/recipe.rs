@@ -157,6 +157,8 @@ pub struct Settings {
     pub replace: bool,
     /// Whether a run that was interrupted has replaced them already.
     pub is_replaced: bool,
+    /// Whether rows that were mined with other settings are replaced as well, instead of being an error.
+    pub renews: bool,
 }
 
 impl Settings {
@@ -167,7 +169,8 @@ impl Settings {
     pub fn new(recipe: Recipe, replace: bool) -> Result<Settings, crate::filter::Error> {
         let rules = std::sync::Arc::new(rules(&recipe.filter)?);
         let recipe = Recipe { filter_digest: rules.digest().to_owned(), ..recipe };
-        Ok(Settings { recipe, rules, opt_outs: std::sync::Arc::default(), replace, is_replaced: false })
+        let opt_outs = std::sync::Arc::default();
+        Ok(Settings { recipe, rules, opt_outs, replace, is_replaced: false, renews: false })
     }
 
     /// Whether earlier rows are still to be replaced.

@@ -11,7 +11,7 @@ pub mod url;
 use std::{
     collections::BTreeMap,
     fs,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -347,9 +347,67 @@ fn search(path: &Path, found: &mut Vec<PathBuf>, closed: &mut Vec<(PathBuf, Stri
     }
 }
 
+/// Whether nothing can be told of the repository that was at `path`: its directory, or the one that held it, is empty or can't
+/// be read, as the place of a disk is that is not mounted; or a directory among `sources` above it holds no repository at all.
+pub fn is_out_of_sight(path: &Path, sources: &[String]) -> bool {
+    let is_hidden = |directory: &Path| match fs::read_dir(directory) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    };
+    let Some(above) = path.parent() else { return true };
+    if is_hidden(path) || is_hidden(above) || !above.is_dir() {
+        return true;
+    }
+    let directories = sources.iter().filter_map(|source| Path::new(source).canonicalize().ok());
+    directories.filter(|source| above.starts_with(source)).any(|source| !holds_repository(&source))
+}
+
+fn holds_repository(directory: &Path) -> bool {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(path) = directories.pop() {
+        if is_repository(&path) {
+            return true;
+        }
+        let entries = fs::read_dir(&path).into_iter().flatten().flatten();
+        let is_way = |entry: &fs::DirEntry| {
+            let kind = entry.file_type();
+            kind.as_ref().is_ok_and(fs::FileType::is_dir)
+                || (kind.is_ok_and(|kind| kind.is_symlink()) && is_repository(&entry.path()))
+        };
+        directories.extend(entries.filter(is_way).map(|entry| entry.path()));
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_held_a_repository_has_to_be_seen_before_it_is_gone() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = root.path().canonicalize().expect("a path");
+        let make = |path: &str| fs::create_dir_all(root.join(path)).expect("a directory");
+        ["full/a.git/objects", "empty", "other/text", "full/hollow.git", "full/left.git/rest"]
+            .into_iter()
+            .for_each(make);
+        fs::write(root.join("full/a.git/HEAD"), "").expect("a file");
+        fs::write(root.join("full/file.git"), "").expect("a file");
+        let sources = ["full", "empty", "other", "absent"].map(|name| root.join(name).display().to_string());
+        for (path, expected) in [
+            ("full/b.git", false),
+            ("full/left.git", false),
+            ("full/file.git", false),
+            ("full/hollow.git", true),
+            ("full/deep/b.git", true),
+            ("empty/b.git", true),
+            ("other/b.git", true),
+            ("absent/b.git", true),
+        ] {
+            assert_eq!(is_out_of_sight(&root.join(path), &sources), expected, "{path}");
+        }
+        assert!(!is_out_of_sight(&root.join("other/b.git"), &sources[..2]), "no source is above it");
+    }
 
     fn parse_list(text: &str) -> Result<Vec<(String, String, String)>, String> {
         let specs = parse(&["-".to_owned()], &mut text.as_bytes()).map_err(|e| e.to_string())?;

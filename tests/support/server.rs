@@ -40,6 +40,8 @@ pub enum Manner {
     Reset,
     /// Says that it is git, and is not.
     Garbage,
+    /// Begins to list references, one byte at a time.
+    Drip,
 }
 
 pub struct Server {
@@ -178,6 +180,15 @@ fn http(stream: TcpStream, root: &Path, manner: Manner, manners: &Mutex<HashMap<
             say(
                 "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: 9\r\nConnection: close\r\n\r\nzzzz\0!!!!",
             );
+            return;
+        }
+        Manner::Drip => {
+            say(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: 100000\r\nConnection: close\r\n\r\n",
+            );
+            while out.write_all(b"0").is_ok() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
             return;
         }
         Manner::Silent => return std::thread::sleep(Duration::from_secs(20)),

@@ -188,7 +188,7 @@ fn nothing_is_mined_or_dropped_while_an_export_is_written() {
     schedule.on(0, Event::PublishDue);
     schedule.on(1, Event::Pushed(ids[0]));
     assert_eq!(all(&mut schedule, 1), [Action::Look(ids[0])], "looks go on");
-    schedule.on(2, Event::Published);
+    schedule.on(2, Event::Published { is_done: true });
     assert_eq!(all(&mut schedule, 2), [Action::Mine(ids[1])]);
 }
 
@@ -502,7 +502,7 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
         let event = match (action, next(8)) {
             (Action::Drop(id), _) => Event::Dropped(id),
             (Action::Evict(id), _) => Event::Evicted(id),
-            (Action::Publish, _) => Event::Published,
+            (Action::Publish, _) => Event::Published { is_done: true },
             (Action::Look(id) | Action::Fetch(id) | Action::Mine(id), 0) => {
                 let fault = Fault::ALL[usize::try_from(next(10)).expect("small")];
                 failed(id, fault, Some(next(100)).filter(|n| n % 2 == 0))
@@ -531,4 +531,79 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
     };
     assert!(ids.iter().all(|id| doing(id) != waits(id) || schedule.doing(*id) == "dropping"));
     assert!(ids.iter().all(|id| schedule.state(*id).looked.is_some_and(|at| at + 4 * DAY > now)), "all are looked at");
+}
+
+#[test]
+fn one_broken_repository_does_not_make_the_others_of_its_server_wait() {
+    let mut schedule = Schedule::new(policy());
+    let sound = schedule.add(0, place("h", "sound"), None);
+    live(&mut schedule, 0, sound, "one");
+    let broken = schedule.add(1, place("h", "broken"), None);
+    for now in 1..20 {
+        schedule.on(now, Event::Pushed(broken));
+        assert_eq!(all(&mut schedule, now), [Action::Look(broken)]);
+        schedule.on(now, failed(broken, Fault::Unreachable, None));
+    }
+    schedule.on(20, Event::Pushed(sound));
+    assert_eq!((schedule.open_hosts().len(), all(&mut schedule, 20)), (0, vec![Action::Look(sound)]));
+}
+
+#[test]
+fn whether_a_server_is_back_is_tried_with_a_repository_that_did_not_fail() {
+    let mut schedule = Schedule::new(Policy { connections_per_host: 1, ..policy() });
+    let ids: Vec<Id> = (0..7).map(|n| schedule.add(0, place("h", &n.to_string()), None)).collect();
+    for id in &ids[..5] {
+        assert_eq!(all(&mut schedule, 0), [Action::Look(*id)]);
+        schedule.on(0, failed(*id, Fault::Unreachable, None));
+    }
+    // One that fails is pushed to, and would be the first in turn.
+    schedule.on(1, Event::Pushed(ids[0]));
+    let until = schedule.open_hosts()[0].1;
+    assert_eq!((all(&mut schedule, until - 1), all(&mut schedule, until)), (vec![], vec![Action::Look(ids[5])]));
+}
+
+#[test]
+fn a_clock_that_goes_back_stops_nothing() {
+    let mut schedule = Schedule::new(policy());
+    let [one, other] = ["one", "other"].map(|name| schedule.add(1000 * DAY, place("h", name), None));
+    live(&mut schedule, 1000 * DAY, one, "a");
+    assert_eq!(schedule.next(1000 * DAY), Some(Action::Look(other)));
+    schedule.on(1000 * DAY, failed(other, Fault::RateLimited, Some(9999)));
+    assert_eq!((schedule.open_hosts().len(), all(&mut schedule, 1000 * DAY)), (1, vec![]));
+    assert_eq!(all(&mut schedule, 10 * DAY).len(), 1, "the server is asked one thing");
+    schedule.on(10 * DAY, looked(one, "a"));
+    assert!(schedule.state(one).due < 12 * DAY && all(&mut schedule, 10 * DAY) == [Action::Look(other)]);
+    // What a server asks for has the same bound for the repository as for all of its server's.
+    schedule.on(10 * DAY, failed(other, Fault::RateLimited, Some(u64::MAX)));
+    assert_eq!(schedule.state(other).due, 10 * DAY + PAUSE_MAX);
+}
+
+#[test]
+fn a_lag_counts_from_the_last_look_that_saw_nothing_else() {
+    let mut schedule = Schedule::new(policy());
+    let id = schedule.add(0, place("h", "a"), None);
+    live(&mut schedule, 0, id, "one");
+    let first = schedule.state(id).due;
+    let mut now = first;
+    for _ in 0..4 {
+        assert_eq!(schedule.next(now), Some(Action::Look(id)));
+        schedule.on(now, looked(id, "two"));
+        assert_eq!(schedule.next(now), Some(Action::Fetch(id)));
+        schedule.on(now, failed(id, Fault::Garbage, None));
+        now = schedule.state(id).due;
+    }
+    live(&mut schedule, now, id, "two");
+    assert_eq!(schedule.state(id).lag, Some(now), "the push came at any time after the look at 0");
+}
+
+#[test]
+fn a_first_round_is_over_when_each_was_mined_or_failed() {
+    let mut schedule = Schedule::new(policy());
+    let [one, other] = ["one", "other"].map(|name| schedule.add(0, place("h", name), None));
+    assert!(schedule.is_first_round());
+    live(&mut schedule, 0, one, "a");
+    assert!(schedule.is_first_round());
+    schedule.next(0);
+    schedule.on(0, failed(other, Fault::Gone, None));
+    assert!(!schedule.is_first_round());
 }

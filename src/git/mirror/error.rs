@@ -110,7 +110,7 @@ impl Error {
 
     /// Whether it is about what was read, here or from the remote, and not about reading.
     pub fn is_of_data(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Protocol | ErrorKind::Io | ErrorKind::Disconnected)
+        matches!(self.kind(), ErrorKind::Protocol | ErrorKind::Io)
     }
 
     /// Whether another attempt may succeed.

@@ -1,12 +1,15 @@
 //! A look at the tips of a remote over HTTP, to see whether a fetch would bring anything.
 //!
-//! It takes one or two small requests and no process: every request has a deadline, so nothing can block for ever. Only
-//! the references that a revision needs are asked for. Refuses to follow a redirect to another server, and to send
+//! It takes one or two small requests and no process. All of it together has a deadline, so a server that sends a byte now
+//! and then can't keep it either. Only the references that a revision needs are asked for. Refuses to follow a redirect to another server, and to send
 //! a password without encryption.
 
 use std::io::Read as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use gix::{ObjectId, bstr::ByteSlice as _};
 use reqwest::{
@@ -17,15 +20,16 @@ use reqwest::{
 };
 
 use super::{
-    Error, ErrorKind,
+    Error, ErrorKind, POLL,
     address::{PublicOnly, check_literal},
     classify_text,
     credentials::{authority, token},
 };
 use crate::git::repository::{Revision, tips_digest};
 
-/// Longest list of references that is read. GitHub's largest repositories have some hundred thousand.
-const BYTES_MAX: u64 = 256 << 20;
+/// Longest answer that is read: of a list of references, about a million. GitHub's largest repositories have some hundred
+/// thousand.
+const BYTES_MAX: u64 = 64 << 20;
 /// Redirects in a row; a renamed repository takes one, a change to https another.
 const REDIRECTS_MAX: usize = 5;
 
@@ -60,10 +64,22 @@ pub struct Refusal {
     pub retry: Option<Retry>,
 }
 
+/// How long what may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Opening a connection.
+    pub connect: Duration,
+    /// A request, from the first byte of it to the last of its answer.
+    pub answer: Duration,
+    /// All of a look.
+    pub total: Duration,
+}
+
 /// Looks at remotes; connections to a server are used again. A clone shares them.
 #[derive(Clone)]
 pub struct Looker {
     client: Client,
+    patience: Patience,
     public_only: bool,
 }
 
@@ -73,25 +89,24 @@ struct Exchange<'a> {
     url: &'a str,
     login: Option<(String, String)>,
     bytes: u64,
+    deadline: Instant,
 }
 
 impl Looker {
-    /// A connection may take `connect` to open, and an answer `answer` to be complete. With `public_only`, only addresses
-    /// are asked that everybody reaches.
+    /// With `public_only`, only addresses are asked that everybody reaches.
     ///
     /// # Errors
     /// The client can't be set up.
-    pub fn new(connect: Duration, answer: Duration, public_only: bool) -> Result<Self, Error> {
+    pub fn new(patience: Patience, public_only: bool) -> Result<Self, Error> {
         let mut builder = Client::builder()
             .user_agent(concat!("gitlode/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(connect)
-            .timeout(answer)
+            .connect_timeout(patience.connect)
             .redirect(Policy::custom(follow));
         if public_only {
             builder = builder.dns_resolver(Arc::new(PublicOnly));
         }
         let client = builder.build().map_err(|e| Error::new(ErrorKind::Io, "the HTTP client", chain(&e)))?;
-        Ok(Looker { client, public_only })
+        Ok(Looker { client, patience, public_only })
     }
 
     /// Looks at those references of `url` that `revision` needs. `None` where only a fetch can tell: for other schemes
@@ -99,8 +114,33 @@ impl Looker {
     /// may know.
     ///
     /// # Errors
-    /// The server can't be reached, refuses, or is no git server.
-    pub fn look(&self, url: &str, revision: &Revision) -> Result<Option<Look>, Refusal> {
+    /// The server can't be reached, refuses, takes too long, or is no git server; or an interruption came.
+    pub fn look(&self, url: &str, revision: &Revision, interrupt: &AtomicBool) -> Result<Option<Look>, Refusal> {
+        let refuse = |kind, reason| Refusal { error: Error::new(kind, url, reason), retry: None };
+        let (send, receive) = channel();
+        let (looker, address, of) = (self.clone(), url.to_owned(), revision.clone());
+        // A read can't be interrupted, so it goes on by itself where nobody waits for it any more, up to its own deadline.
+        thread::spawn(move || _ = send.send(looker.ask(&address, &of)));
+        let deadline = Instant::now() + self.patience.total;
+        loop {
+            match receive.recv_timeout(POLL) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Disconnected) => return Err(refuse(ErrorKind::Io, "a bug in gitlode")),
+                Err(RecvTimeoutError::Timeout) if interrupt.load(Ordering::Relaxed) => {
+                    return Err(refuse(ErrorKind::Interrupted, "while it was looked at"));
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(RecvTimeoutError::Timeout) => return Err(self.too_slow(url)),
+            }
+        }
+    }
+
+    fn too_slow(&self, url: &str) -> Refusal {
+        let reason = format!("a look takes more than {} seconds", self.patience.total.as_secs());
+        Refusal { error: Error::new(ErrorKind::Stalled, url, reason), retry: None }
+    }
+
+    fn ask(&self, url: &str, revision: &Revision) -> Result<Option<Look>, Refusal> {
         let Ok(parsed) = gix::url::parse(url.as_bytes().as_bstr()) else { return Ok(None) };
         if self.public_only {
             // A redirect leads to no other host, so this holds for all that is asked.
@@ -122,7 +162,8 @@ impl Looker {
         plain.set_user(None);
         plain.set_password(None);
         let base = plain.to_bstring().to_string();
-        let mut exchange = Exchange { looker: self, url, login: login.filter(|_| is_private), bytes: 0 };
+        let deadline = Instant::now() + self.patience.total;
+        let mut exchange = Exchange { looker: self, url, login: login.filter(|_| is_private), bytes: 0, deadline };
         match exchange.look(base.trim_end_matches('/'), revision) {
             Err(refusal)
                 if refusal.error.kind() == ErrorKind::Authentication
@@ -195,6 +236,9 @@ impl Exchange<'_> {
             Some((user, password)) => request.basic_auth(user, Some(password)),
             None => request,
         };
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // One for the client would hold for each part of an answer anew.
+        let request = request.timeout(self.looker.patience.answer.min(left));
         let response = request.send().map_err(|error| self.failed(&error))?;
         let status = response.status();
         if status.is_success() {
@@ -223,6 +267,9 @@ impl Exchange<'_> {
     }
 
     fn failed(&self, error: &reqwest::Error) -> Refusal {
+        if error.is_timeout() && Instant::now() >= self.deadline {
+            return self.looker.too_slow(self.url);
+        }
         let reason = chain(error);
         let said = classify_text(&reason.to_ascii_lowercase());
         let kind = if said == Some(ErrorKind::PrivateAddress) {

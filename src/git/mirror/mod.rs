@@ -58,8 +58,10 @@ pub struct Request {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// There was no usable mirror before.
+    /// There was no mirror before.
     Cloned,
+    /// There was one that could not be used, and another is in its place.
+    Replaced,
     /// References were created, moved or deleted.
     Fetched {
         /// How many of them, `HEAD` included.
@@ -328,14 +330,14 @@ impl Remote {
                 let old = sibling(directory, &format!("partial-old-{}", std::process::id()));
                 fs::rename(directory, &old).map_err(io_error)?;
                 fs::rename(&partial, directory).map_err(io_error)?;
-                return remove_all(&old).map_err(io_error);
+                return remove_all(&old).map_err(io_error).map(|()| Outcome::Replaced);
             }
-            fs::rename(&partial, directory).map_err(io_error)
+            fs::rename(&partial, directory).map_err(io_error).map(|()| Outcome::Cloned)
         });
         if cloned.is_err() && partial.exists() {
             remove_all(&partial).ok();
         }
-        cloned.map(|()| Outcome::Cloned)
+        cloned
     }
 
     fn clone_into(&self, partial: &Path, interrupt: &AtomicBool, meter: &Meter) -> Result<(), Error> {
