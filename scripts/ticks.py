@@ -5,7 +5,10 @@
 
 Each tick is a commit and a `watch --once`. Prints a line of JSON for every fifty ticks: files of the store, bytes of segments and of
 the index, and the median time of a tick and of opening all rows by `stats`. At the end the export has to have the bytes of
-the export of a store that was mined once.
+the export of a store that was mined once. With --plot, files, index and time are drawn as well:
+
+    scripts/ticks.py PROGRAM --plot ticks.svg
+    scripts/ticks.py --lines LINES --plot ticks.svg    # from the lines of an earlier run
 """
 
 import argparse
@@ -22,9 +25,55 @@ from fleet import Fleet
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("program")
+    parser.add_argument("program", nargs="?")
     parser.add_argument("--ticks", type=int, default=1000)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--lines", type=Path)
     args = parser.parse_args()
+    if args.lines:
+        lines = [json.loads(line) for line in args.lines.read_text().splitlines()]
+    elif args.program:
+        lines = measure(args)
+    else:
+        parser.error("give a program, or --lines")
+    if args.plot:
+        args.plot.write_text(plot([line for line in lines if "tick" in line]))
+
+
+def plot(lines):
+    """Three panels, one below the other, each from zero to its largest value."""
+    panels = [("files", "files of the store", 1), ("index_bytes", "index, KiB", 1024), ("tick_ms", "a tick, ms (median of 50)", 1)]
+    width, height, left, gap = 640, 130, 60, 40
+    last = lines[-1]["tick"]
+    total = len(panels) * (height + gap) + 20
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 20}" height="{total}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{left + width + 20}" height="{total}" fill="white"/>',
+    ]
+    for number, (key, title, unit) in enumerate(panels):
+        top = number * (height + gap) + 25
+        most = max(line[key] for line in lines)
+        points = " ".join(
+            f"{left + width * line['tick'] / last:.1f},{top + height - height * line[key] / most:.1f}" for line in lines
+        )
+        out += [
+            f'<text x="{left}" y="{top - 8}">{title}</text>',
+            f'<path d="M{left},{top} V{top + height} H{left + width}" fill="none" stroke="#888"/>',
+            f'<text x="{left - 6}" y="{top + 8}" text-anchor="end">{most / unit:.0f}</text>',
+            f'<text x="{left - 6}" y="{top + height}" text-anchor="end">0</text>',
+            f'<polyline points="{points}" fill="none" stroke="#1f5fa8" stroke-width="1.5"/>',
+        ]
+    out += [f'<text x="{left + width}" y="{total - 6}" text-anchor="end">tick {last:,}</text>', "</svg>"]
+    return "\n".join(out) + "\n"
+
+
+def measure(args):
+    lines = []
+
+    def say(figures):
+        lines.append(figures)
+        print(json.dumps(figures), flush=True)
+
     program = Path(args.program).resolve()
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
@@ -55,7 +104,7 @@ def main():
                     "tick_ms": round(1000 * statistics.median(times)),
                     "stats_ms": round(1000 * run("stats", "store")),
                 }
-                print(json.dumps(figures), flush=True)
+                say(figures)
                 times = []
         run("mine", "served/0.git", "--store", "bulk", "--filter", "none")
         exports = []
@@ -64,7 +113,8 @@ def main():
             exports.append([path.read_bytes() for path in sorted((root / f"export-{store}/data").iterdir())])
         if exports[0] != exports[1]:
             sys.exit("the exports differ")
-        print(json.dumps({"rows": sum(text.count(b"\n") for text in exports[0]), "same": True}))
+        say({"rows": sum(text.count(b"\n") for text in exports[0]), "same": True})
+    return lines
 
 
 if __name__ == "__main__":

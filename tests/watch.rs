@@ -715,7 +715,52 @@ fn mistakes_in_settings_are_told_where_they_are() {
         assert!(shown.contains("https://h/a.git") && !shown.contains("s3cret"), "{shown}");
     }
     let (_, said) = once(&lab, &configuration);
+    assert!(said.contains("a URL is like https://"), "{said}");
     assert!(said.contains("ftp://h/a: failed") && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn damaged_mirrors_are_cloned_anew_and_no_row_is_missing() {
+    let lab = Lab::new();
+    let mut repository = Pushed::new(&lab, "a");
+    (0..9).for_each(|_| repository.commit());
+    repository.push();
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let sources = list(&[format!("http://127.0.0.1:{}/a.git", server.port)]);
+    let configuration = configure(&lab, "store", &sources, "");
+    assert_eq!(once(&lab, &configuration).0, Some(0));
+    // Of each pack, all bytes behind so many.
+    let spoil = |from: usize| {
+        let packs = lab.path(&format!("store/mirrors/127.0.0.1%3a{}/a.git/objects/pack", server.port));
+        let paths = fs::read_dir(packs).expect("packs").flatten().map(|entry| entry.path());
+        for path in paths.filter(|path| path.extension().is_some_and(|end| end == "pack")) {
+            let mut bytes = fs::read(&path).expect("a pack");
+            let from = from.min(bytes.len() / 2);
+            bytes[from..].iter_mut().for_each(|byte| *byte ^= 0x55);
+            fs::remove_file(&path).expect("it is there");
+            fs::write(&path, bytes).expect("a file");
+        }
+    };
+    spoil(12);
+    repository.commit();
+    repository.push();
+    let (code, said) = once(&lab, &configuration);
+    assert!(code == Some(0) && said.contains("its mirror was damaged; cloned anew"), "{said}");
+    assert_eq!(lab.rows("store").len(), 9);
+    // Nothing is new on the server, and all is mined anew, of which the mirror lacks a part.
+    spoil(usize::MAX);
+    let text = fs::read_to_string(lab.path(&configuration)).expect("a file");
+    fs::write(lab.path(&configuration), text.replace("[mine]", "[mine]\nkinds = \"added,modified\"")).expect("a file");
+    let (code, said) = once(&lab, &configuration);
+    assert!(code == Some(3) && said.contains("its mirror is damaged; it is cloned and mined anew"), "{said}");
+    let (code, said) = once(&lab, &configuration);
+    assert_eq!(code, Some(0), "{said}");
+    lab.ok(&["mine", "served", "--store", "bulk", "--kinds", "added,modified"]);
+    let ids = |store: &str| -> BTreeSet<String> {
+        lab.rows(store).iter().map(|row| format!("{}{}", row["commit"], row["new_file"])).collect()
+    };
+    assert_eq!((ids("store"), lab.rows("store").len()), (ids("bulk"), 12));
+    lab.ok(&["verify", "store"]);
 }
 
 #[test]
@@ -963,6 +1008,20 @@ fn a_repository_is_looked_at_when_somebody_asks_for_it() {
     assert!(answer["name"] == "a" && answer["state"]["due"].is_u64(), "{answer}");
     until("the rows come, though a look is due in an hour", || lab.rows("store").len() == 3);
     assert_eq!((post(&path, "t0ken").0, post(&path, "t0ken").0), (200, 200), "again");
+    // Mined from the start, it has the same rows, and they were made once more.
+    let before = lab.export("store");
+    assert_eq!(post(&path.replace("/look", "/mine"), "t0ken").0, 200);
+    let kept = || {
+        let page = ask(&address, "GET", "/metrics", &[("Authorization", "Bearer t0ken")], b"").1;
+        let value = page.lines().find_map(|line| line.strip_prefix("gitlode_changes_total{verdict=\"kept\"} "));
+        value.and_then(|value| value.parse::<u64>().ok())
+    };
+    until("all of it is mined again", || kept() == Some(6));
+    until("and once only", || {
+        let page = ask(&address, "GET", "/metrics", &[("Authorization", "Bearer t0ken")], b"").1;
+        page.contains("gitlode_stages{stage=\"resting\"} 2")
+    });
+    assert!(lab.export("store") == before && kept() == Some(6));
     assert_eq!(daemon.terminate(), Some(0));
 }
 

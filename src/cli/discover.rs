@@ -47,7 +47,8 @@ pub struct Args {
     /// What has this topic.
     #[arg(long, value_name = "TOPIC", help_heading = "Where to look")]
     topic: Vec<String>,
-    /// What had pushes in these hours, by GH Archive: 2026-11-20-15, or the first and the last, 2026-11-20-15..2026-11-21-3.
+    /// What had pushes in these hours, by GH Archive: 2026-11-20-15, or the first and the last, 2026-11-20-15..2026-11-21-3,
+    /// or the last 24 that are surely there, last-24.
     #[arg(long, value_name = "HOURS", help_heading = "Where to look")]
     hours: Vec<String>,
     /// What had pushes in an hour file of GH Archive at this path or URL.
@@ -144,6 +145,14 @@ impl Args {
         self
     }
 
+    /// Whether it can be told where to look, and for what.
+    ///
+    /// # Errors
+    /// It can't.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        plan(self).map(|_| ())
+    }
+
     /// The list as JSON lines.
     ///
     /// # Errors
@@ -217,7 +226,7 @@ fn plan(args: &Args) -> Result<Plan, Error> {
     queries.extend(of(Query::Topic, &args.topic));
     let mut places = Vec::new();
     for hours in &args.hours {
-        places.extend(archive::places(&args.archive_base, hours).map_err(collect::Error::from)?);
+        places.extend(archive::places(&args.archive_base, hours, seconds_now()).map_err(collect::Error::from)?);
     }
     for file in &args.archive {
         places.push(archive::place(file).map_err(collect::Error::from)?);

@@ -49,7 +49,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 fn table(states: &[(Remembered, State)], now: u64) -> Table {
-    let mut table = stats::new_table(&["repository", "state", "last change", "lag", "failures", "next look", "reason"]);
+    let mut table =
+        stats::new_table(&["repository", "state", "settings", "last change", "lag", "failures", "next look", "reason"]);
     for (one, state) in states {
         let ago =
             |time: Option<u64>| time.map_or(String::new(), |time| format!("{} ago", span(now.saturating_sub(time))));
@@ -58,7 +59,22 @@ fn table(states: &[(Remembered, State)], now: u64) -> Table {
         let lag = state.lag.map(span).unwrap_or_default();
         let failures = if state.failures == 0 { String::new() } else { state.failures.to_string() };
         let condition = state.condition().to_owned();
-        table.add_row([printable(&one.name), condition, ago(state.changed), lag, failures, next, printable(&reason)]);
+        let settings = match &state.settings {
+            None => "",
+            settings if *settings == state.wanted => "as wanted",
+            Some(_) => "older",
+        };
+        let settings = settings.to_owned();
+        table.add_row([
+            printable(&one.name),
+            condition,
+            settings,
+            ago(state.changed),
+            lag,
+            failures,
+            next,
+            printable(&reason),
+        ]);
     }
     table
 }

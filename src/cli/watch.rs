@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     net::{SocketAddr, TcpListener},
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -109,7 +109,8 @@ pub struct Args {
     /// address is not of this machine alone.
     #[arg(long, value_name = "FILE", help_heading = "Server")]
     token_file: Option<PathBuf>,
-    /// Let who may ask the server have a repository looked at (POST /api/repositories/IDENTITY/look).
+    /// Let who may ask the server have a repository looked at, or mined from the start (POST /api/repositories/IDENTITY/look and
+    /// /mine).
     #[arg(long, help_heading = "Server")]
     writable: bool,
     /// Ask servers at addresses, too, that not everybody reaches: this machine, private networks, what is reserved; and take
@@ -124,27 +125,59 @@ pub struct Args {
     quiet: bool,
 }
 
-pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
-    let Some(path) = &args.store else {
-        return Err(Error::Usage("--store DIR is missing: where the rows go".into()));
-    };
-    let sources = args.sources.iter().filter(|source| !source.is_empty());
-    if sources.count() == 0 && !args.discover {
-        return Err(Error::Usage("--sources or --discover is missing: what to watch".into()));
+/// The store's directory, if the flags make sense together.
+fn check(args: &Args) -> Result<&Path, Error> {
+    let usage = |text: &str| Err(Error::Usage(text.into()));
+    let Some(path) = &args.store else { return usage("--store DIR is missing: where the rows go") };
+    let mut sources = args.sources.iter().filter(|source| !source.is_empty());
+    if sources.next().is_none() && !args.discover {
+        return usage("--sources or --discover is missing: what to watch");
     }
-    if args.interval_min == 0 || args.interval_min > args.interval_max {
-        return Err(Error::Usage("--interval-min has to be from 1 to --interval-max".into()));
+    if args.interval_min > args.interval_max {
+        return usage("--interval-min has to be from 1 to --interval-max");
     }
-    if args.listen.is_none() {
-        let useless = [
-            ("--webhook-secret-file", args.webhook_secret_file.is_some()),
-            ("--token-file", args.token_file.is_some()),
-            ("--writable", args.writable),
-        ];
-        if let Some((flag, _)) = useless.iter().find(|(_, is_set)| *is_set && !args.once) {
-            return Err(Error::Usage(format!("{flag} is for the server, and --listen is missing")));
+    let of_server = [
+        ("--webhook-secret-file", args.webhook_secret_file.is_some()),
+        ("--token-file", args.token_file.is_some()),
+        ("--writable", args.writable),
+    ];
+    match of_server.iter().find(|(_, is_set)| *is_set) {
+        Some((flag, _)) if args.listen.is_none() => {
+            usage(&format!("{flag} is for the server, and --listen is missing"))
         }
+        _ => Ok(path),
     }
+}
+
+/// When to do what, and how.
+fn options(args: &Args, mining: &mine::Args) -> Result<Options, Error> {
+    let policy = Policy {
+        interval_min: args.interval_min,
+        interval_max: args.interval_max,
+        connections: args.connections,
+        connections_per_host: args.connections_per_host,
+        mines: args.mines,
+        gone: args.gone,
+        gone_after: args.gone_after,
+        mirror_bytes_max: args.mirror_bytes_max,
+    };
+    let options = mine::options(mining, &[])?;
+    Ok(Options {
+        once: args.once,
+        threads: options.threads.div_ceil(policy.mines.min(options.threads)),
+        policy,
+        segment_bytes_max: options.segment_bytes_max,
+        batches_max: args.batches_max,
+        ledger: options.ledger,
+        mirrors: Mirrors { public_only: !args.allow_private, ..options.mirrors },
+        look_seconds: args.look_seconds,
+        reread_seconds: args.reread_seconds,
+        publish_seconds: args.export_every,
+    })
+}
+
+pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
+    let path = check(args)?;
     let mining = mine::Args::of_configuration(command, path)?;
     let publisher = |directory: &PathBuf| Publisher::new(command, path, directory.clone(), args.export_keep);
     let publisher = args.export_to.as_ref().map(publisher).transpose()?;
@@ -154,29 +187,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let store = Store::create(path, &|| false)?;
     let opt_outs = Arc::new(mine::opt_outs(&mining, Some(&store))?);
     let ruleset = Arc::new(rules(mining.filter())?);
-    let options = mine::options(&mining, &[])?;
-    let policy = Policy {
-        interval_min: args.interval_min,
-        interval_max: args.interval_max,
-        connections: args.connections,
-        connections_per_host: args.connections_per_host,
-        mines: args.mines.max(1),
-        gone: args.gone,
-        gone_after: args.gone_after.max(1),
-        mirror_bytes_max: args.mirror_bytes_max,
-    };
-    let options = Options {
-        policy: policy.clone(),
-        once: args.once,
-        threads: options.threads.div_ceil(policy.mines.min(options.threads)),
-        segment_bytes_max: options.segment_bytes_max,
-        batches_max: args.batches_max,
-        ledger: options.ledger,
-        mirrors: Mirrors { public_only: !args.allow_private, ..options.mirrors },
-        look_seconds: args.look_seconds,
-        reread_seconds: args.reread_seconds.max(1),
-        publish_seconds: args.export_every,
-    };
+    let options = options(args, &mining)?;
     let index = Mutex::new(Index::open(&store)?);
     let named: Vec<String> = args.sources.iter().map(|source| redact_url(source)).collect();
     let number = lock(&index).begin_run(seconds_now(), &named)?;
@@ -185,8 +196,8 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         let (rules, opt_outs) = (Arc::clone(&ruleset), Arc::clone(&opt_outs));
         Settings { recipe, rules, opt_outs, replace: false, is_replaced: false, renews: true }
     };
-    let finder = args.discover.then(|| Finder::new(command)).transpose()?;
-    let sources = || read_sources(&args.sources, finder.as_ref());
+    let finder = args.discover.then(|| Finder::start(command, args, &interrupt)).transpose()?;
+    let sources = || read_sources(&args.sources, finder.as_deref());
     let has_news = || finder.as_ref().is_some_and(|finder| finder.has_news.swap(false, Ordering::Relaxed));
     let complete = |mut spec: RepoSpec| {
         remember_columns_of(&mut spec, &lock(&index))?;
@@ -219,18 +230,8 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         say: &|name, note| say(args, name, note),
         notifier: &Notifier::new(variable("NOTIFY_SOCKET").as_deref(), variable("WATCHDOG_USEC").as_deref()),
     };
-    let state = Arc::new(Watch::new(policy));
-    let has_ended = AtomicBool::new(false);
-    let summary = thread::scope(|scope| {
-        if let Some(finder) = &finder {
-            let every = (!args.once).then(|| Duration::from_secs(args.discover_seconds));
-            let (interrupt, has_ended) = (&interrupt, &has_ended);
-            scope.spawn(move || finder.find(every, interrupt, has_ended));
-        }
-        let summary = watch::watch(&state, &means, &options, server);
-        has_ended.store(true, Ordering::Relaxed);
-        summary
-    })?;
+    let state = Arc::new(Watch::new(options.policy.clone()));
+    let summary = watch::watch(&state, &means, &options, server)?;
     super::filters::warn_of_failures(&ruleset);
     lock(&index).finish_run(number, seconds_now())?;
     finish(args, summary)
@@ -288,28 +289,33 @@ struct Finder {
 const FIND_PAUSE: Duration = Duration::from_secs(30);
 
 impl Finder {
-    fn new(command: &clap::Command) -> Result<Self, Error> {
-        let args: discover::Args = of_configuration(command, &["discover".as_ref()])?;
+    /// Begins to find. Nobody waits for the end of that: what is under way when the program ends is of no use any more.
+    fn start(command: &clap::Command, args: &Args, interrupt: &Arc<AtomicBool>) -> Result<Arc<Self>, Error> {
+        let of_discover: discover::Args = of_configuration(command, &["discover".as_ref()])?;
+        of_discover.check()?;
         let (finding, has_news) = (Mutex::new(Finding::Pending), AtomicBool::new(false));
-        Ok(Finder { args: args.for_watch(), finding, has_news })
+        let finder = Arc::new(Finder { args: of_discover.for_watch(), finding, has_news });
+        let every = (!args.once).then(|| Duration::from_secs(args.discover_seconds));
+        let (finds, interrupt) = (Arc::clone(&finder), Arc::clone(interrupt));
+        thread::spawn(move || finds.find(every, &interrupt));
+        Ok(finder)
     }
 
     /// Finds, and finds anew every so often until there is an end; without `every`, once.
-    fn find(&self, every: Option<Duration>, interrupt: &AtomicBool, has_ended: &AtomicBool) {
+    fn find(&self, every: Option<Duration>, interrupt: &AtomicBool) {
         let mut pause = FIND_PAUSE;
-        let is_over = || interrupt.load(Ordering::Relaxed) || has_ended.load(Ordering::Relaxed);
-        while !is_over() {
+        while !interrupt.load(Ordering::Relaxed) {
             let found = catch_unwind(AssertUnwindSafe(|| self.args.list(interrupt)));
             let found = found.unwrap_or_else(|_| Err(Error::Usage("a bug in gitlode".into())));
             let next = match &found {
                 Ok(_) => every,
                 Err(_) => every.map(|every| pause.min(every)),
             };
-            pause = if found.is_ok() { FIND_PAUSE } else { pause * 2 };
+            pause = if found.is_ok() { FIND_PAUSE } else { pause.saturating_mul(2) };
             self.keep(found.map_err(|error| error.to_string()));
             let Some(next) = next else { return };
             let begun = Instant::now();
-            while !is_over() && begun.elapsed() < next {
+            while !interrupt.load(Ordering::Relaxed) && begun.elapsed() < next {
                 thread::sleep(Duration::from_millis(200));
             }
         }
@@ -389,7 +395,7 @@ fn finish(args: &Args, summary: Summary) -> Result<(), Error> {
     }
 }
 
-/// One line for what happened to a repository.
+/// One line for what happened to a repository. It begins with the time, unless systemd's journal takes it, which has its own.
 fn say(args: &Args, name: &str, note: &Note<'_>) {
     let text = match note {
         Note::Failed(fault, reason) => format!("{}: {reason}", fault.as_str()),
@@ -410,6 +416,10 @@ fn say(args: &Args, name: &str, note: &Note<'_>) {
             format!("{} rows from {}{replaced}", grouped(report.rows), counted(commits, "commit", "commits"))
         }
     };
+    let time = match variable("JOURNAL_STREAM") {
+        Some(_) => String::new(),
+        None => format!("{} ", source::time_of(seconds_now())),
+    };
     // A source that is none is named as it was written.
-    anstream::eprintln!("{}: {}", printable(&redact_url(name)), printable(&text));
+    anstream::eprintln!("{time}{}: {}", printable(&redact_url(name)), printable(&text));
 }

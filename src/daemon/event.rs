@@ -112,6 +112,8 @@ impl Fault {
 pub enum Event {
     /// Somebody says that there is something new.
     Pushed(Id),
+    /// Somebody wants it mined from the start.
+    Again(Id),
     /// A look was taken. Without a digest of the tips it can't be told whether there is something new.
     Looked {
         /// The repository.
@@ -140,6 +142,8 @@ pub enum Event {
         settings: String,
         /// Whether there was something new.
         is_new: bool,
+        /// Whether it was mined from the start since somebody wanted that.
+        is_again: bool,
         /// How long it took.
         milliseconds: u64,
     },
@@ -196,6 +200,10 @@ pub struct State {
     pub tips: Option<String>,
     /// Digest of the settings, rules and tables with which it is mined.
     pub settings: Option<String>,
+    /// Digest of those with which it is to be.
+    pub wanted: Option<String>,
+    /// Whether somebody wants it mined from the start.
+    pub again: bool,
     /// Time between looks, before the jitter.
     pub interval: u64,
     /// When the next look is due.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::{
-    event::Id,
+    event::{Event, Id},
     metrics,
     schedule::Schedule,
     watch::{Message, Watch},
@@ -78,7 +78,7 @@ pub fn serve(
         .route("/metrics", get(page_of_metrics))
         .route("/webhook/github", post(github))
         .route("/api/repositories", get(repositories))
-        .route("/api/repositories/{*id}", get(repository).post(look))
+        .route("/api/repositories/{*id}", get(repository).post(wish))
         .with_state(Arc::new(server));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -194,16 +194,16 @@ async fn webhook(server: &Server, request: Request) -> Response {
     if ids.is_empty() {
         return answer(StatusCode::ACCEPTED, &json!({"watched": false}));
     }
-    match make_due(server, ids).await {
+    match note(server, ids.into_iter().map(Event::Pushed).collect()).await {
         Ok(()) => answer(StatusCode::OK, &json!({"watched": true})),
         Err(refusal) => *refusal,
     }
 }
 
-/// Makes repositories due. It returns when that is written down: it is not lost then, whatever becomes of this process.
-async fn make_due(server: &Server, ids: Vec<Id>) -> Result<(), Box<Response>> {
+/// Has what somebody asks for noted. It returns when that is written down: it is not lost then, whatever becomes of this process.
+async fn note(server: &Server, events: Vec<Event>) -> Result<(), Box<Response>> {
     let (noted, note) = oneshot::channel();
-    let sent = server.driver.send(Message::Pushed(ids, noted));
+    let sent = server.driver.send(Message::Asked(events, noted));
     match (sent, tokio::time::timeout(Duration::from_secs(NOTE_SECONDS), note).await) {
         (Ok(()), Ok(Ok(true))) => Ok(()),
         _ => Err(Box::new(refuse(StatusCode::SERVICE_UNAVAILABLE, "it could not be noted; send it again"))),
@@ -274,20 +274,22 @@ fn not_watched() -> Response {
     refuse(StatusCode::NOT_FOUND, "it is not watched; an id is an identity, as /api/repositories lists them")
 }
 
-/// Has a repository looked at, at once: `IDENTITY/look`.
-async fn look(State(server): State<Arc<Server>>, headers: HeaderMap, Path(path): Path<String>) -> Response {
+/// Has a repository looked at, at once: `IDENTITY/look`; or mined from the start: `IDENTITY/mine`.
+async fn wish(State(server): State<Arc<Server>>, headers: HeaderMap, Path(path): Path<String>) -> Response {
     if let Err(refusal) = check(&server, &headers) {
         return *refusal;
     }
     if !server.access.is_writable {
         return refuse(StatusCode::FORBIDDEN, "nothing can be changed through this server: --writable is not set");
     }
-    let Some(identity) = path.strip_suffix("/look") else {
-        return refuse(StatusCode::NOT_FOUND, "what can be asked for is IDENTITY/look");
+    let (identity, event): (_, fn(Id) -> Event) = match path.rsplit_once('/') {
+        Some((identity, "look")) => (identity, Event::Pushed),
+        Some((identity, "mine")) => (identity, Event::Again),
+        _ => return refuse(StatusCode::NOT_FOUND, "what can be asked for is IDENTITY/look and IDENTITY/mine"),
     };
     let found = server.watch.schedule().find(identity);
     let Some(id) = found else { return not_watched() };
-    match make_due(&server, vec![id]).await {
+    match note(&server, vec![event(id)]).await {
         Ok(()) => answer(StatusCode::OK, &of_repository(&server.watch, &server.watch.schedule(), id)),
         Err(refusal) => *refusal,
     }

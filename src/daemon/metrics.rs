@@ -8,6 +8,9 @@ use crate::{pipeline::mine::Report, verdict::Funnel};
 /// Bounds in seconds of the histogram of lags.
 const LAGS: [u64; 12] = [1, 2, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400, 604_800];
 
+/// So many servers at most have metrics of their own: each name is another time series for who collects them.
+const HOSTS_MAX: usize = 20;
+
 /// Counts since the start.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
@@ -23,6 +26,9 @@ pub struct Counters {
     lags: [u64; LAGS.len() + 1],
     lag_sum: u64,
     webhooks: BTreeMap<&'static str, u64>,
+    exports: u64,
+    exports_failed: u64,
+    exported: u64,
 }
 
 impl Counters {
@@ -60,6 +66,14 @@ impl Counters {
     /// A webhook came; by its name, or as `refused`.
     pub fn webhook(&mut self, event: &'static str) {
         *self.webhooks.entry(event).or_default() += 1;
+    }
+
+    /// An export came to its end, at this time, or failed.
+    pub fn published(&mut self, at: Option<u64>) {
+        match at {
+            Some(at) => (self.exports, self.exported) = (self.exports + 1, at),
+            None => self.exports_failed += 1,
+        }
     }
 
     /// Rows that were mined.
@@ -111,11 +125,25 @@ pub fn page(schedule: &Schedule, counters: &Counters) -> String {
             counters.compacted,
         ),
         ("gitlode_segment_bytes_total", "counter", "Bytes of new segments.", counters.segment_bytes),
-        ("gitlode_mirror_bytes", "gauge", "Size of all mirrors.", schedule.mirror_bytes()),
+        ("gitlode_exports_total", "counter", "Exports that were written.", counters.exports),
+        ("gitlode_exports_failed_total", "counter", "Exports that failed.", counters.exports_failed),
+        (
+            "gitlode_export_timestamp_seconds",
+            "gauge",
+            "When the last export since the start was done; 0 before.",
+            counters.exported,
+        ),
+        ("gitlode_mirror_bytes", "gauge", "Room that all mirrors take.", schedule.mirror_bytes()),
         ("gitlode_hosts_open", "gauge", "Servers that are left alone for a while.", schedule.open_hosts().len() as u64),
     ] {
         head(&mut page, name, kind, help);
         line(&mut page, format_args!("{name} {value}"));
+    }
+    let name = "gitlode_host_open_until_timestamp_seconds";
+    head(&mut page, name, "gauge", "Until when a server is left alone; of the first 20 by name that are.");
+    for (host, until) in schedule.open_hosts().into_iter().take(HOSTS_MAX) {
+        let host: String = host.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
+        line(&mut page, format_args!("{name}{{host=\"{host}\"}} {until}"));
     }
     let name = "gitlode_lag_seconds";
     head(&mut page, name, "histogram", "From a push to its rows; at most, where nobody told of the push.");

@@ -109,7 +109,7 @@ impl Place {
 impl Repository {
     /// Whether the tips that were seen are those up to which it is mined as it is to be.
     pub fn is_mined(&self) -> bool {
-        self.seen == self.state.tips && self.state.settings.as_ref() == Some(&self.place.settings)
+        !self.state.again && self.seen == self.state.tips && self.state.settings.as_ref() == Some(&self.place.settings)
     }
 
     /// `interval`, less or more by up to a fifth: what began together must not stay together.

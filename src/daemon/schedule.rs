@@ -92,7 +92,8 @@ impl Schedule {
             ..State::default()
         });
         state.interval = state.interval.clamp(self.policy.interval_min, self.policy.interval_max);
-        if state.settings.as_ref() != Some(&place.settings) || state.pushed.is_some() {
+        state.wanted = Some(place.settings.clone());
+        if state.settings != state.wanted || state.pushed.is_some() {
             state.due = state.due.min(now);
         }
         state.due = state.due.min(self.furthest(now));
@@ -130,6 +131,8 @@ impl Schedule {
     /// Has a repository mined with other settings from now on, and looked at for that at once.
     pub fn settle(&mut self, now: u64, id: Id, settings: String) {
         let repository = &mut self.repositories[id as usize];
+        repository.state.wanted = Some(settings.clone());
+        self.unsaved.insert(id);
         repository.place.settings = settings;
         if repository.stage == Stage::Resting && repository.state.settings.as_ref() != Some(&repository.place.settings)
         {
@@ -251,13 +254,18 @@ impl Schedule {
     pub fn on(&mut self, now: u64, event: Event) {
         match event {
             Event::Pushed(id) => self.pushed(now, id),
+            Event::Again(id) => {
+                self.repositories[id as usize].state.again = true;
+                self.pushed(now, id);
+            }
             Event::Looked { id, tips, moved_to } => {
                 self.repositories[id as usize].state.moved_to = moved_to;
                 self.looked(now, id, tips);
             }
             Event::Fetched { id, tips, bytes } => self.fetched(now, id, tips, bytes),
-            Event::Mined { id, tips, settings, is_new, milliseconds } => {
+            Event::Mined { id, tips, settings, is_new, is_again, milliseconds } => {
                 let state = &mut self.repositories[id as usize].state;
+                state.again &= !is_again;
                 // Not what was seen: it may have changed since, and be changed back later.
                 (state.tips, state.settings, state.milliseconds) = (Some(tips), Some(settings), milliseconds);
                 self.mined(now, id, is_new);

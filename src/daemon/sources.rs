@@ -62,7 +62,10 @@ impl Driver<'_> {
         unread: Vec<(String, String)>,
     ) -> Vec<RepoSpec> {
         let (specs, bad): (Vec<_>, Vec<_>) = found.into_iter().partition(Result::is_ok);
-        let bad = bad.into_iter().filter_map(Result::err).map(|bad| (bad.text, bad.reason));
+        let bad = bad.into_iter().filter_map(Result::err).map(|bad| match bad.hint {
+            Some(hint) => (bad.text, format!("{} ({hint})", bad.reason)),
+            None => (bad.text, bad.reason),
+        });
         self.bad.clear();
         for (text, reason) in bad.chain(unread) {
             (self.means.say)(&text, &Note::Bad(&reason));

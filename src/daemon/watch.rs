@@ -124,8 +124,8 @@ pub type Publish<'a> = dyn Fn() -> Result<String, String> + Sync + 'a;
 pub enum Message {
     /// Something that was begun came to its end.
     Event(Event),
-    /// There may be something new in these repositories; to be answered when that is written down.
-    Pushed(Vec<Id>, oneshot::Sender<bool>),
+    /// There may be something new in a repository, or it is to be mined from the start; to be answered when that is written down.
+    Asked(Vec<Event>, oneshot::Sender<bool>),
 }
 
 /// What is worth a line in a log.
@@ -421,9 +421,9 @@ impl<'a> Driver<'a> {
     fn take(&mut self, message: Message) {
         match message {
             Message::Event(event) => self.note(event),
-            Message::Pushed(ids, noted) => {
+            Message::Asked(events, noted) => {
                 let now = self.now();
-                ids.into_iter().for_each(|id| self.watch.schedule().on(now, Event::Pushed(id)));
+                events.into_iter().for_each(|event| self.watch.schedule().on(now, event));
                 // Who asked may be gone by now.
                 _ = noted.send(self.save_now());
             }
@@ -441,6 +441,7 @@ impl<'a> Driver<'a> {
         if let Event::Published { is_done } = event {
             self.is_changed |= !is_done;
             self.publish_failures = if is_done { 0 } else { self.publish_failures + 1 };
+            self.watch.counters().published(is_done.then_some(now));
         }
         let news = match &event {
             Event::Mined { id, is_new: true, .. } => Some(*id),

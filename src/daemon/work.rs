@@ -156,7 +156,7 @@ impl Work<'_> {
             lock(&self.watch.cloned).insert(id);
         }
         match self.tips_of(id, &path) {
-            Ok(tips) => Event::Fetched { id, tips, bytes: bytes_of(&path.join("objects/pack")) },
+            Ok(tips) => Event::Fetched { id, tips, bytes: room_of(&path) },
             Err((fault, reason)) => Event::Failed { id, fault, reason, retry_after: None },
         }
     }
@@ -166,8 +166,9 @@ impl Work<'_> {
         let spec = self.watch.spec(id);
         let mut settings = (self.means.settings)(&spec);
         let digest = settings_digest(&settings, &spec);
+        let is_again = self.watch.schedule().state(id).again;
         // What a damaged mirror lacked, a new one may have.
-        settings.replace = lock(&self.watch.cloned).contains(&id) && self.has_holes(&spec);
+        settings.replace = is_again || (lock(&self.watch.cloned).contains(&id) && self.has_holes(&spec));
         let path: PathBuf = match &spec.location {
             Location::Path(path) => path.clone(),
             Location::Url(_) => self.options.mirrors.of(&spec),
@@ -204,7 +205,7 @@ impl Work<'_> {
             Ok((report, tips)) => {
                 self.watch.counters().mined(&report);
                 (self.means.say)(&spec.name, &Note::Mined(&report));
-                Event::Mined { id, tips, settings: digest, is_new: !report.unchanged, milliseconds }
+                Event::Mined { id, tips, settings: digest, is_new: !report.unchanged, is_again, milliseconds }
             }
             Err(failure) => {
                 let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -298,8 +299,23 @@ fn fault(kind: ErrorKind) -> Fault {
     }
 }
 
-/// The size of the files in a directory; 0 if there is none.
-fn bytes_of(directory: &Path) -> u64 {
+/// The room that a directory and all in it take on the disk; 0 if there is none.
+fn room_of(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+    let of_entry = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => room_of(&entry.path()) + room(&metadata),
+        Ok(metadata) => room(&metadata),
+        Err(_) => 0,
+    };
+    entries.map(of_entry).sum()
+}
+
+#[cfg(unix)]
+fn room(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(metadata) * 512
+}
+
+#[cfg(not(unix))]
+fn room(metadata: &std::fs::Metadata) -> u64 {
+    metadata.len()
 }

@@ -242,16 +242,28 @@ pub fn place(text: &str) -> Result<Place, Error> {
     }
 }
 
-/// The files of `hours`, an hour as `2026-11-20-15` or the first and the last as `2026-11-20-15..2026-11-21-3`, below an
-/// address or in a directory.
+/// Hours that are over for less than this may not be in the archive yet.
+const HOURS_LATE: i64 = 1;
+
+/// The files of `hours`, an hour as `2026-11-20-15`, the first and the last as `2026-11-20-15..2026-11-21-3`, or as `last-24`
+/// those up to `now`, in seconds since 1970, that are surely there; below an address or in a directory.
 ///
 /// # Errors
 /// Those are no hours, or too many.
-pub fn places(base: &str, hours: &str) -> Result<Vec<Place>, Error> {
+pub fn places(base: &str, hours: &str, now: i64) -> Result<Vec<Place>, Error> {
     let bad = |reason| Error::Hours { text: hours.to_owned(), reason };
-    let (first, last) = hours.split_once("..").unwrap_or((hours, hours));
-    let form = "an hour is like 2026-11-20-15, the first and the last are like 2026-11-20-15..2026-11-21-3";
-    let (first, last) = hour(first).zip(hour(last)).ok_or_else(|| bad(form))?;
+    let form = "an hour is like 2026-11-20-15, the first and the last are like 2026-11-20-15..2026-11-21-3, or last-24";
+    let range = match hours.strip_prefix("last-") {
+        Some(count) => {
+            let last = now / 3600 - 1 - HOURS_LATE;
+            count.parse::<u32>().ok().filter(|count| *count > 0).map(|count| (last + 1 - i64::from(count), last))
+        }
+        None => {
+            let (first, last) = hours.split_once("..").unwrap_or((hours, hours));
+            hour(first).zip(hour(last))
+        }
+    };
+    let (first, last) = range.ok_or_else(|| bad(form))?;
     if last < first {
         return Err(bad("the last one is before the first"));
     }
@@ -438,7 +450,7 @@ mod tests {
     #[test]
     fn hours_have_names() {
         let names = |base: &str, hours: &str| -> Result<Vec<String>, String> {
-            let places = places(base, hours).map_err(|e| e.to_string())?;
+            let places = places(base, hours, 1_767_225_600 + 1800).map_err(|e| e.to_string())?;
             Ok(places.iter().map(Place::to_string).collect())
         };
         let day = "2026-12-31-23..2027-01-01-1";
@@ -447,8 +459,14 @@ mod tests {
             ["2026-12-31-23", "2027-01-01-0", "2027-01-01-1"].map(|name| format!("https://h/x/{name}.json.gz"))
         );
         assert_eq!(names("dir", "2026-02-28-5").expect("hours"), ["dir/2026-02-28-5.json.gz"]);
+        // It is half past midnight.
+        let last = ["dir/2025-12-31-21.json.gz", "dir/2025-12-31-22.json.gz"];
+        assert_eq!(names("dir", "last-2").expect("hours"), last);
         for bad in [
             "",
+            "last-0",
+            "last-x",
+            "last-10001",
             "2026-11-20",
             "2026-11-20-24",
             "2026-13-01-1",

@@ -137,7 +137,7 @@ fn seconds_of(text: &str) -> Option<i64> {
 }
 
 /// A time in seconds since 1970, in RFC 3339.
-fn time_of(seconds: i64) -> String {
+pub fn time_of(seconds: i64) -> String {
     // The last day of the year 9999, which is as far as the form goes.
     let time = gix::date::Time::new(seconds.clamp(0, 253_402_207_200), 0);
     let format = gix::date::time::format::ISO8601_STRICT;

@@ -41,7 +41,7 @@ fn mined(id: Id, tips: &str) -> Event {
 }
 
 fn mined_with(id: Id, tips: &str, settings: &str) -> Event {
-    Event::Mined { id, tips: tips.into(), settings: settings.into(), is_new: true, milliseconds: 10 }
+    Event::Mined { id, tips: tips.into(), settings: settings.into(), is_new: true, is_again: false, milliseconds: 10 }
 }
 
 fn failed(id: Id, fault: Fault, retry_after: Option<u64>) -> Event {
@@ -514,7 +514,7 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
             (Action::Fetch(id), n) => Event::Fetched { id, tips: (n % 3).to_string(), bytes: n << 25 },
             (Action::Mine(id), n) => {
                 let (tips, settings) = ((n % 3).to_string(), "s".into());
-                Event::Mined { id, tips, settings, is_new: n > 4, milliseconds: n * 4_000 }
+                Event::Mined { id, tips, settings, is_new: n > 4, is_again: n > 6, milliseconds: n * 4_000 }
             }
         };
         schedule.on(now, event);

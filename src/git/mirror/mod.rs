@@ -350,6 +350,8 @@ impl Remote {
             let repo = gix::ThreadSafeRepository::init_opts(partial, gix::create::Kind::Bare, create, self.options())
                 .map_err(|err| Error::new(ErrorKind::Io, &self.text, one_line(&err)))?
                 .to_thread_local();
+            // Samples of hooks, which take more room than a small repository.
+            remove_all(&partial.join("hooks")).map_err(|err| Error::new(ErrorKind::Io, &self.text, err.to_string()))?;
             match self.exchange(&repo, interrupt, meter)? {
                 Exchange::Done { .. } => return Ok(()),
                 Exchange::OtherFormat(other) => format = other,
