@@ -562,3 +562,16 @@ fn tables_of_facts_can_be_replaced() {
 fn text_of(output: &Output) -> String {
     text(output).1
 }
+
+#[test]
+fn sources_that_are_none_are_named_without_their_passwords() {
+    let lab = Lab::new();
+    for source in ["ftp://me:s3cret@h.invalid/a", "https://me:s3cret@:x/a", "https://me:s3cret@127.0.0.1:9/a.git"] {
+        for more in [&[][..], &["--json"], &["--retry-failed"]] {
+            let args = [&["mine", source, "--store", "store", "--fetch-retries", "0"], more].concat();
+            let output = lab.gitlode(&args);
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(output.status.code() != Some(0) && !said.contains("s3cret") && said.len() > 20, "{said}");
+        }
+    }
+}

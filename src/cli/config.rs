@@ -87,6 +87,7 @@ impl File {
         };
         let (arg, bad) = (text(ContextKind::InvalidArg)?, text(ContextKind::InvalidValue)?);
         let long = arg.split_whitespace().next()?.trim_end_matches("[=<BOOL>]").strip_prefix("--")?;
+        let bad = masked(bad);
         let flag = format!("--{long}");
         let given = arguments.iter().filter_map(|argument| argument.to_str());
         if given.clone().any(|argument| argument.split('=').next() == Some(&flag)) {

@@ -508,7 +508,7 @@ fn mine_all(
                     lock(target.index).set_source(target.run, &state)?;
                 }
                 let result = Err(Failure { reason: bad.reason, hint: bad.hint });
-                outcomes.push(Outcome { name: bad.text, identity, result });
+                outcomes.push(Outcome { name: redact_url(&bad.text), identity, result });
             }
         }
     }

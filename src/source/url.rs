@@ -30,7 +30,11 @@ pub fn parse(text: &str) -> Option<Result<Remote, String>> {
 }
 
 fn remote(text: &str) -> Result<Remote, String> {
-    let url = gix::url::parse(text.as_bytes().as_bstr()).map_err(|e| format!("not a URL: {e}"))?;
+    let url = gix::url::parse(text.as_bytes().as_bstr()).map_err(|error| {
+        // What follows is the URL once more, with all that is secret in it.
+        let error = error.to_string();
+        format!("not a URL: {}", error.split(", input=").next().unwrap_or_default())
+    })?;
     let own_port = match url.scheme {
         Scheme::Https => 443,
         Scheme::Http => 80,
@@ -132,6 +136,10 @@ mod tests {
         }
         for text in ["ftp://h/x", "https://", "https://h", "https://h/", "ext::sh -c x", "rsync://h/x"] {
             assert!(parse(text).is_some_and(|result| result.is_err()), "{text}");
+        }
+        for text in ["https://me:s3cret@:x/a", "https://me:s3cret@h:99999999/a", "https://me:s3cret@/a"] {
+            let reason = parse(text).and_then(Result::err).unwrap_or_default();
+            assert!(reason.starts_with("not a URL: ") && !reason.contains("s3cret"), "{reason}");
         }
     }
 
