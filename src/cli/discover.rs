@@ -153,16 +153,17 @@ impl Args {
         plan(self).map(|_| ())
     }
 
-    /// The list as JSON lines.
+    /// The list as JSON lines, and how many requests the server leaves until its limit, where it says so.
     ///
     /// # Errors
     /// A query, a file or a repository failed, so that something may be missing; or it was interrupted.
-    pub(super) fn list(&self, interrupt: &AtomicBool) -> Result<String, Error> {
+    pub(super) fn list(&self, interrupt: &AtomicBool) -> Result<(String, Option<u64>), Error> {
         let collected = collect(self, &plan(self)?, interrupt)?;
         if let Some(failure) = collected.failures.first() {
             return Err(Error::Usage(format!("{}: {}", failure.what, failure.reason)));
         }
-        collected.list.iter().map(|one| line(self, one)).collect()
+        let list: Result<String, Error> = collected.list.iter().map(|one| line(self, one)).collect();
+        Ok((list?, collected.requests.remaining))
     }
 }
 

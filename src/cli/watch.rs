@@ -256,7 +256,10 @@ fn read_sources(named: &[String], finder: Option<&Finder>) -> Sources {
     named.iter().for_each(|source| add(source, source, b""));
     match finder.map(|finder| lock(&finder.finding).clone()) {
         None => {}
-        Some(Finding::List(list)) => add("discover", "-", list.as_bytes()),
+        Some(Finding::List(list, left)) => {
+            add("discover", "-", list.as_bytes());
+            sources.requests_left = left;
+        }
         Some(Finding::Pending) => sources.is_pending = true,
         Some(Finding::Failed(reason)) => sources.unread.push(("discover".into(), reason)),
     }
@@ -273,8 +276,8 @@ enum Finding {
     Pending,
     /// Nothing yet, for this reason.
     Failed(String),
-    /// A list of sources.
-    List(String),
+    /// A list of sources, and how many requests the server leaves.
+    List(String, Option<u64>),
 }
 
 /// Finds sources beside everything else, and keeps what it found until it is found anew.
@@ -321,15 +324,15 @@ impl Finder {
         }
     }
 
-    fn keep(&self, found: Result<String, String>) {
+    fn keep(&self, found: Result<(String, Option<u64>), String>) {
         let mut finding = lock(&self.finding);
         match (found, &*finding) {
-            (Err(reason), Finding::List(_)) => {
+            (Err(reason), Finding::List(..)) => {
                 anstream::eprintln!("discover: failed: {}; what was found last holds", printable(&reason));
                 return;
             }
             (Err(reason), _) => *finding = Finding::Failed(reason),
-            (Ok(list), _) => *finding = Finding::List(list),
+            (Ok((list, left)), _) => *finding = Finding::List(list, left),
         }
         self.has_news.store(true, Ordering::Relaxed);
     }

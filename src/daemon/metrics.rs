@@ -29,6 +29,7 @@ pub struct Counters {
     exports: u64,
     exports_failed: u64,
     exported: u64,
+    requests_left: Option<u64>,
 }
 
 impl Counters {
@@ -74,6 +75,11 @@ impl Counters {
             Some(at) => (self.exports, self.exported) = (self.exports + 1, at),
             None => self.exports_failed += 1,
         }
+    }
+
+    /// So many requests are left where repositories are found.
+    pub fn requests_left(&mut self, left: u64) {
+        self.requests_left = Some(left);
     }
 
     /// Rows that were mined.
@@ -138,6 +144,11 @@ pub fn page(schedule: &Schedule, counters: &Counters) -> String {
     ] {
         head(&mut page, name, kind, help);
         line(&mut page, format_args!("{name} {value}"));
+    }
+    if let Some(left) = counters.requests_left {
+        let name = "gitlode_discover_rate_limit_remaining";
+        head(&mut page, name, "gauge", "Requests that were left of the limit where repositories are found.");
+        line(&mut page, format_args!("{name} {left}"));
     }
     let name = "gitlode_host_open_until_timestamp_seconds";
     head(&mut page, name, "gauge", "Until when a server is left alone; of the first 20 by name that are.");

@@ -28,9 +28,12 @@ impl Driver<'_> {
         self.read = self.now();
         // Once is once: what is found while it runs is to be looked at as well.
         let now = if self.options.once { self.begun } else { self.read };
-        let Sources { found, unread, is_pending } = (self.means.sources)();
+        let Sources { found, unread, is_pending, requests_left } = (self.means.sources)();
         let is_whole = unread.is_empty() && !is_pending;
         self.is_pending = is_pending;
+        if let Some(left) = requests_left {
+            self.watch.counters().requests_left(left);
+        }
         let mut specs = self.readable(found, unread);
         let mut states = HashMap::new();
         if !self.is_known {

@@ -82,6 +82,8 @@ pub struct Sources {
     pub unread: Vec<(String, String)>,
     /// Whether more is still being found.
     pub is_pending: bool,
+    /// How many requests the server where it is found leaves until its limit, as it last said.
+    pub requests_left: Option<u64>,
 }
 
 /// What watching needs from the program around it.

@@ -341,17 +341,23 @@ impl Remote {
     }
 
     fn clone_into(&self, partial: &Path, interrupt: &AtomicBool, meter: &Meter) -> Result<(), Error> {
+        let io_error = |err: io::Error| Error::new(ErrorKind::Io, &self.text, err.to_string());
         let mut format = gix::hash::Kind::Sha1;
         for _ in 0..2 {
             if partial.exists() {
-                remove_all(partial).map_err(|err| Error::new(ErrorKind::Io, &self.text, err.to_string()))?;
+                remove_all(partial).map_err(io_error)?;
             }
             let create = gix::create::Options { object_hash: Some(format), ..Default::default() };
             let repo = gix::ThreadSafeRepository::init_opts(partial, gix::create::Kind::Bare, create, self.options())
                 .map_err(|err| Error::new(ErrorKind::Io, &self.text, one_line(&err)))?
                 .to_thread_local();
-            // Samples of hooks, which take more room than a small repository.
-            remove_all(&partial.join("hooks")).map_err(|err| Error::new(ErrorKind::Io, &self.text, err.to_string()))?;
+            // What is there for people, which takes more room than a small repository.
+            for name in ["hooks", "info", "description"] {
+                let removed = remove_all(&partial.join(name));
+                removed
+                    .or_else(|err| if err.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(err) })
+                    .map_err(io_error)?;
+            }
             match self.exchange(&repo, interrupt, meter)? {
                 Exchange::Done { .. } => return Ok(()),
                 Exchange::OtherFormat(other) => format = other,
