@@ -152,6 +152,8 @@ fn program() -> PathBuf {
 fn limits() -> Limits {
     Limits {
         bytes_max: None,
+        objects_max: None,
+        unpacked_bytes_max: None,
         seconds_max: Some(15),
         low_speed_bytes_per_second: 100,
         low_speed_seconds: 5,
@@ -384,6 +386,17 @@ fn bytes_time_and_speed_are_limited() {
         started.elapsed()
     };
     check(Manner::Endless, &limits, ErrorKind::Limit);
+    // It claims a million objects, each of which has 32 KiB.
+    let unbounded = Limits { bytes_max: None, ..limits.clone() };
+    for (limits, what) in [
+        (Limits { objects_max: Some(999_999), ..unbounded.clone() }, "more than 999999 objects"),
+        (Limits { unpacked_bytes_max: Some(3_000_000), ..unbounded }, "more than 3000000 bytes when it is unpacked"),
+    ] {
+        let url = Server::http(world.root.path(), Manner::Endless).url("http");
+        let err = world.sync_with(&url, &limits).expect_err("a failure").to_string();
+        assert!(err.contains(what) && !world.mirror().exists(), "{err}");
+        world.assert_no_debris();
+    }
     let slow = Limits { low_speed_seconds: 1, ..limits.clone() };
     assert!(check(Manner::Trickle, &slow, ErrorKind::Stalled) < Duration::from_secs(4));
     let short = Limits { seconds_max: Some(1), retries: 5, ..limits.clone() };

@@ -131,6 +131,12 @@ pub struct Args {
     /// Most bytes that one fetch may add to the disk.
     #[arg(long, default_value_t = 20_000_000_000, value_name = "BYTES", help_heading = "Mirrors")]
     fetch_bytes_max: u64,
+    /// Most objects that one fetch may bring.
+    #[arg(long, default_value_t = 100_000_000, value_name = "N", help_heading = "Mirrors")]
+    fetch_objects_max: u64,
+    /// Most bytes that may come of them when they are unpacked.
+    #[arg(long, default_value_t = 1_000_000_000_000, value_name = "BYTES", help_heading = "Mirrors")]
+    fetch_unpacked_bytes_max: u64,
     /// Longest time in seconds that one fetch may take, retries included.
     #[arg(long, default_value_t = 7200, value_name = "SECONDS", help_heading = "Mirrors")]
     fetch_seconds_max: u64,
@@ -590,6 +596,8 @@ pub(super) fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, E
             fetches: args.fetches,
             limits: Limits {
                 bytes_max: Some(args.fetch_bytes_max),
+                objects_max: Some(args.fetch_objects_max),
+                unpacked_bytes_max: Some(args.fetch_unpacked_bytes_max),
                 seconds_max: Some(args.fetch_seconds_max),
                 low_speed_bytes_per_second: args.fetch_low_speed_bytes,
                 low_speed_seconds: args.fetch_low_speed_seconds,

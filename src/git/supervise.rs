@@ -32,6 +32,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 pub struct Limits {
     /// How much a fetch may add to the disk.
     pub bytes_max: Option<u64>,
+    /// How many objects it may bring.
+    pub objects_max: Option<u64>,
+    /// How many bytes may come of them when they are unpacked.
+    pub unpacked_bytes_max: Option<u64>,
     /// How long it may take, retries included.
     pub seconds_max: Option<u64>,
     /// The least that has to arrive per second, on average over `low_speed_seconds`.
@@ -50,6 +54,8 @@ pub struct Limits {
 enum Report {
     Phase(Phase),
     Received(u64),
+    Objects(u64),
+    Unpacked(u64),
     Alive(u64),
     Ok(Outcome),
     Error { kind: ErrorKind, message: String },
@@ -215,6 +221,10 @@ impl<'a> Watch<'a> {
                     self.fast = (Instant::now(), self.received);
                 }
                 Ok(Report::Received(bytes)) => self.received = bytes,
+                Ok(Report::Objects(count)) => self.check(count, self.limits.objects_max, "objects")?,
+                Ok(Report::Unpacked(bytes)) => {
+                    self.check(bytes, self.limits.unpacked_bytes_max, "bytes when it is unpacked")?;
+                }
                 Ok(Report::Alive(_)) => self.fast = (Instant::now(), self.received),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
@@ -224,15 +234,20 @@ impl<'a> Watch<'a> {
             if looked.elapsed() >= POLL {
                 // A clone grows in its own directory, a fetch in the mirror.
                 let on_disk = bytes_in(partial) + bytes_in(&packs).saturating_sub(packs_before);
-                if let Some(max) = self.limits.bytes_max.filter(|max| on_disk.max(self.received) > *max) {
-                    return Err(self.error(ErrorKind::Limit, format!("it has more than {max} bytes")));
-                }
+                self.check(on_disk.max(self.received), self.limits.bytes_max, "bytes")?;
                 if on_disk != shown {
                     progress(on_disk);
                     shown = on_disk;
                 }
                 looked = Instant::now();
             }
+        }
+    }
+
+    fn check(&self, count: u64, max: Option<u64>, what: &str) -> Result<(), Error> {
+        match max {
+            Some(max) if count > max => Err(self.error(ErrorKind::Limit, format!("it has more than {max} {what}"))),
+            _ => Ok(()),
         }
     }
 
@@ -342,6 +357,8 @@ pub fn child_main() -> i32 {
         say(&match progress {
             Progress::Phase(phase) => Report::Phase(phase),
             Progress::Received(bytes) => Report::Received(bytes),
+            Progress::Objects(count) => Report::Objects(count),
+            Progress::Unpacked(bytes) => Report::Unpacked(bytes),
             Progress::Alive(count) => Report::Alive(count),
         });
     });

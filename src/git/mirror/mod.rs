@@ -97,6 +97,10 @@ pub enum Progress {
     Phase(Phase),
     /// This many bytes of the pack have arrived.
     Received(u64),
+    /// The pack has this many objects, as it says itself.
+    Objects(u64),
+    /// This many bytes came of them so far.
+    Unpacked(u64),
     /// The remote said something that isn't pack data, such as its own progress in compressing objects.
     Alive(u64),
 }
@@ -146,7 +150,7 @@ pub fn synchronize(request: &Request, interrupt: &AtomicBool, progress: &dyn Fn(
     let outcome = std::thread::scope(|scope| {
         let shared = meter.shared.clone();
         let worker = scope.spawn(|| remote.synchronize(&request.directory, interrupt, meter));
-        let mut seen = (0, 0, 0);
+        let mut seen = progress::Seen::default();
         while !worker.is_finished() {
             std::thread::park_timeout(POLL);
             shared.report(&mut seen, progress);

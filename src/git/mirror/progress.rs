@@ -11,21 +11,38 @@ pub(super) struct Counters {
     phase: AtomicU8,
     received: AtomicU64,
     pub(super) alive: AtomicU64,
+    objects: AtomicU64,
+    unpacked: AtomicU64,
 }
+
+/// What was reported last: phase, bytes received, signs of life, objects, bytes unpacked.
+pub(super) type Seen = (u8, u64, u64, u64, u64);
 
 impl Counters {
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    pub(super) fn report(&self, seen: &mut (u8, u64, u64), progress: &dyn Fn(Progress)) {
+    pub(super) fn report(&self, seen: &mut Seen, progress: &dyn Fn(Progress)) {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let now = (self.phase.load(Ordering::Relaxed), load(&self.received), load(&self.alive));
+        let now = (
+            self.phase.load(Ordering::Relaxed),
+            load(&self.received),
+            load(&self.alive),
+            load(&self.objects),
+            load(&self.unpacked),
+        );
         if now.1 != seen.1 {
             progress(Progress::Received(now.1));
         }
         if now.2 != seen.2 {
             progress(Progress::Alive(now.2));
+        }
+        if now.3 != seen.3 {
+            progress(Progress::Objects(now.3));
+        }
+        if now.4 != seen.4 {
+            progress(Progress::Unpacked(now.4));
         }
         if now.0 != seen.0 {
             progress(Progress::Phase(PHASES[usize::from(now.0) % PHASES.len()]));
@@ -43,8 +60,11 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    // The ids of gix: bytes of the pack that were read, resolving of deltas, and the remote's own progress.
+    // The ids of gix: bytes of the pack that were read, its objects, their bytes once unpacked, resolving of deltas, and the
+    // remote's own progress.
     const PACK_BYTES: gix::progress::Id = *b"BWRB";
+    const OBJECTS: gix::progress::Id = *b"IWIO";
+    const UNPACKED: gix::progress::Id = *b"IWDB";
     const RESOLVE: gix::progress::Id = *b"IWRO";
     const REMOTE: gix::progress::Id = *b"FERP";
 
@@ -77,6 +97,9 @@ impl gix::progress::Count for Meter {
         if self.id == Self::PACK_BYTES {
             self.shared.received.fetch_add(step as u64, Ordering::Relaxed);
         }
+        if self.id == Self::UNPACKED {
+            self.shared.unpacked.fetch_add(step as u64, Ordering::Relaxed);
+        }
         self.tick();
     }
     fn counter(&self) -> gix::progress::StepShared {
@@ -85,7 +108,11 @@ impl gix::progress::Count for Meter {
 }
 
 impl gix::progress::Progress for Meter {
-    fn init(&mut self, _max: Option<usize>, _unit: Option<gix::progress::Unit>) {}
+    fn init(&mut self, max: Option<usize>, _unit: Option<gix::progress::Unit>) {
+        if self.id == Self::OBJECTS {
+            self.shared.objects.store(max.unwrap_or_default() as u64, Ordering::Relaxed);
+        }
+    }
     fn set_name(&mut self, _name: String) {
         self.tick();
     }
