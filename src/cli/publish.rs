@@ -53,30 +53,44 @@ impl Publisher {
     }
 
     /// When the newest export was begun.
-    pub(super) fn last(&self) -> Option<u64> {
+    fn last(&self) -> Option<u64> {
         let target = fs::read_link(self.directory.join(CURRENT)).ok()?;
         target.to_str()?.strip_prefix(START)?.parse().ok()
+    }
+
+    /// When the newest export was begun, if it was made with the settings of now and without those who have opted out by now; what
+    /// was made otherwise does not put off the next.
+    pub(super) fn last_of_its_kind(&self, store: &Store) -> Result<Option<u64>, Error> {
+        let kind = self.kind(store)?;
+        Ok(self.last().filter(|_| self.newest_made_of().is_some_and(|made_of| made_of.starts_with(&kind))))
     }
 
     /// Whether an export would be made of something else than the newest was: of other rows or with other settings. Where there
     /// was none, an empty store is no reason for the first.
     pub(super) fn is_to_publish(&self, store: &Store) -> Result<bool, Error> {
-        let made_of = || fs::read_to_string(self.directory.join(CURRENT).join(MADE_OF)).ok();
         match self.last() {
             None => Ok(!store.batches()?.is_empty()),
-            Some(_) => Ok(made_of() != Some(self.made_of(store)?)),
+            Some(_) => Ok(self.newest_made_of() != Some(self.made_of(store)?)),
         }
     }
 
-    /// A digest of all that an export is made of: batches of rows, who opted out, and settings.
+    fn newest_made_of(&self) -> Option<String> {
+        fs::read_to_string(self.directory.join(CURRENT).join(MADE_OF)).ok()
+    }
+
+    /// A digest of settings and opt-outs.
+    fn kind(&self, store: &Store) -> Result<String, Error> {
+        let kind = format!("{}{}", self.settings, purge::opt_outs(store)?.digest());
+        Ok(blake3::hash(kind.as_bytes()).to_hex().to_string())
+    }
+
+    /// All that an export is made of: [`Publisher::kind`], and a digest of the batches of rows.
     fn made_of(&self, store: &Store) -> Result<String, Error> {
-        let mut hash = blake3::Hasher::new();
-        hash.update(self.settings.to_string().as_bytes());
-        hash.update(purge::opt_outs(store)?.digest().as_bytes());
+        let mut rows = blake3::Hasher::new();
         for (_, checkpoint) in store.batches()? {
-            hash.update(serde_json::json!(checkpoint).to_string().as_bytes());
+            rows.update(serde_json::json!(checkpoint).to_string().as_bytes());
         }
-        Ok(hash.finalize().to_hex().to_string())
+        Ok(format!("{}\n{}\n", self.kind(store)?, rows.finalize().to_hex()))
     }
 
     /// Removes what exports left that were killed. The store is locked, so nobody else writes one.
@@ -124,7 +138,7 @@ impl Publisher {
         _ = fs::remove_file(&link);
         link_to(&name, &link).map_err(io(&link))?;
         fs::rename(&link, self.directory.join(CURRENT)).map_err(io(&link))?;
-        for old in self.old(now)? {
+        for old in old(&self.directory, now, self.keep)? {
             fs::remove_dir_all(&old).map_err(io(&old))?;
         }
         Ok(format!("{} rows in {}; {changes}", grouped(exported.changes.kept), out.display()))
@@ -155,19 +169,19 @@ impl Publisher {
         fs::write(&path, text).map_err(|source| Error::Io { path, source })?;
         Ok(changes.sentence())
     }
+}
 
-    /// The exports that are not to be kept, the one of the time `newest` being one that is. Those of a later time are of a clock
-    /// that has gone back since, and the first to go.
-    fn old(&self, newest: u64) -> Result<Vec<PathBuf>, Error> {
-        let entries = fs::read_dir(&self.directory);
-        let entries = entries.map_err(|source| Error::Io { path: self.directory.clone(), source })?;
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let time = |name: &str| name.strip_prefix(START)?.parse::<u64>().ok();
-        let mut exports: Vec<(u64, String)> = names.filter_map(|name| Some((time(&name)?, name))).collect();
-        exports.retain(|(time, _)| *time != newest);
-        exports.sort_by_key(|(time, _)| (*time > newest, std::cmp::Reverse(*time)));
-        Ok(exports.into_iter().skip(self.keep - 1).map(|(_, name)| self.directory.join(name)).collect())
-    }
+/// The exports in `directory` beyond `keep`, the one of the time `newest` being one that stays. Those of a later time are of a clock
+/// that has gone back since, and the first to go.
+fn old(directory: &Path, newest: u64, keep: usize) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(directory);
+    let entries = entries.map_err(|source| Error::Io { path: directory.to_owned(), source })?;
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let time = |name: &str| name.strip_prefix(START)?.parse::<u64>().ok();
+    let mut exports: Vec<(u64, String)> = names.filter_map(|name| Some((time(&name)?, name))).collect();
+    exports.retain(|(time, _)| *time != newest);
+    exports.sort_by_key(|(time, _)| (*time > newest, std::cmp::Reverse(*time)));
+    Ok(exports.into_iter().skip(keep - 1).map(|(_, name)| directory.join(name)).collect())
 }
 
 #[cfg(unix)]
@@ -178,4 +192,33 @@ fn link_to(name: &str, link: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn link_to(_: &str, _: &Path) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_exports_are_kept_whatever_the_clock_said() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for name in
+            ["export-100", "export-200", "export-300", "export-9999", "export-100.gitlode-7", "exports", "current"]
+        {
+            fs::create_dir(directory.path().join(name)).expect("a directory");
+        }
+        for (newest, keep, expected) in [
+            (300, 1, &["export-200", "export-100", "export-9999"][..]),
+            (300, 2, &["export-100", "export-9999"]),
+            (300, 3, &["export-9999"]),
+            (300, 9, &[]),
+            (9999, 2, &["export-200", "export-100"]),
+        ] {
+            let found = old(directory.path(), newest, keep).expect("exports");
+            assert_eq!(
+                found,
+                expected.iter().map(|name| directory.path().join(name)).collect::<Vec<_>>(),
+                "{newest} {keep}"
+            );
+        }
+    }
 }

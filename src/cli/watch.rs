@@ -224,7 +224,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
         settings: &settings,
         clock: &clock,
         publish: publish.as_ref().map(|publish| publish as &watch::Publish<'_>),
-        published: publisher.as_ref().and_then(Publisher::last),
+        published: publisher.as_ref().map_or(Ok(None), |publisher| publisher.last_of_its_kind(&store))?,
         is_to_publish: publisher.as_ref().map_or(Ok(false), |publisher| publisher.is_to_publish(&store))?,
         interrupt: &interrupt,
         say: &|name, note| say(args, name, note),
@@ -398,6 +398,20 @@ fn finish(args: &Args, summary: Summary) -> Result<(), Error> {
     }
 }
 
+/// Whether systemd's journal takes what is written to standard error: JOURNAL_STREAM names device and inode of what does, and is
+/// handed on to programs that write elsewhere (systemd.exec(5)).
+#[cfg(unix)]
+fn is_journal() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let stream = std::fs::metadata("/dev/stderr").map(|metadata| format!("{}:{}", metadata.dev(), metadata.ino()));
+    stream.is_ok_and(|stream| variable("JOURNAL_STREAM") == Some(stream))
+}
+
+#[cfg(not(unix))]
+fn is_journal() -> bool {
+    false
+}
+
 /// One line for what happened to a repository. It begins with the time, unless systemd's journal takes it, which has its own.
 fn say(args: &Args, name: &str, note: &Note<'_>) {
     let text = match note {
@@ -419,10 +433,7 @@ fn say(args: &Args, name: &str, note: &Note<'_>) {
             format!("{} rows from {}{replaced}", grouped(report.rows), counted(commits, "commit", "commits"))
         }
     };
-    let time = match variable("JOURNAL_STREAM") {
-        Some(_) => String::new(),
-        None => format!("{} ", source::time_of(seconds_now())),
-    };
+    let time = if is_journal() { String::new() } else { format!("{} ", source::time_of(seconds_now())) };
     // A source that is none is named as it was written.
     anstream::eprintln!("{time}{}: {}", printable(&redact_url(name)), printable(&text));
 }
