@@ -145,28 +145,38 @@ pub fn page(schedule: &Schedule, counters: &Counters) -> String {
         head(&mut page, name, kind, help);
         line(&mut page, format_args!("{name} {value}"));
     }
+    of_servers(&mut page, schedule, counters);
+    lags(&mut page, counters);
+    page
+}
+
+/// What servers leave, and which are left alone.
+fn of_servers(page: &mut String, schedule: &Schedule, counters: &Counters) {
     if let Some(left) = counters.requests_left {
         let name = "gitlode_discover_rate_limit_remaining";
-        head(&mut page, name, "gauge", "Requests that were left of the limit where repositories are found.");
-        line(&mut page, format_args!("{name} {left}"));
+        head(page, name, "gauge", "Requests that were left of the limit where repositories are found.");
+        line(page, format_args!("{name} {left}"));
     }
     let name = "gitlode_host_open_until_timestamp_seconds";
-    head(&mut page, name, "gauge", "Until when a server is left alone; of the first 20 by name that are.");
+    head(page, name, "gauge", "Until when a server is left alone; of the first 20 by name that are.");
     for (host, until) in schedule.open_hosts().into_iter().take(HOSTS_MAX) {
         let host: String = host.chars().filter(|c| !c.is_control() && !matches!(c, '"' | '\\')).collect();
-        line(&mut page, format_args!("{name}{{host=\"{host}\"}} {until}"));
+        line(page, format_args!("{name}{{host=\"{host}\"}} {until}"));
     }
+}
+
+/// The histogram of lags.
+fn lags(page: &mut String, counters: &Counters) {
     let name = "gitlode_lag_seconds";
-    head(&mut page, name, "histogram", "From a push to its rows; at most, where nobody told of the push.");
+    head(page, name, "histogram", "From a push to its rows; at most, where nobody told of the push.");
     let mut within = 0;
     for (at, count) in counters.lags.iter().enumerate() {
         within += count;
         let bound = LAGS.get(at).map_or("+Inf".to_owned(), ToString::to_string);
-        line(&mut page, format_args!("{name}_bucket{{le=\"{bound}\"}} {within}"));
+        line(page, format_args!("{name}_bucket{{le=\"{bound}\"}} {within}"));
     }
-    line(&mut page, format_args!("{name}_sum {}", counters.lag_sum));
-    line(&mut page, format_args!("{name}_count {within}"));
-    page
+    line(page, format_args!("{name}_sum {}", counters.lag_sum));
+    line(page, format_args!("{name}_count {within}"));
 }
 
 fn head(page: &mut String, name: &str, kind: &str, help: &str) {
