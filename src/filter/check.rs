@@ -362,6 +362,9 @@ impl Check {
     /// The value that decides, and the bound, for a ledger.
     pub fn observe(&self, at: &At<'_>) -> (String, String) {
         match self {
+            Check::Field { field: Field::Tokens, test: Test::Number(range), bound, .. } => {
+                (at.view.tokens_shown(range), bound.clone())
+            }
             Check::Field { field, test, bound, .. } => (test.observed(&at.value(field)), bound.clone()),
             Check::All(checks) => checks
                 .iter()
@@ -618,7 +621,7 @@ fn ratio(text: &str, characters: Characters) -> f64 {
     if all == 0 { 0.0 } else { of_kind as f64 / all as f64 }
 }
 
-fn plain<'v>(value: &'v Value<'_>) -> Cow<'v, str> {
+pub(super) fn plain<'v>(value: &'v Value<'_>) -> Cow<'v, str> {
     match value {
         Value::Missing => Cow::Borrowed(""),
         Value::Text(text) => Cow::Borrowed(text),

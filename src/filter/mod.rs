@@ -234,6 +234,14 @@ pub trait View {
         matches!(self.value(&Field::Tokens), Value::Number(tokens) if range.has(tokens))
     }
 
+    /// The number of tokens in words, for a ledger of what is not in `range`.
+    fn tokens_shown(&self, _range: &Range) -> String {
+        match self.value(&Field::Tokens) {
+            Value::Missing => "none".to_owned(),
+            value => check::plain(&value).into_owned(),
+        }
+    }
+
     /// Whether the licence policy of this name takes the candidate's licence.
     fn policy_takes(&self, policy: &str) -> bool;
 }

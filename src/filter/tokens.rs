@@ -120,6 +120,16 @@ pub fn is_within(old: &str, new: &str, range: &Range) -> bool {
     if short { tokens >= range.min } else { range.has(tokens) }
 }
 
+/// That number for a reader. Where it is estimated and over the range, only that is said: texts that are too long are the
+/// ones that take longest.
+pub fn shown(old: &str, new: &str, range: &Range) -> String {
+    if GIVEN.get().is_some() || !range.max.is_finite() {
+        return count(old, new).to_string();
+    }
+    let tokens = estimate(old, new, range.max.max(0.0) as usize);
+    if tokens as f64 > range.max { format!("over {}", range.max) } else { tokens.to_string() }
+}
+
 /// Every run of ASCII letters or digits counts one for each five begun, every other character but a blank counts one,
 /// and so does every line. Counts no further than a little over `enough`.
 fn estimate(old: &str, new: &str, enough: usize) -> usize {

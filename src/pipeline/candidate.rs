@@ -210,6 +210,10 @@ impl View for BlobView<'_> {
         tokens::is_within(self.old.unwrap_or(""), self.new.unwrap_or(""), range)
     }
 
+    fn tokens_shown(&self, range: &Range) -> String {
+        tokens::shown(self.old.unwrap_or(""), self.new.unwrap_or(""), range)
+    }
+
     fn policy_takes(&self, policy: &str) -> bool {
         if self.header.tree.commit.origin.scope == LicenseScope::Repository {
             return self.header.policy_takes(policy);
@@ -296,6 +300,11 @@ impl View for RowView<'_> {
     /// its label.
     fn is_generated_by_path(&self) -> bool {
         Languages::in_use().generated_by_path(self.path()).is_some()
+    }
+
+    fn tokens_shown(&self, range: &Range) -> String {
+        let Sample { old_contents, new_contents, .. } = self.sample;
+        tokens::shown(old_contents.unwrap_or(""), new_contents.unwrap_or(""), range)
     }
 
     fn policy_takes(&self, policy: &str) -> bool {
