@@ -722,7 +722,9 @@ pub fn verify_examples(ruleset: &Ruleset) -> Vec<String> {
                 Ok(false) => "drops what it must keep".to_owned(),
                 Err(failure) => format!("the expression fails ({failure})"),
             };
-            failed.push(format!("{}: rule {}: {word}: {:?}", rule.place, rule.id, example.values));
+            let values = example.values.iter().map(|(field, value)| format!("{} = {value}", field.name()));
+            let values = values.collect::<Vec<_>>().join(", ");
+            failed.push(format!("{}: rule {}: {word}: {values}", rule.place, rule.id));
         }
         if let Action::Rewrite(..) = &rule.action {
             for (from, to) in &rule.rewrites {
