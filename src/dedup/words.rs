@@ -141,25 +141,60 @@ pub fn ngram_set(hashes: &[u64], n: usize) -> Vec<u32> {
 
 /// How many of all members two sorted sets share, from 0 to 1; 1 for two empty sets.
 pub fn jaccard(a: &[u32], b: &[u32]) -> f64 {
-    share(a, b, |member| member)
+    let (mut merge, len) = (Merge::default(), (a.len(), b.len()));
+    while merge.steps(len, usize::MAX, |i, j| (a[i], b[j])) {}
+    merge.most(len)
 }
 
 /// [`jaccard`] of sets whose members are the little-endian bytes of numbers.
-pub fn jaccard_of_bytes(a: &[u8], b: &[u8]) -> f64 {
-    share(a.as_chunks().0, b.as_chunks().0, u32::from_le_bytes)
+///
+/// # Errors
+/// It is below `least`; then it is at most what is returned, which is below `least` as well.
+pub fn jaccard_from(a: &[u8], b: &[u8], least: f64) -> Result<f64, f64> {
+    let (a, b): (&[[u8; 4]], &[[u8; 4]]) = (a.as_chunks().0, b.as_chunks().0);
+    let (mut merge, len) = (Merge::default(), (a.len(), b.len()));
+    // Dividing and rounding keep order, so a share that can't reach `least` here would not have reached it in the end.
+    while merge.most(len) >= least {
+        if !merge.steps(len, STEPS, |i, j| (u32::from_le_bytes(a[i]), u32::from_le_bytes(b[j]))) {
+            return Ok(merge.most(len));
+        }
+    }
+    Err(merge.most(len))
 }
 
-fn share<T: Copy>(a: &[T], b: &[T], member: impl Fn(T) -> u32) -> f64 {
-    let (mut i, mut j, mut both) = (0, 0, 0);
-    // Without branches, since nothing tells which set has the next member.
-    while i < a.len() && j < b.len() {
-        let (of_a, of_b) = (member(a[i]), member(b[j]));
-        both += usize::from(of_a == of_b);
-        i += usize::from(of_a <= of_b);
-        j += usize::from(of_b <= of_a);
+/// Members that are gone through before it is asked whether the rest can matter.
+const STEPS: usize = 64;
+
+/// How far two sorted sets were gone through, and what both have up to there.
+#[derive(Default)]
+struct Merge {
+    i: usize,
+    j: usize,
+    both: usize,
+}
+
+impl Merge {
+    /// Goes on by at most so many members; whether there was anything left.
+    #[inline(always)]
+    fn steps(&mut self, (a, b): (usize, usize), most: usize, members: impl Fn(usize, usize) -> (u32, u32)) -> bool {
+        // So many steps leave neither set behind.
+        let steps = (a - self.i).min(b - self.j).min(most);
+        // Without branches, since nothing tells which set has the next member.
+        for _ in 0..steps {
+            let (of_a, of_b) = members(self.i, self.j);
+            self.both += usize::from(of_a == of_b);
+            self.i += usize::from(of_a <= of_b);
+            self.j += usize::from(of_b <= of_a);
+        }
+        steps > 0
     }
-    let all = a.len() + b.len() - both;
-    if all == 0 { 1.0 } else { both as f64 / all as f64 }
+
+    /// The share that they have in common if all that is left is in both; in the end, the share.
+    fn most(&self, (a, b): (usize, usize)) -> f64 {
+        let both = self.both + (a - self.i).min(b - self.j);
+        let all = a + b - both;
+        if all == 0 { 1.0 } else { both as f64 / all as f64 }
+    }
 }
 
 /// Bytes of the lines at the start and at the end that both texts have.
@@ -302,7 +337,26 @@ mod tests {
         assert_eq!(jaccard(&set("a b c d", 1), &set("c d e f", 1)), 2.0 / 6.0);
         assert_eq!((jaccard(&[], &[]), jaccard(&[], &[1]), jaccard(&[1], &[1])), (1.0, 0.0, 1.0));
         let bytes = |set: Vec<u32>| set.iter().flat_map(|member| member.to_le_bytes()).collect::<Vec<u8>>();
-        assert_eq!(jaccard_of_bytes(&bytes(set("a b c d", 1)), &bytes(set("c d e f", 1))), 2.0 / 6.0);
+        assert_eq!(jaccard_from(&bytes(set("a b c d", 1)), &bytes(set("c d e f", 1)), 0.0), Ok(2.0 / 6.0));
+        // Sets of up to 600 members, of which shares of all sizes are the same.
+        for seed in 0..400 {
+            let drawn = |own: u64, len: u64| {
+                let member = |n| (mix(seed << 32 | if n % 16 < seed % 17 { n } else { n + (own << 16) }) >> 32) as u32;
+                let mut set: Vec<u32> = (0..len).map(member).collect();
+                set.sort_unstable();
+                set.dedup();
+                set
+            };
+            let (a, b) = (drawn(1, mix(seed) % 600), drawn(2, mix(seed) % 600 * (seed % 3 + 1) / 3));
+            let share = jaccard(&a, &b);
+            let (a, b) = (bytes(a), bytes(b));
+            for least in [0.0, 0.3, share, 0.7, 1.0] {
+                match jaccard_from(&a, &b, least) {
+                    Ok(found) => assert!(found == share && share >= least, "{seed}, {least}: {found}"),
+                    Err(most) => assert!(share <= most && most < least, "{seed}, {least}: {most}"),
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use super::{
     facts::{self, Facts, Segment, hash},
     hex,
     judge::{Judge, Reason},
-    near::{Account, Band, Candidate, Groups, Search},
+    near::{Account, Band, Groups, Search},
     order::{self, Forks, Numbered, Read, Repository},
-    similar::{Similarities, compared},
+    similar::{Candidate, Similarities, compared},
     spill::{Bits, Sorter, Table, record},
     weight::Weights,
 };
@@ -157,8 +157,8 @@ impl<'a> Decisions<'a> {
         let (memory, near) = (self.means.memory, self.options.near);
         let mut seen = Seen {
             exact: Sorter::new(&deciding.directory, memory / 8, u64::MAX),
-            bands: Sorter::new(&deciding.directory, memory / 2, u64::MAX),
-            candidates: Table::new(&deciding.directory, memory / 8),
+            bands: Sorter::new(&deciding.directory, memory / 4, u64::MAX),
+            candidates: Table::new(&deciding.directory, memory / 16 * 3),
         };
         let (mut forks, mut masked) = (std::mem::take(&mut self.forks), Masked::default());
         forks.rewind();
@@ -167,7 +167,9 @@ impl<'a> Decisions<'a> {
             let (number, license, time, id) = (*number, facts.license, facts.time, facts.id);
             let (change_size, digest) = (facts.change_size, compared(facts.digests, near));
             if near != Near::Off {
-                seen.candidates.push(Candidate { change_size, license, time, id, digest })?;
+                let is_deletion = u8::from(facts.new_file.is_none());
+                let at = row.at;
+                seen.candidates.push(Candidate { change_size, license, time, id, digest, at, is_deletion })?;
             }
             let set = forks.set_of(number)?;
             let goes = forks.copies.has(number)
@@ -214,10 +216,11 @@ impl<'a> Decisions<'a> {
             return Ok(());
         }
         let directory = deciding.directory.clone();
-        let groups = Groups::new(bands, &deciding.gone, (&directory, memory / 8), threads)?;
+        let groups = Groups::new(bands, &deciding.gone, (&directory, memory / 32), threads)?;
         let mut similarities = Similarities::open(
             deciding.store,
-            self.options.near,
+            (self.options.near, self.options.similarity_min),
+            candidates,
             (&self.segments, &self.judge.redaction),
             memory / 2,
             threads,

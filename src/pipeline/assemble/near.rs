@@ -6,7 +6,7 @@ use hashbrown::HashSet;
 
 use super::{
     Near,
-    similar::{Similarities, Similarity},
+    similar::{Candidate, Similarities, Similarity, is_alike},
     spill::{Bits, Bytes, Fields, Sorter, Table, record},
 };
 use crate::{dedup::Clusters, store::Error};
@@ -20,8 +20,11 @@ const KEPT_COMPARED_MAX: usize = 1024;
 /// Pairs that are compared at a time. Those that turn out to be in one cluster already were compared for nothing.
 const PAIRS_AT_ONCE: usize = 4096;
 
-/// Bytes that a pair takes in the list of those that were compared, and a group in that of those that were gone through.
-const COMPARED_BYTES: u64 = 20;
+/// Bytes that a group takes in the list of those that were gone through.
+const REMEMBERED_BYTES: u64 = 20;
+
+/// Bytes of groups that are read at a time.
+const WINDOW: usize = 1 << 20;
 
 /// Groups of so many rows are remembered: rows with one change share all bands, and come as a group for each.
 const GROUP_REMEMBERED_MIN: usize = 8;
@@ -29,11 +32,6 @@ const GROUP_REMEMBERED_MIN: usize = 8;
 record!(
     /// A band of a row.
     Band { hash: u64, number: u32 } self => self.hash
-);
-
-record!(
-    /// What comparing needs of a row; by number.
-    Candidate { change_size: u32, license: u8, time: i64, id: u128, digest: u128 } self => self.id as u64
 );
 
 record!(
@@ -47,8 +45,18 @@ record!(
 );
 
 record!(
-    /// Members of the set that tells how large a row is; by number.
-    Size { size: u32 } self => u64::from(self.size)
+    /// Members of the set that tells how large a row is, and of that of the change; the first half of the id. By number.
+    Size { size: u32, change: u32, id: u64 } self => u64::from(self.size)
+);
+
+record!(
+    /// A row and one of its groups, with its place there where that matters.
+    Membership { number: u32, group: u32, place: u32 } self => u64::from(self.number)
+);
+
+record!(
+    /// Where the list of a row's groups begins; by number.
+    Start { at: u64 } self => self.at
 );
 
 /// A row that goes: its number, the id of the row that stays, and how alike they are.
@@ -98,17 +106,121 @@ impl Groups {
         Ok(groups)
     }
 
-    fn for_each(&self, mut each: impl FnMut(&[u32]) -> Result<(), Error>) -> Result<(), Error> {
-        let (mut at, mut numbers) = (0, Vec::new());
+    /// Calls `each` with every group and its position.
+    fn for_each(&self, mut each: impl FnMut(&[u32], u32) -> Result<(), Error>) -> Result<(), Error> {
+        let (mut at, mut position, mut numbers, mut most) = (0, 0_u32, Vec::new(), WINDOW);
         while at < self.bytes.len() {
-            let len = Fields(&self.bytes.read(at, 4)?).u32() as usize;
-            numbers.clear();
-            numbers.extend(self.bytes.read(at + 4, 4 * len)?.chunks_exact(4).map(|bytes| Fields(bytes).u32()));
-            each(&numbers)?;
-            at += 4 + 4 * len as u64;
+            let window = self.bytes.window(at, most)?;
+            let mut rest: &[u8] = &window;
+            while let Some((len, behind)) = rest.split_first_chunk::<4>() {
+                let Some((group, behind)) = behind.split_at_checked(4 * u32::from_le_bytes(*len) as usize) else {
+                    break;
+                };
+                numbers.clear();
+                numbers.extend(group.chunks_exact(4).map(|bytes| Fields(bytes).u32()));
+                each(&numbers, position)?;
+                // More groups than numbers: the last ones share one, and pairs in them are only compared again.
+                position = position.saturating_add(1);
+                rest = behind;
+            }
+            let read = window.len() - rest.len();
+            // A group that is larger than a window is read in one that is twice as large.
+            most = if read == 0 { 2 * most } else { WINDOW };
+            at += read as u64;
         }
         Ok(())
     }
+}
+
+/// The groups of each row, and its places in them: what tells whether a pair was compared in an earlier group.
+struct Lists {
+    /// For each row positions and places, rising.
+    bytes: Bytes,
+    /// Where those of each row begin, and the end.
+    starts: Table<Start>,
+}
+
+impl Lists {
+    fn new(groups: &Groups, sizes: &Table<Size>, spill: (&Path, u64), threads: usize) -> Result<Self, Error> {
+        let (directory, memory) = spill;
+        let mut memberships = Sorter::new(directory, memory / 4, sizes.len());
+        groups.for_each(|numbers, group| {
+            // In a group that is not larger, all rows are near enough to each other.
+            if numbers.len() <= COMPARISONS_MAX + 1 {
+                return numbers.iter().try_for_each(|n| memberships.push(Membership { number: *n, group, place: 0 }));
+            }
+            let members = members(numbers, sizes)?;
+            (0..)
+                .zip(members)
+                .try_for_each(|(place, (_, number))| memberships.push(Membership { number, group, place }))
+        })?;
+        let (bytes, starts) = (Bytes::new(directory, memory), Table::new(directory, memory / 4));
+        let mut lists = Lists { bytes, starts };
+        let mut bytes = Vec::new();
+        memberships.for_each_part(threads, |memberships| {
+            for of_one in memberships.chunk_by(|a, b| a.number == b.number) {
+                lists.start_up_to(u64::from(of_one[0].number))?;
+                bytes.clear();
+                for Membership { group, place, .. } in of_one {
+                    [group, place].iter().for_each(|field| bytes.extend_from_slice(&field.to_le_bytes()));
+                }
+                lists.bytes.append(&bytes)?;
+            }
+            Ok(())
+        })?;
+        lists.start_up_to(sizes.len())?;
+        Ok(lists)
+    }
+
+    /// Notes that the lists of the rows up to `number` begin here at the latest.
+    fn start_up_to(&mut self, number: u64) -> Result<(), Error> {
+        while self.starts.len() <= number {
+            self.starts.push(Start { at: self.bytes.len() })?;
+        }
+        Ok(())
+    }
+
+    /// Appends the groups of a row, and its places, to `to`.
+    fn of_row(&self, number: u32, to: &mut Vec<(u32, u32)>) -> Result<(), Error> {
+        let [start, end] = [self.starts.get(u64::from(number))?.at, self.starts.get(u64::from(number) + 1)?.at];
+        if start < end {
+            let bytes = self.bytes.read(start, usize::try_from(end - start).unwrap_or(usize::MAX))?;
+            to.extend(bytes.chunks_exact(8).map(|bytes| (Fields(bytes).u32(), Fields(&bytes[4..]).u32())));
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a group in the order in which they are compared.
+fn members(numbers: &[u32], sizes: &Table<Size>) -> Result<Vec<(Size, u32)>, Error> {
+    let member = |number: &u32| Ok((sizes.get(u64::from(*number))?, *number));
+    let mut members = numbers.iter().map(member).collect::<Result<Vec<_>, Error>>()?;
+    members.sort_unstable_by_key(|(size, number)| (size.size, size.id, *number));
+    Ok(members)
+}
+
+/// Whether two rows are in one group before the one at `end`, so near to each other that they were compared if they fit.
+fn met_before(a: &[(u32, u32)], b: &[(u32, u32)], end: u32) -> bool {
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        let ((of_a, place_a), (of_b, place_b)) = (a[i], b[j]);
+        if of_a >= end || of_b >= end {
+            return false;
+        }
+        if of_a == of_b && place_a.abs_diff(place_b) as usize <= COMPARISONS_MAX {
+            return true;
+        }
+        i += usize::from(of_a <= of_b);
+        j += usize::from(of_b <= of_a);
+    }
+    false
+}
+
+/// A pair that is to be compared.
+struct Waiting {
+    pair: (u32, u32),
+    /// The sizes of the changes say that it is not alike.
+    is_unlike: bool,
 }
 
 /// Joins rows to clusters.
@@ -118,44 +230,44 @@ struct Joining<'a, 'b> {
     clusters: Clusters,
     /// Rows that are in a cluster with another one.
     joined: Bits,
-    /// Pairs that were found not to be alike; as many as memory allows, since it only saves work.
-    compared: HashSet<(u32, u32)>,
-    compared_max: usize,
     /// Digests of large groups that were gone through: the same rows once more have no pair that is not done.
     groups: HashSet<u128>,
+    groups_max: usize,
     unlike: Sorter<Unlike>,
     cut: Bits,
     alike: u64,
-    /// Pairs that are to be compared next, by number and by digest.
-    waiting: Vec<((u32, u32), (u128, u128))>,
+    /// Pairs that are to be compared next.
+    waiting: Vec<Waiting>,
 }
 
 impl Joining<'_, '_> {
-    /// Compares the rows of a group: sets of which one is much larger can't be alike, so only neighbours by size.
-    fn group(&mut self, numbers: &[u32], candidates: &Table<Candidate>, sizes: &Table<Size>) -> Result<(), Error> {
+    /// Compares the rows of the group at `position`: sets of which one is much larger can't be alike, so only neighbours by size.
+    fn group(&mut self, numbers: &[u32], position: u32, lists: &Lists, sizes: &Table<Size>) -> Result<(), Error> {
         if numbers.len() >= GROUP_REMEMBERED_MIN && !self.is_new(numbers) {
             return Ok(());
         }
-        let mut members = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let Candidate { id, digest, .. } = candidates.get(u64::from(*number))?;
-            let Size { size } = sizes.get(u64::from(*number))?;
-            members.push((size, id, *number, digest));
+        let members = members(numbers, sizes)?;
+        let (mut met, mut ends) = (Vec::new(), vec![0]);
+        for (_, number) in &members {
+            lists.of_row(*number, &mut met)?;
+            ends.push(met.len());
         }
-        members.sort_unstable();
-        for (at, (size, _, a, of_a)) in members.iter().enumerate() {
-            let fits = |other: u32| f64::from(*size) >= self.similarity_min * f64::from(other);
-            let others = members[at + 1..].iter().take_while(|(other, ..)| fits(*other)).count();
+        let met = |at: usize| &met[ends[at]..ends[at + 1]];
+        for (at, (size, a)) in members.iter().enumerate() {
+            let fits = |other: u32| f64::from(size.size) >= self.similarity_min * f64::from(other);
+            let others = members[at + 1..].iter().take_while(|(other, _)| fits(other.size)).count();
             if others > COMPARISONS_MAX {
                 self.cut.set(*a);
             }
-            for (_, _, b, of_b) in &members[at + 1..][..others.min(COMPARISONS_MAX)] {
+            for (other, (of_b, b)) in members.iter().enumerate().skip(at + 1).take(others.min(COMPARISONS_MAX)) {
                 let pair = (*a.min(b), *a.max(b));
-                if !self.is_done(pair) {
-                    self.waiting.push((pair, (*of_a, *of_b)));
-                    if self.waiting.len() >= PAIRS_AT_ONCE {
-                        self.compare()?;
-                    }
+                if met_before(met(at), met(other), position) || self.is_done(pair) {
+                    continue;
+                }
+                let is_unlike = most_alike(size.change, of_b.change) < self.similarity_min;
+                self.waiting.push(Waiting { pair, is_unlike });
+                if self.waiting.len() >= PAIRS_AT_ONCE {
+                    self.compare()?;
                 }
             }
         }
@@ -170,23 +282,25 @@ impl Joining<'_, '_> {
         });
         let mut half = [0; 16];
         half.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        if self.groups.len() >= self.compared_max {
+        if self.groups.len() >= self.groups_max {
             self.groups.clear();
         }
         self.groups.insert(u128::from_le_bytes(half))
     }
 
+    /// Whether a pair is in one cluster, so that nothing more comes of comparing it.
     fn is_done(&mut self, pair: (u32, u32)) -> bool {
         let (a, b) = (self.clusters.find(pair.0 as usize), self.clusters.find(pair.1 as usize));
-        a == b || self.compared.contains(&pair)
+        a == b
     }
 
     /// Compares what waits, then joins in order what is alike, as if each pair had been compared when it came.
     fn compare(&mut self) -> Result<(), Error> {
         let waiting = std::mem::take(&mut self.waiting);
-        let digests: Vec<(u128, u128)> = waiting.iter().map(|(_, digests)| *digests).collect();
-        let found = self.similarities.of_many(&digests)?;
-        for ((pair, _), similarity) in waiting.into_iter().zip(found) {
+        let pairs: Vec<_> = waiting.iter().filter(|waiting| !waiting.is_unlike).map(|waiting| waiting.pair).collect();
+        let mut found = self.similarities.of_many(&pairs)?.into_iter();
+        for Waiting { pair, is_unlike } in waiting {
+            let similarity = if is_unlike { None } else { found.next().flatten() };
             if self.is_done(pair) {
                 continue;
             }
@@ -197,18 +311,15 @@ impl Joining<'_, '_> {
                 self.joined.set(pair.1);
                 continue;
             }
-            if self.compared.len() >= self.compared_max {
-                self.compared.clear();
-            }
-            self.compared.insert(pair);
             self.unlike.push(Unlike { a: pair.0, b: pair.1 })?;
         }
         Ok(())
     }
 }
 
-fn is_alike(similarity: Similarity, similarity_min: f64) -> bool {
-    similarity.iter().all(|share| *share >= similarity_min)
+/// The most that two sets can have in common by their sizes.
+fn most_alike(a: u32, b: u32) -> f64 {
+    if a.max(b) == 0 { 1.0 } else { f64::from(a.min(b)) / f64::from(a.max(b)) }
 }
 
 /// What near-duplicates are found in.
@@ -264,18 +375,18 @@ impl Search<'_> {
 
     /// How large the rows are that share a band: in changed lines, or in contents where those count.
     fn sizes(&self, similarities: &mut Similarities<'_>) -> Result<Table<Size>, Error> {
-        let mut sizes = Table::new(self.spill.0, self.spill.1 / 4);
+        let mut sizes = Table::new(self.spill.0, self.spill.1);
         for number in 0..u32::try_from(self.candidates.len()).unwrap_or(u32::MAX) {
-            let size = if self.groups.rows.has(number) {
-                let Candidate { change_size, digest, .. } = self.candidates.get(u64::from(number))?;
-                match self.near {
-                    Near::Both => similarities.size(digest)?.unwrap_or_default(),
+            let mut size = Size { size: 0, change: 0, id: 0 };
+            if self.groups.rows.has(number) {
+                let Candidate { change_size, id, .. } = self.candidates.get(u64::from(number))?;
+                (size.change, size.id) = (change_size, (id >> 64) as u64);
+                size.size = match self.near {
+                    Near::Both => similarities.size(number)?.unwrap_or_default(),
                     Near::Off | Near::Change => change_size,
-                }
-            } else {
-                0
-            };
-            sizes.push(Size { size })?;
+                };
+            }
+            sizes.push(size)?;
         }
         Ok(sizes)
     }
@@ -287,20 +398,20 @@ impl Search<'_> {
     ) -> Result<(Clusters, Bits, Bits, (u64, u64)), Error> {
         let (directory, memory) = self.spill;
         let rows = self.candidates.len();
+        let lists = Lists::new(self.groups, sizes, (directory, 2 * memory), self.threads)?;
         let mut joining = Joining {
             similarity_min: self.similarity_min,
             similarities,
             clusters: Clusters::new(usize::try_from(rows).unwrap_or(usize::MAX)),
             joined: Bits::default(),
-            compared: HashSet::new(),
             groups: HashSet::new(),
-            compared_max: usize::try_from(memory / 4 / COMPARED_BYTES).unwrap_or(usize::MAX).max(1),
+            groups_max: usize::try_from(memory / 4 / REMEMBERED_BYTES).unwrap_or(usize::MAX).max(1),
             unlike: Sorter::new(directory, memory / 4, rows),
             cut: Bits::default(),
             alike: 0,
             waiting: Vec::new(),
         };
-        self.groups.for_each(|numbers| joining.group(numbers, self.candidates, sizes))?;
+        self.groups.for_each(|numbers, position| joining.group(numbers, position, &lists, sizes))?;
         joining.compare()?;
         let Joining { clusters, joined, unlike, cut, alike, .. } = joining;
         let mut compared = alike;
@@ -330,15 +441,14 @@ impl Search<'_> {
         let mut gone = Table::new(directory, memory / 4);
         members.for_each_part(self.threads, |members| {
             for cluster in members.chunk_by(|a, b| a.root == b.root) {
-                let mut kept: Vec<(u128, u128)> = Vec::new();
+                let mut kept: Vec<(u128, u32)> = Vec::new();
                 for member in cluster {
-                    let digest = self.candidates.get(u64::from(member.number))?.digest;
                     if kept.len() > KEPT_COMPARED_MAX {
                         cut.set(member.number);
                     }
                     let mut like = None;
-                    for (id, of_kept) in kept.iter().take(KEPT_COMPARED_MAX) {
-                        let similarity = similarities.of(digest, *of_kept)?;
+                    for (id, number) in kept.iter().take(KEPT_COMPARED_MAX) {
+                        let similarity = similarities.of_many(&[(member.number, *number)])?[0];
                         like =
                             similarity.filter(|found| is_alike(*found, self.similarity_min)).map(|found| (*id, found));
                         if like.is_some() {
@@ -352,7 +462,7 @@ impl Search<'_> {
                             change: change.to_bits(),
                             contents: contents.to_bits(),
                         })?,
-                        None => kept.push((member.id, digest)),
+                        None => kept.push((member.id, member.number)),
                     }
                 }
             }
@@ -366,3 +476,30 @@ record!(
     /// A near-duplicate and its keeper.
     Decided { number: u32, keeper: u128, change: u64, contents: u64 } self => u64::from(self.number)
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_that_met_are_known() {
+        let near = COMPARISONS_MAX as u32;
+        for (a, b, end, expected) in [
+            (vec![], vec![(1, 0)], 9, false),
+            (vec![(1, 0), (4, 0)], vec![(2, 0), (4, 0)], 5, true),
+            (vec![(1, 0), (4, 0)], vec![(2, 0), (4, 0)], 4, false),
+            (vec![(4, 7)], vec![(4, 7 + near)], 5, true),
+            (vec![(4, 8 + near)], vec![(4, 7)], 5, false),
+            (vec![(4, 0), (6, 3)], vec![(4, 1 + near), (6, 2)], 7, true),
+        ] {
+            assert_eq!(met_before(&a, &b, end), expected, "{a:?} {b:?} {end}");
+        }
+    }
+
+    #[test]
+    fn sizes_bound_similarity() {
+        for (a, b, expected) in [(0, 0, 1.0), (0, 3, 0.0), (7, 10, 0.7), (10, 7, 0.7), (5, 5, 1.0)] {
+            assert_eq!(most_alike(a, b), expected, "{a} {b}");
+        }
+    }
+}

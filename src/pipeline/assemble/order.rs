@@ -53,6 +53,8 @@ pub fn repositories(batches: &[(PathBuf, Checkpoint)]) -> Vec<Repository<'_>> {
 pub struct Numbered<'a> {
     /// Its number; copies in forks have numbers of their own.
     pub number: u32,
+    /// Its position in all segments, one behind the other.
+    pub at: u32,
     /// The position of its repository.
     pub repository: usize,
     /// What is remembered of it.
@@ -67,6 +69,8 @@ type Key = (Option<Arc<str>>, i64, Vec<u8>, u128);
 struct Open {
     facts: FactsReader,
     verdicts: VerdictReader,
+    /// Position of the segment's first row in all segments.
+    start: u32,
     position: u32,
 }
 
@@ -98,12 +102,15 @@ pub fn for_each(
     interrupt: &AtomicBool,
     mut each: impl FnMut(Numbered<'_>) -> Result<(), Error>,
 ) -> Result<u32, Error> {
-    let mut number = 0;
+    let (mut number, mut start) = (0, 0);
     for of_one in segments.chunk_by(|a, b| a.repository == b.repository) {
         let (mut heap, mut opened) = (BinaryHeap::new(), Vec::new());
         for (at, segment) in of_one.iter().enumerate() {
             let facts = FactsReader::open(&segment.facts, read == Read::Bands)?;
-            let mut open = Open { facts, verdicts: VerdictReader::open(segment.verdicts.as_deref())?, position: 0 };
+            let mut open =
+                Open { facts, verdicts: VerdictReader::open(segment.verdicts.as_deref())?, start, position: 0 };
+            // Behind the last number that there is, the loop below ends before any position is wrong.
+            start = u32::try_from(u64::from(start) + segment.rows).unwrap_or(u32::MAX);
             if open.facts.advance()? {
                 heap.push(Reverse(open.head(at)));
             }
@@ -118,7 +125,8 @@ pub fn for_each(
                 }
                 let verdict = open.verdicts.at(open.position)?;
                 let repository = of_one[segment].repository;
-                each(Numbered { number, repository, facts: &open.facts.row, verdict })?;
+                let at = open.start.saturating_add(open.position);
+                each(Numbered { number, at, repository, facts: &open.facts.row, verdict })?;
                 number = number.checked_add(1).ok_or_else(|| Error::Damaged {
                     path: of_one[segment].path.clone(),
                     reason: "a store can't have more rows than 4,294,967,295".into(),

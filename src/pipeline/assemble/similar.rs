@@ -1,7 +1,7 @@
 //! How alike rows are: what earlier assemblies found out, and what is worked out from the sets of rows.
 //!
 //! ```text
-//! STORE/assembly/pairs        for pairs of rows that were compared, their similarities
+//! STORE/assembly/pairs        for pairs of rows that were compared, their similarities, or bounds of them
 //! STORE/assembly/sizes        for rows that share a band with another one, how large the set of their contents is
 //! ```
 //!
@@ -9,16 +9,16 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, atomic::AtomicBool},
+    sync::atomic::AtomicBool,
 };
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::{
     Near,
-    facts::{COLUMNS, FactsReader, Segment, change_set, contents_set, for_each_batch},
+    facts::{COLUMNS, Segment, change_set, contents_set, for_each_batch},
     kept::{KeptReader, KeptWriter, is_whole},
-    spill::{Bytes, Fields, Record, Sorter, record},
+    spill::{Bits, Bytes, Fields, Record, Sorter, Table, record},
 };
 use crate::{
     dedup::words,
@@ -29,14 +29,50 @@ use crate::{
     store::{Error, Store, segment::Batches},
 };
 
-/// Bytes that one set takes in the index of sets and in the list of those that are wanted.
-const INDEX_BYTES: u64 = 96;
-
 /// Bytes of a member of a set.
 const MEMBER: usize = size_of::<u32>();
 
-/// Jaccard similarity of the changes, and of the contents (1 where those do not count).
+/// Rows whose sets are made at once, but for the rest of a segment.
+const GATHERED_AT_ONCE: usize = 1 << 18;
+
+/// Records of a file that is kept of which one is remembered: the others are looked for behind it.
+const FENCED: usize = 64;
+
+/// Jaccard similarity of the changes, and of the contents (1 where those do not count). Of a pair that is not alike, one of them is
+/// negative: it is at most so much without the sign, which tells that the pair is not alike. The other one says nothing then.
 pub type Similarity = [f64; 2];
+
+/// Whether a pair with this similarity is alike.
+pub fn is_alike(similarity: Similarity, similarity_min: f64) -> bool {
+    similarity.iter().all(|share| *share >= similarity_min)
+}
+
+/// Whether that can be told: what was found out with a higher threshold may not.
+fn tells(similarity: Similarity, similarity_min: f64) -> bool {
+    let mut bounds = similarity.iter().filter(|share| share.is_sign_negative()).peekable();
+    bounds.peek().is_none() || bounds.any(|bound| -bound < similarity_min)
+}
+
+record!(
+    /// What comparing needs of a row; by number. `at` is its position in all segments.
+    Candidate { change_size: u32, license: u8, time: i64, id: u128, digest: u128, at: u32, is_deletion: u8 }
+        self => self.id as u64
+);
+
+record!(
+    /// A row whose sets are made, by its position in all segments.
+    Wanted { at: u32, number: u32, is_deletion: u8 } self => u64::from(self.at)
+);
+
+record!(
+    /// Where the sets of a row are, and the members of each; by number.
+    Place { at: u64, change: u32, contents: u32 } self => self.at
+);
+
+record!(
+    /// The sets of a row that were made last.
+    Placed { number: u32, at: u64, change: u32, contents: u32 } self => u64::from(self.number)
+);
 
 record!(
     /// What is kept of a pair: the bits of its similarities.
@@ -47,12 +83,6 @@ record!(
     /// What is kept of a row: members of the set of its contents.
     Size { digest: u128, size: u32 } self => (self.digest >> 64) as u64
 );
-
-impl Pair {
-    fn similarity(&self) -> Similarity {
-        [f64::from_bits(self.change), f64::from_bits(self.contents)]
-    }
-}
 
 trait Digested: Record {
     fn digest(&self) -> u128;
@@ -78,6 +108,8 @@ struct Known<R> {
     threads: usize,
     /// Sorted records.
     known: Bytes,
+    /// The digest of every record at a multiple of [`FENCED`].
+    fences: Vec<u128>,
     used: Sorter<R>,
 }
 
@@ -86,6 +118,7 @@ impl<R: Digested> Known<R> {
         let mut known = Known {
             path: directory.join(name),
             known: Bytes::new(directory, memory / 2),
+            fences: Vec::new(),
             used: Sorter::new(directory, memory / 2, u64::MAX),
             directory: directory.to_owned(),
             memory,
@@ -98,46 +131,28 @@ impl<R: Digested> Known<R> {
     }
 
     fn read(&mut self) -> Result<(), Error> {
-        self.known = Bytes::new(&self.directory, self.memory / 2);
         let mut file = KeptReader::open(&self.path)?;
-        let mut record = vec![0; R::BYTES];
+        let mut block = Vec::with_capacity(FENCED * R::BYTES);
         while file.left() >= R::BYTES as u64 {
-            file.read(&mut record)?;
-            self.known.append(&record)?;
+            let records = usize::try_from(file.left()).unwrap_or(usize::MAX) / R::BYTES;
+            block.resize(records.min(FENCED) * R::BYTES, 0);
+            file.read(&mut block)?;
+            self.fences.push(R::get(&mut Fields(&block)).digest());
+            // What is appended at once can be read at once.
+            self.known.append(&block)?;
         }
         Ok(())
     }
 
-    fn len(&self) -> u64 {
-        self.known.len() / R::BYTES as u64
-    }
-
-    fn get(&self, at: u64) -> Result<R, Error> {
-        let bytes = self.known.read(at * R::BYTES as u64, R::BYTES)?;
-        Ok(R::get(&mut Fields(&bytes)))
-    }
-
     fn find(&self, digest: u128) -> Result<Option<R>, Error> {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            let record = self.get(middle)?;
-            match record.digest().cmp(&digest) {
-                std::cmp::Ordering::Equal => return Ok(Some(record)),
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Makes what was asked for known, beside what is.
-    fn remember(&mut self) -> Result<(), Error> {
-        for at in 0..self.len() {
-            self.used.push(self.get(at)?)?;
-        }
-        self.keep()?;
-        self.read()
+        let Some(block) = self.fences.partition_point(|fence| *fence <= digest).checked_sub(1) else {
+            return Ok(None);
+        };
+        let at = (block * FENCED * R::BYTES) as u64;
+        let bytes =
+            self.known.read(at, (FENCED * R::BYTES).min(usize::try_from(self.known.len() - at).unwrap_or(0)))?;
+        let records = bytes.chunks_exact(R::BYTES).map(|bytes| R::get(&mut Fields(bytes)));
+        Ok(records.take_while(|record| record.digest() <= digest).find(|record| record.digest() == digest))
     }
 
     /// Writes what was asked for.
@@ -178,36 +193,68 @@ pub fn compared(digests: [u128; 2], near: Near) -> u128 {
     }
 }
 
-/// Where the sets of a row are: an offset, and the members of each.
-type Place = (u64, [usize; 2]);
-
-/// The sets of rows that are to be compared, by what is compared.
+/// The sets of rows that were made, by number.
 struct Sets {
-    places: HashMap<u128, Place>,
+    places: Table<Place>,
     bytes: Bytes,
 }
 
-impl Sets {
-    fn compare(&self, (at_a, of_a): Place, (at_b, of_b): Place) -> Result<Similarity, Error> {
-        let a = self.bytes.read(at_a, MEMBER * (of_a[0] + of_a[1]))?;
-        let b = self.bytes.read(at_b, MEMBER * (of_b[0] + of_b[1]))?;
-        let (a, b) = (a.split_at((MEMBER * of_a[0]).min(a.len())), b.split_at((MEMBER * of_b[0]).min(b.len())));
-        Ok([words::jaccard_of_bytes(a.0, b.0), words::jaccard_of_bytes(a.1, b.1)])
-    }
+/// The offset of sets that were not made.
+const NOWHERE: u64 = u64::MAX;
 
-    /// Adds the sets of a row, of which `bytes` has the members one after the other.
-    fn add(&mut self, digest: u128, bytes: &[u8], lens: [usize; 2]) -> Result<(), Error> {
-        if !self.places.contains_key(&digest) {
-            let at = self.bytes.append(bytes)?;
-            self.places.insert(digest, (at, lens));
+impl Sets {
+    fn place(&self, number: u32) -> Result<Option<Place>, Error> {
+        if u64::from(number) >= self.places.len() {
+            return Ok(None);
         }
-        Ok(())
+        Ok(Some(self.places.get(u64::from(number))?).filter(|place| place.at != NOWHERE))
+    }
+}
+
+/// Sets that a thread compares. Pairs that come together have most of their rows in common.
+struct Compared<'a> {
+    sets: &'a Sets,
+    /// Members of the change, then those of the contents; the number of bytes of the former.
+    read: HashMap<u32, (Vec<u8>, usize)>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Compared<'_> {
+    /// The similarity of a pair; none where one of the sets was not made.
+    fn compare(&mut self, (a, b): (u32, u32), similarity_min: f64) -> Result<Option<Similarity>, Error> {
+        if self.bytes > self.bytes_max {
+            self.read.clear();
+            self.bytes = 0;
+        }
+        for number in [a, b] {
+            if !self.read.contains_key(&number) {
+                let Some(Place { at, change, contents }) = self.sets.place(number)? else { return Ok(None) };
+                let (of_change, all) = (MEMBER * change as usize, MEMBER * (change as usize + contents as usize));
+                self.read.insert(number, (self.sets.bytes.read(at, all)?.into_owned(), of_change));
+                self.bytes += all;
+            }
+        }
+        let [a, b] = [a, b].map(|number| {
+            let (bytes, of_change) = &self.read[&number];
+            bytes.split_at((*of_change).min(bytes.len()))
+        });
+        // Pairs have part of their changes in common, or they would be none, so it mostly is the contents that differ.
+        Ok(Some(match words::jaccard_from(a.1, b.1, similarity_min) {
+            Err(bound) => [-1.0, -bound],
+            Ok(contents) => match words::jaccard_from(a.0, b.0, similarity_min) {
+                Err(bound) => [-bound, contents],
+                Ok(change) => [change, contents],
+            },
+        }))
     }
 }
 
 /// What is asked for the similarity of pairs.
 pub struct Similarities<'a> {
     near: Near,
+    similarity_min: f64,
+    candidates: &'a Table<Candidate>,
     segments: &'a [Segment],
     redaction: &'a Redaction,
     /// Where spilled files are made.
@@ -218,7 +265,8 @@ pub struct Similarities<'a> {
     pairs: Known<Pair>,
     sizes: Known<Size>,
     sets: Sets,
-    wanted: HashSet<u128>,
+    /// Rows whose sets are to be made.
+    wanted: Bits,
     /// Whether a pair was asked for that is not known.
     pub lacks: bool,
 }
@@ -230,7 +278,8 @@ impl<'a> Similarities<'a> {
     /// It can't be read.
     pub fn open(
         store: &Store,
-        near: Near,
+        (near, similarity_min): (Near, f64),
+        candidates: &'a Table<Candidate>,
         (segments, redaction): (&'a [Segment], &'a Redaction),
         memory: u64,
         threads: usize,
@@ -239,12 +288,14 @@ impl<'a> Similarities<'a> {
         let directory = super::directory(store);
         Ok(Similarities {
             near,
+            similarity_min,
+            candidates,
             segments,
             redaction,
             pairs: Known::open(&directory, "pairs", memory / 4, threads)?,
             sizes: Known::open(&directory, "sizes", memory / 8, threads)?,
-            sets: Sets { places: HashMap::new(), bytes: Bytes::new(&directory, memory / 4) },
-            wanted: HashSet::new(),
+            sets: Sets { places: Table::new(&directory, memory / 8), bytes: Bytes::new(&directory, memory / 8) },
+            wanted: Bits::default(),
             lacks: false,
             directory,
             memory,
@@ -253,80 +304,61 @@ impl<'a> Similarities<'a> {
         })
     }
 
-    fn key(&self, a: u128, b: u128) -> u128 {
-        digest([a.min(b), a.max(b)])
+    fn digest(&self, number: u32) -> Result<u128, Error> {
+        Ok(self.candidates.get(u64::from(number))?.digest)
     }
 
-    /// The similarity of what the digests stand for, as far as it is known without sets.
-    fn find(&self, a: u128, b: u128) -> Result<Option<Similarity>, Error> {
+    /// What is known of a pair without sets, or what they say.
+    fn find(&self, pair: (u32, u32), compared: &mut Compared<'_>) -> Result<Found, Error> {
+        let (a, b) = (self.digest(pair.0)?, self.digest(pair.1)?);
         if a == b {
-            return Ok(Some([1.0; 2]));
+            return Ok(Found { key: None, similarity: Some([1.0; 2]) });
         }
-        Ok(self.pairs.find(self.key(a, b))?.map(|pair| pair.similarity()))
+        let key = digest([a.min(b), a.max(b)]);
+        let known = self.pairs.find(key)?.map(|pair| [f64::from_bits(pair.change), f64::from_bits(pair.contents)]);
+        let similarity = match known.filter(|similarity| tells(*similarity, self.similarity_min)) {
+            None => compared.compare(pair, self.similarity_min)?,
+            known => known,
+        };
+        Ok(Found { key: Some(key), similarity })
     }
 
-    fn compute(&self, a: u128, b: u128) -> Result<Option<Similarity>, Error> {
-        let (Some(a), Some(b)) = (self.sets.places.get(&a), self.sets.places.get(&b)) else { return Ok(None) };
-        self.sets.compare(*a, *b).map(Some)
-    }
-
-    /// Remembers that the similarity of a pair counted.
-    fn note(&mut self, a: u128, b: u128, [change, contents]: Similarity) -> Result<(), Error> {
-        if a == b {
-            return Ok(());
-        }
-        let pair = Pair { digest: self.key(a, b), change: change.to_bits(), contents: contents.to_bits() };
-        self.pairs.used.push(pair)
-    }
-
-    /// Asks for the sets of both, next time; as many at once as memory allows.
-    fn want(&mut self, a: u128, b: u128) {
+    /// Asks for the sets of a row, next time.
+    fn want(&mut self, number: u32) {
         self.lacks = true;
-        let most = usize::try_from(self.memory / 4 / INDEX_BYTES).unwrap_or(usize::MAX).max(2);
-        if self.wanted.len() + 2 <= most {
-            self.wanted.extend([a, b]);
-        }
+        self.wanted.set(number);
     }
 
     /// How many members the set of the contents of a row has; none where it is not there, and wanted from then on.
     ///
     /// # Errors
     /// What was spilled can't be read.
-    pub fn size(&mut self, digest: u128) -> Result<Option<u32>, Error> {
-        let size = match self.sets.places.get(&digest) {
-            Some((_, lens)) => Some(u32::try_from(lens[1]).unwrap_or(u32::MAX)),
+    pub fn size(&mut self, number: u32) -> Result<Option<u32>, Error> {
+        let digest = self.digest(number)?;
+        let size = match self.sets.place(number)? {
+            Some(place) => Some(place.contents),
             None => self.sizes.find(digest)?.map(|found| found.size),
         };
         match size {
             Some(size) => self.sizes.used.push(Size { digest, size })?,
-            None => self.want(digest, digest),
+            None => self.want(number),
         }
         Ok(size)
     }
 
-    /// The similarity of a pair; none where its sets are not there, which are wanted from then on.
+    /// The similarities of pairs of rows, found on all threads; none where sets are not there, which are wanted from then on.
     ///
     /// # Errors
     /// What was spilled can't be read.
-    pub fn of(&mut self, a: u128, b: u128) -> Result<Option<Similarity>, Error> {
-        Ok(self.of_many(&[(a, b)])?[0])
-    }
-
-    /// As [`Similarities::of`], for many pairs, on all threads.
-    ///
-    /// # Errors
-    /// What was spilled can't be read.
-    pub fn of_many(&mut self, pairs: &[(u128, u128)]) -> Result<Vec<Option<Similarity>>, Error> {
+    pub fn of_many(&mut self, pairs: &[(u32, u32)]) -> Result<Vec<Option<Similarity>>, Error> {
         let part = pairs.len().div_ceil(self.threads).max(256);
         let this: &Self = self;
-        let look = |pairs: &[(u128, u128)]| -> Result<Vec<Option<Similarity>>, Error> {
-            let one = |(a, b): &(u128, u128)| match this.find(*a, *b)? {
-                None => this.compute(*a, *b),
-                found => Ok(found),
-            };
-            pairs.iter().map(one).collect()
+        let bytes_max = usize::try_from(self.memory / 8).unwrap_or(usize::MAX) / self.threads.max(1);
+        let look = |pairs: &[(u32, u32)]| -> Result<Vec<Found>, Error> {
+            let mut compared = Compared { sets: &this.sets, read: HashMap::new(), bytes: 0, bytes_max };
+            pairs.iter().map(|pair| this.find(*pair, &mut compared)).collect()
         };
-        let found: Vec<Option<Similarity>> = if pairs.len() <= part {
+        let found: Vec<Found> = if pairs.len() <= part {
             look(pairs)?
         } else {
             let parts: Vec<_> = std::thread::scope(|scope| {
@@ -335,40 +367,88 @@ impl<'a> Similarities<'a> {
             });
             parts.into_iter().collect::<Result<Vec<_>, _>>()?.concat()
         };
-        for ((a, b), similarity) in pairs.iter().zip(&found) {
-            match similarity {
-                Some(similarity) => self.note(*a, *b, *similarity)?,
-                None => self.want(*a, *b),
+        for ((a, b), Found { key, similarity }) in pairs.iter().zip(&found) {
+            match (key, similarity) {
+                (Some(digest), Some([change, contents])) => {
+                    let (change, contents) = (change.to_bits(), contents.to_bits());
+                    self.pairs.used.push(Pair { digest: *digest, change, contents })?;
+                }
+                (None, Some(_)) => {}
+                (_, None) => [*a, *b].into_iter().for_each(|number| self.want(number)),
             }
         }
-        Ok(found)
+        Ok(found.into_iter().map(|found| found.similarity).collect())
     }
 
-    /// Gets the sets that are wanted, instead of those that are there; what was worked out from those is known from then
-    /// on.
+    /// Makes the sets that are wanted, beside those that are there.
     ///
     /// # Errors
     /// A segment is damaged, or something can't be written.
     pub fn gather(&mut self) -> Result<(), Error> {
-        if !self.sets.places.is_empty() {
-            self.pairs.remember()?;
-            self.sizes.remember()?;
+        let (candidates, wanted) = (self.candidates, std::mem::take(&mut self.wanted));
+        let mut rows = Sorter::new(&self.directory, self.memory / 4, candidates.len());
+        for number in (0..u32::try_from(candidates.len()).unwrap_or(u32::MAX)).filter(|number| wanted.has(*number)) {
+            if self.sets.place(number)?.is_none() {
+                let Candidate { at, is_deletion, .. } = candidates.get(u64::from(number))?;
+                rows.push(Wanted { at, number, is_deletion })?;
+            }
         }
-        let (wanted, near, threads) = (std::mem::take(&mut self.wanted), self.near, self.threads);
-        let (segments, redaction, interrupt) = (self.segments, self.redaction, self.interrupt);
-        // Which batches have rows that are wanted: the others are not read.
+        let starts: Vec<u64> = self
+            .segments
+            .iter()
+            .scan(0, |next, segment| {
+                *next += segment.rows;
+                Some(*next - segment.rows)
+            })
+            .collect();
+        let segment_of = |row: &Wanted| starts.partition_point(|start| *start <= u64::from(row.at)) - 1;
+        let mut placed = Sorter::new(&self.directory, self.memory / 4, candidates.len());
+        let mut waiting: Vec<(usize, Vec<Wanted>)> = Vec::new();
+        let mut rows_waiting = 0;
+        rows.for_each_part(self.threads, |rows| {
+            for of_one in rows.chunk_by(|a, b| segment_of(a) == segment_of(b)) {
+                let segment = segment_of(&of_one[0]);
+                match waiting.last_mut() {
+                    Some((last, rows)) if *last == segment => rows.extend_from_slice(of_one),
+                    _ => {
+                        if rows_waiting >= GATHERED_AT_ONCE {
+                            self.sets_of(&std::mem::take(&mut waiting), &starts, &mut placed)?;
+                            rows_waiting = 0;
+                        }
+                        waiting.push((segment, of_one.to_vec()));
+                    }
+                }
+                rows_waiting += of_one.len();
+            }
+            Ok(())
+        })?;
+        self.sets_of(&waiting, &starts, &mut placed)?;
+        self.place(placed)?;
+        self.lacks = false;
+        Ok(())
+    }
+
+    /// Makes the sets of rows of some segments, in order.
+    fn sets_of(
+        &mut self,
+        wanted: &[(usize, Vec<Wanted>)],
+        starts: &[u64],
+        placed: &mut Sorter<Placed>,
+    ) -> Result<(), Error> {
+        let (near, threads, redaction, interrupt) = (self.near, self.threads, self.redaction, self.interrupt);
+        let segments = self.segments;
         let mut found = Vec::new();
         let find = |_: &mut (), at: u64| {
-            let segment = &segments[usize::try_from(at).unwrap_or_default()];
-            Gathered::find(segment, near, &wanted, redaction.digest().is_some())
+            let (segment, rows) = &wanted[usize::try_from(at).unwrap_or_default()];
+            Gathered::find(&segments[*segment], starts[*segment], rows, redaction.digest().is_some())
         };
         ordered(
             threads,
-            0..segments.len() as u64,
+            0..wanted.len() as u64,
             || (),
             find,
             |_, of_segment| {
-                found.extend(of_segment);
+                found.push(of_segment);
                 Ok(())
             },
         )?;
@@ -377,24 +457,43 @@ impl<'a> Similarities<'a> {
             .enumerate()
             .flat_map(|(at, gathered)| (0..gathered.wanted.len()).map(move |batch| (at, batch)))
             .collect();
-        let sets = Mutex::new(Sets {
-            places: HashMap::with_capacity(wanted.len()),
-            bytes: Bytes::new(&self.directory, self.memory / 4),
-        });
         let read = |scratch: &mut Scratch, at: u64| {
             let (gathered, batch) = batches[usize::try_from(at).unwrap_or_default()];
-            found[gathered].read(batch, near, &sets, (redaction, scratch), interrupt)
+            found[gathered].read(batch, near, (redaction, scratch), interrupt)
         };
-        ordered(threads, 0..batches.len() as u64, Scratch::default, read, |_, ()| Ok(()))?;
-        self.sets = sets.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.lacks = false;
-        match self.sets.places.len() == wanted.len() {
-            true => Ok(()),
-            false => Err(Error::Damaged {
-                path: self.directory.join("facts"),
-                reason: "facts are of rows that are not there".into(),
-            }),
-        }
+        let sets = &mut self.sets;
+        ordered(threads, 0..batches.len() as u64, Scratch::default, read, |_, made: Made| {
+            let mut rest = made.bytes.as_slice();
+            for (number, change, contents) in made.rows {
+                let (of_row, behind) = rest.split_at(MEMBER * (change as usize + contents as usize));
+                placed.push(Placed { number, at: sets.bytes.append(of_row)?, change, contents })?;
+                rest = behind;
+            }
+            Ok(())
+        })
+    }
+
+    /// Notes where the sets that were made last are.
+    fn place(&mut self, placed: Sorter<Placed>) -> Result<(), Error> {
+        let mut places = Table::new(&self.directory, self.memory / 8);
+        let before = &self.sets;
+        let up_to = |places: &mut Table<Place>, end: u32| -> Result<(), Error> {
+            for number in u32::try_from(places.len()).unwrap_or(u32::MAX)..end {
+                let place = before.place(number)?.unwrap_or(Place { at: NOWHERE, change: 0, contents: 0 });
+                places.push(place)?;
+            }
+            Ok(())
+        };
+        placed.for_each_part(self.threads, |rows| {
+            for Placed { number, at, change, contents } in rows.iter().copied() {
+                up_to(&mut places, number)?;
+                places.push(Place { at, change, contents })?;
+            }
+            Ok(())
+        })?;
+        up_to(&mut places, u32::try_from(self.candidates.len()).unwrap_or(u32::MAX))?;
+        self.sets.places = places;
+        Ok(())
     }
 
     /// Keeps what counted for the next assembly.
@@ -407,79 +506,102 @@ impl<'a> Similarities<'a> {
     }
 }
 
+/// What was found of a pair.
+#[derive(Clone, Copy)]
+struct Found {
+    /// What it is kept by; none of a pair that is the same.
+    key: Option<u128>,
+    similarity: Option<Similarity>,
+}
+
+/// Sets of rows, one behind the other.
+struct Made {
+    /// Numbers, and the members of each set.
+    rows: Vec<(u32, u32, u32)>,
+    bytes: Vec<u8>,
+}
+
 /// What is wanted of a segment.
 struct Gathered<'a> {
     segment: &'a Segment,
     columns: &'static [&'static str],
     batches: Batches,
-    /// For each batch that has some, positions and digests of rows.
-    wanted: Vec<(usize, Vec<(usize, u128)>)>,
+    /// For each batch that has some, positions and numbers of rows.
+    wanted: Vec<(usize, Vec<(usize, u32)>)>,
 }
 
 impl<'a> Gathered<'a> {
-    /// Looks for the rows that are `wanted`, of which all texts are read where they are redacted.
-    fn find(
-        segment: &'a Segment,
-        near: Near,
-        wanted: &HashSet<u128>,
-        is_redacted: bool,
-    ) -> Result<Option<Self>, Error> {
-        let (mut here, mut reads_all): (Vec<(u64, u128)>, bool) = (Vec::new(), is_redacted);
-        let (mut facts, mut position) = (FactsReader::open(&segment.facts, false)?, 0);
-        while facts.advance()? {
-            let digest = compared(facts.row.digests, near);
-            if wanted.contains(&digest) {
-                here.push((position, digest));
-                // A set is made of old contents where there are no new ones.
-                reads_all |= facts.row.new_file.is_none();
-            }
-            position += 1;
-        }
-        if here.is_empty() {
-            return Ok(None);
-        }
+    /// Looks for the batches of the rows that are `wanted`, of which all texts are read where they are redacted.
+    fn find(segment: &'a Segment, start: u64, wanted: &[Wanted], is_redacted: bool) -> Result<Self, Error> {
+        // A set is made of old contents where there are no new ones.
+        let reads_all = is_redacted || wanted.iter().any(|row| row.is_deletion != 0);
         let columns: &'static [&'static str] = if reads_all { &COLUMNS } else { &["diff", "new_contents"] };
         let batches = Batches::find(&segment.path, columns)?;
-        let (mut by_batch, mut first, mut here) = (Vec::new(), 0, here.into_iter().peekable());
+        let mut rows = wanted.iter().map(|row| (u64::from(row.at) - start, row.number)).peekable();
+        let (mut by_batch, mut first) = (Vec::new(), 0);
         for (at, place) in batches.places().iter().enumerate() {
-            let mut rows = Vec::new();
-            while let Some((position, digest)) = here.next_if(|(position, _)| *position < first + place.rows) {
-                rows.push((usize::try_from(position - first).unwrap_or(usize::MAX), digest));
+            let mut here = Vec::new();
+            while let Some((position, number)) = rows.next_if(|(position, _)| *position < first + place.rows) {
+                here.push((usize::try_from(position - first).unwrap_or(usize::MAX), number));
             }
-            if !rows.is_empty() {
-                by_batch.push((at, rows));
+            if !here.is_empty() {
+                by_batch.push((at, here));
             }
             first += place.rows;
         }
-        Ok(Some(Gathered { segment, columns, batches, wanted: by_batch }))
+        match rows.next() {
+            None => Ok(Gathered { segment, columns, batches, wanted: by_batch }),
+            Some(_) => Err(Error::Damaged {
+                path: segment.facts.clone(),
+                reason: "facts are of rows that are not there".into(),
+            }),
+        }
     }
 
-    /// Adds the sets of the rows that are wanted of one batch.
+    /// The sets of the rows that are wanted of one batch.
     fn read(
         &self,
         batch: usize,
         near: Near,
-        sets: &Mutex<Sets>,
         (redaction, scratch): (&Redaction, &mut Scratch),
         interrupt: &AtomicBool,
-    ) -> Result<(), Error> {
-        let locked = || sets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    ) -> Result<Made, Error> {
         let (at, wanted) = &self.wanted[batch];
+        let mut made = Made { rows: Vec::with_capacity(wanted.len()), bytes: Vec::new() };
         for_each_batch(self.segment, (&self.batches, self.columns), *at..*at + 1, interrupt, |rows| {
-            for (row, digest) in wanted {
-                if locked().places.contains_key(digest) {
-                    continue;
-                }
+            for (row, number) in wanted {
                 let sample = rows.get(*row);
                 let fate = redaction.redact(&sample, scratch);
                 let sample = fate.sample(&sample);
                 let contents = if near == Near::Both { contents_set(&sample) } else { Vec::new() };
                 let change = change_set(&sample);
-                let mut bytes = Vec::with_capacity(MEMBER * (change.len() + contents.len()));
-                change.iter().chain(&contents).for_each(|member| bytes.extend_from_slice(&member.to_le_bytes()));
-                locked().add(*digest, &bytes, [change.len(), contents.len()])?;
+                let members = change.iter().chain(&contents);
+                members.for_each(|member| made.bytes.extend_from_slice(&member.to_le_bytes()));
+                let [change, contents] = [change, contents].map(|set| u32::try_from(set.len()).unwrap_or(u32::MAX));
+                made.rows.push((*number, change, contents));
             }
             Ok(())
-        })
+        })?;
+        Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_tell_up_to_their_threshold() {
+        for (similarity, similarity_min, expected) in [
+            ([0.9, 0.8], 0.1, true),
+            ([-1.0, -0.3], 0.7, true),
+            ([-1.0, -0.3], 0.3, false),
+            ([-0.0, 1.0], 0.1, true),
+            ([-0.6, 0.9], 0.6, false),
+            ([-0.6, 0.9], 0.7, true),
+        ] {
+            assert_eq!(tells(similarity, similarity_min), expected, "{similarity:?} {similarity_min}");
+            assert!(similarity[0] >= 0.0 || !is_alike(similarity, similarity_min));
+        }
     }
 }

@@ -111,6 +111,16 @@ impl Bytes {
         Ok(at)
     }
 
+    /// Up to `most` of the bytes from the offset `at` on, at least one that there is: those of a file end with it.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub fn window(&self, at: u64, most: usize) -> Result<Cow<'_, [u8]>, Error> {
+        let spilled = self.file.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let end = if at < spilled { spilled } else { self.len() };
+        self.read(at, usize::try_from(end - at).unwrap_or(usize::MAX).min(most))
+    }
+
     /// The `len` bytes at the offset `at`.
     ///
     /// # Errors
