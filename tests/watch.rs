@@ -636,6 +636,89 @@ fn what_is_gone_or_emptied_is_recorded_and_dropped_by_policy() {
 }
 
 #[test]
+fn what_is_relicensed_or_moved_is_recorded_and_dropped_by_policy() {
+    let lab = Lab::new();
+    let mut repositories: Vec<Pushed> = ["a", "b", "c"].iter().map(|name| Pushed::new(&lab, name)).collect();
+    let license = |repository: &mut Pushed, expression: Option<&str>| {
+        let path = repository.work.join("package.json");
+        match expression {
+            Some(expression) => {
+                fs::write(path, format!("{{\"license\": \"{expression}\"}}\n")).expect("a file");
+            }
+            None => fs::remove_file(path).expect("it is there"),
+        }
+        repository.commit();
+        repository.commit();
+        repository.push();
+    };
+    for repository in &mut repositories {
+        license(repository, Some("MIT"));
+    }
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let url = |name: &str| format!("http://127.0.0.1:{}/{name}.git", server.port);
+    let sources = list(&["a", "b", "c"].map(url));
+    let keep = configure(&lab, "keep", &sources, "gone-after = 2");
+    let policies = "moved = \"drop\"\nrelicensed = \"drop\"\ngone-after = 2";
+    let drops = configure(&lab, "drop", &sources, policies);
+    let rows = |store: &str, name: &str| -> usize {
+        let rows = lab.rows(store);
+        rows.iter().filter(|row| row["repos"].as_str().is_some_and(|repos| repos.ends_with(name))).count()
+    };
+    for (configuration, store) in [(&keep, "keep"), (&drops, "drop")] {
+        let (code, said) = once(&lab, configuration);
+        assert_eq!((code, rows(store, "/a"), rows(store, "/b")), (Some(0), 1, 1), "{said}");
+    }
+    let state = |store: &str, name: &str| -> Value {
+        let all = status(&lab, store);
+        all.iter().find(|one| one["name"].as_str().is_some_and(|text| text.ends_with(name))).expect("it is watched")["state"].clone()
+    };
+    let of_one = state("drop", "/a");
+    assert!(of_one["license"] == "MIT" && of_one["relicensed"].is_null(), "{of_one}");
+    // One comes under the GPL, one has no licence any more, and one has another name.
+    license(&mut repositories[0], Some("GPL-3.0-only"));
+    license(&mut repositories[1], None);
+    server.serve("c.git", Manner::Renamed("other.git"));
+    fs::rename(lab.path("served/c.git"), lab.path("served/other.git")).expect("it can be moved");
+    let (code, said) = once(&lab, &keep);
+    assert_eq!((code, rows("keep", "/a"), rows("keep", "/b"), rows("keep", "/c")), (Some(0), 4, 3, 1), "{said}");
+    let (code, said) = once(&lab, &drops);
+    assert!(code == Some(3) && said.contains("relicensed: its licence was MIT and is GPL-3.0-only"), "{said}");
+    assert!(
+        said.contains("relicensed: its licence was MIT and is NONE") && said.contains("moved: the server has it at"),
+        "{said}"
+    );
+    assert_eq!((rows("drop", "/a"), rows("drop", "/b"), rows("drop", "/c")), (1, 1, 1), "once may be a slip: {said}");
+    for store in ["keep", "drop"] {
+        let change = state(store, "/a")["relicensed"].clone();
+        assert_eq!((&change["from"], &change["to"]), (&"MIT".into(), &"GPL-3.0-only".into()), "{store}");
+        assert!(change["at"].is_u64() && state(store, "/b")["relicensed"]["to"] == "NONE", "{store}");
+        assert!(state(store, "/c")["moved_to"].as_str().is_some_and(|to| to.ends_with("/other.git")), "{store}");
+    }
+    let table = lab.ok(&["status", "keep"]);
+    assert!(table.contains("licence GPL-3.0-only, MIT until") && table.contains("is at http://"), "{table}");
+    // Each row has the licence of its own commit.
+    let of_rows: BTreeSet<String> = lab.rows("keep").iter().map(|row| row["license_spdx"].to_string()).collect();
+    assert_eq!(of_rows.into_iter().collect::<Vec<_>>(), ["\"GPL-3.0-only\"", "\"MIT\"", "null"]);
+    let (_, said) = once(&lab, &drops);
+    assert_eq!((said.matches("its rows are removed").count(), said.matches(": fetched").count()), (3, 0), "{said}");
+    let (code, said) = once(&lab, &drops);
+    assert_eq!((code, lab.rows("drop").len(), said.matches(": fetched").count()), (Some(0), 0, 0), "{said}");
+    // What is taken back is mined anew; another licence that is permissive is no reason to drop anything.
+    license(&mut repositories[0], Some("Apache-2.0"));
+    fs::rename(lab.path("served/other.git"), lab.path("served/c.git")).expect("it can be moved");
+    server.serve("c.git", Manner::Git);
+    let (code, said) = once(&lab, &drops);
+    assert_eq!((code, rows("drop", "/a"), rows("drop", "/b"), rows("drop", "/c")), (Some(0), 7, 0, 1), "{said}");
+    assert_eq!(state("drop", "/a")["relicensed"]["to"], "Apache-2.0");
+    // A policy that is another one holds from the next look on.
+    let text = fs::read_to_string(lab.path(&drops)).expect("a file");
+    fs::write(lab.path(&drops), text.replace("relicensed = \"drop\"", "relicensed = \"keep\"")).expect("a file");
+    let (code, said) = once(&lab, &drops);
+    assert_eq!((code, rows("drop", "/b")), (Some(0), 3), "{said}");
+    lab.ok(&["verify", "drop"]);
+}
+
+#[test]
 fn what_held_repositories_and_is_out_of_sight_takes_no_rows_along() {
     let lab = Lab::new();
     for name in ["a", "b"] {

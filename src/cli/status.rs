@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Error, print, printable, seconds_now, stats};
 use crate::{
-    daemon::event::State,
+    daemon::event::{Relicensed, State},
     store::{Store, index::Index, schedule::Remembered},
 };
 
@@ -55,7 +55,7 @@ fn table(states: &[(Remembered, State)], now: u64) -> Table {
         let ago =
             |time: Option<u64>| time.map_or(String::new(), |time| format!("{} ago", span(now.saturating_sub(time))));
         let next = if state.due <= now { "due".to_owned() } else { format!("in {}", span(state.due - now)) };
-        let reason: String = state.reason.iter().flat_map(|reason| reason.chars()).take(REASON_CHARS).collect();
+        let reason: String = notes(state, now).chars().take(REASON_CHARS).collect();
         let lag = state.lag.map(span).unwrap_or_default();
         let failures = if state.failures == 0 { String::new() } else { state.failures.to_string() };
         let condition = state.condition().to_owned();
@@ -77,6 +77,18 @@ fn table(states: &[(Remembered, State)], now: u64) -> Table {
         ]);
     }
     table
+}
+
+/// What went wrong; where nothing did, that it is elsewhere or under another licence than before.
+fn notes(state: &State, now: u64) -> String {
+    if let Some(reason) = &state.reason {
+        return reason.clone();
+    }
+    let relicensed = state.relicensed.as_ref().map(|Relicensed { from, to, at, .. }| {
+        format!("licence {to}, {from} until {} ago", span(now.saturating_sub(*at)))
+    });
+    let moved = state.moved_to.as_ref().map(|to| format!("is at {to}"));
+    relicensed.into_iter().chain(moved).collect::<Vec<_>>().join("; ")
 }
 
 /// A time span in its largest unit.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     daemon::{
-        event::{Fault, Gone, Policy, State},
+        event::{Fault, Policy, Rows, State},
         http::Access,
         notify::Notifier,
         watch::{self, Means, Note, Options, Sources, Summary, Watch},
@@ -77,8 +77,15 @@ pub struct Args {
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = super::at_least_one, help_heading = "How much at once")]
     mines: usize,
     /// What becomes of the rows of a repository that is gone (404, 410, 451) or has no commits any more.
-    #[arg(long, value_enum, default_value_t = Gone::Keep)]
-    gone: Gone,
+    #[arg(long, value_enum, default_value_t = Rows::Keep)]
+    gone: Rows,
+    /// Of one that its server has under another name now: they stay under the name of the source, with what comes there, or go.
+    #[arg(long, value_enum, default_value_t = Rows::Keep)]
+    moved: Rows,
+    /// Of one whose licence was permissive and is not any more at its tip: they stay, each with the licence that its own commit
+    /// has, and newer commits are mined; or they go, and nothing is mined until the licence is permissive again.
+    #[arg(long, value_enum, default_value_t = Rows::Keep)]
+    relicensed: Rows,
     /// Looks in a row that have to find it so.
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     gone_after: u32,
@@ -158,6 +165,8 @@ fn options(args: &Args, mining: &mine::Args) -> Result<Options, Error> {
         connections_per_host: args.connections_per_host,
         mines: args.mines,
         gone: args.gone,
+        moved: args.moved,
+        relicensed: args.relicensed,
         gone_after: args.gone_after,
         mirror_bytes_max: args.mirror_bytes_max,
     };
@@ -237,7 +246,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     finish(args, summary)
 }
 
-/// Identities of the repositories whose rows were removed since they are gone or emptied.
+/// Identities of the repositories whose rows were removed since they are gone, emptied, moved or relicensed.
 fn gone(index: &Index) -> Result<HashSet<String>, crate::store::Error> {
     let is_gone = |json: &str| {
         serde_json::from_str::<State>(json).is_ok_and(|state| state.dropped && state.fault.is_some_and(Fault::is_end))

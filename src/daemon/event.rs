@@ -19,16 +19,20 @@ pub struct Policy {
     /// Repositories that are mined at once.
     pub mines: usize,
     /// What becomes of the rows of a repository that is gone or has no commits any more.
-    pub gone: Gone,
-    /// Looks in a row that have to find it gone.
+    pub gone: Rows,
+    /// Of one that the server has elsewhere now.
+    pub moved: Rows,
+    /// Of one whose licence was permissive and is not any more.
+    pub relicensed: Rows,
+    /// Looks in a row that have to find it so.
     pub gone_after: u32,
     /// Most bytes that mirrors may take together.
     pub mirror_bytes_max: Option<u64>,
 }
 
-/// What becomes of the rows of a repository that is gone.
+/// What becomes of the rows of a repository that is not any more what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Gone {
+pub enum Rows {
     /// They stay.
     Keep,
     /// They go.
@@ -43,6 +47,10 @@ pub enum Fault {
     Gone,
     /// It had commits and has none now.
     Emptied,
+    /// The server has it under another name, and its rows are not to stay then.
+    Moved,
+    /// Its licence was permissive and is not any more, and its rows are not to stay then.
+    Relicensed,
     /// The server wants other credentials: 401, 403.
     Refused,
     /// The server wants to be asked less often: 429, 403 with a limit.
@@ -63,11 +71,33 @@ pub enum Fault {
     Unminable,
 }
 
+impl Policy {
+    /// What becomes of the rows where such a thing happened to their repository; they stay where it is no end.
+    pub fn rows(&self, fault: Fault) -> Rows {
+        match fault {
+            Fault::Gone | Fault::Emptied => self.gone,
+            Fault::Moved => self.moved,
+            Fault::Relicensed => self.relicensed,
+            Fault::Refused
+            | Fault::RateLimited
+            | Fault::Unreachable
+            | Fault::Stalled
+            | Fault::Garbage
+            | Fault::PrivateAddress
+            | Fault::Limit
+            | Fault::Local
+            | Fault::Unminable => Rows::Keep,
+        }
+    }
+}
+
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 13] = [
         Fault::Gone,
         Fault::Emptied,
+        Fault::Moved,
+        Fault::Relicensed,
         Fault::Refused,
         Fault::RateLimited,
         Fault::Unreachable,
@@ -84,6 +114,8 @@ impl Fault {
         match self {
             Fault::Gone => "gone",
             Fault::Emptied => "emptied",
+            Fault::Moved => "moved",
+            Fault::Relicensed => "relicensed",
             Fault::Refused => "refused",
             Fault::RateLimited => "rate_limited",
             Fault::Unreachable => "unreachable",
@@ -101,9 +133,9 @@ impl Fault {
         matches!(self, Fault::RateLimited | Fault::Unreachable | Fault::Stalled)
     }
 
-    /// Whether there is nothing left that rows could be of.
+    /// Whether there is nothing left that rows could be of, or that they are to be of.
     pub fn is_end(self) -> bool {
-        matches!(self, Fault::Gone | Fault::Emptied)
+        matches!(self, Fault::Gone | Fault::Emptied | Fault::Moved | Fault::Relicensed)
     }
 }
 
@@ -146,6 +178,24 @@ pub enum Event {
         is_again: bool,
         /// How long it took.
         milliseconds: u64,
+        /// The licence at its tip before, and now.
+        licenses: Licenses,
+    },
+    /// The server has it elsewhere, and such a repository is not to be mined.
+    Moved {
+        /// The repository.
+        id: Id,
+        /// Where.
+        to: String,
+    },
+    /// Its licence was permissive and is not any more, and such a repository is not to be mined.
+    Relicensed {
+        /// The repository.
+        id: Id,
+        /// Digest of the tips that were found so.
+        tips: String,
+        /// The licence at its tip before, and now.
+        licenses: Licenses,
     },
     /// Something went wrong.
     Failed {
@@ -173,6 +223,27 @@ pub enum Event {
     GivenUp(Id),
     /// Nothing more is to be begun.
     Stop,
+}
+
+/// Licences of a repository as a whole, as expressions of SPDX; [`NO_LICENSE`] where none is known, and nothing where it can't
+/// be told: several branches are mined, or what says it can't be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Licenses {
+    /// Up to what is in the store.
+    pub before: Option<String>,
+    /// Now.
+    pub now: Option<String>,
+}
+
+/// SPDX's word for no licence; here also for one that is not known.
+pub const NO_LICENSE: &str = "NONE";
+
+impl Licenses {
+    /// From which to which it was changed.
+    pub fn change(&self) -> Option<(&str, &str)> {
+        let (before, now) = (self.before.as_deref()?, self.now.as_deref()?);
+        (before != now).then_some((before, now))
+    }
 }
 
 /// What to do; each is answered by an event.
@@ -232,6 +303,24 @@ pub struct State {
     pub dropped: bool,
     /// Where the server said last that it is, if that is another place than the one that was asked for.
     pub moved_to: Option<String>,
+    /// The licence at the tip up to which it is mined, or was before its rows were removed; `NONE` where none is known.
+    pub license: Option<String>,
+    /// The last change of that.
+    pub relicensed: Option<Relicensed>,
+}
+
+/// A change of a repository's licence.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Relicensed {
+    /// What it was.
+    pub from: String,
+    /// What it is since then.
+    pub to: String,
+    /// When that was found.
+    pub at: u64,
+    /// Digest of the tips that are not mined since they are under it; none where they are.
+    pub tips: Option<String>,
 }
 
 impl State {

@@ -112,6 +112,12 @@ impl Repository {
         !self.state.again && self.seen == self.state.tips && self.state.settings.as_ref() == Some(&self.place.settings)
     }
 
+    /// Whether the tips that were seen are those that are not mined for their licence.
+    pub fn is_refused(&self) -> bool {
+        let refused = self.state.relicensed.as_ref().and_then(|relicensed| relicensed.tips.as_ref());
+        self.seen.is_some() && self.seen.as_ref() == refused
+    }
+
     /// `interval`, less or more by up to a fifth: what began together must not stay together.
     pub fn jittered(&self, now: u64, interval: u64) -> u64 {
         let hash = blake3::hash(&[self.seed.to_le_bytes(), now.to_le_bytes()].concat());

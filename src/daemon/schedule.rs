@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::{
-    event::{Action, Event, Fault, Gone, Id, Policy, State},
+    event::{Action, Event, Fault, Id, Licenses, Policy, Relicensed, Rows, State},
     host::{Host, PAUSE_MAX},
     repository::{Place, Repository, Stage},
 };
@@ -263,12 +263,23 @@ impl Schedule {
                 self.looked(now, id, tips);
             }
             Event::Fetched { id, tips, bytes } => self.fetched(now, id, tips, bytes),
-            Event::Mined { id, tips, settings, is_new, is_again, milliseconds } => {
+            Event::Mined { id, tips, settings, is_new, is_again, milliseconds, licenses } => {
+                self.licensed(now, id, licenses, None);
                 let state = &mut self.repositories[id as usize].state;
                 state.again &= !is_again;
                 // Not what was seen: it may have changed since, and be changed back later.
                 (state.tips, state.settings, state.milliseconds) = (Some(tips), Some(settings), milliseconds);
                 self.mined(now, id, is_new);
+            }
+            Event::Moved { id, to } => {
+                let state = &mut self.repositories[id as usize].state;
+                let reason = format!("the server has it at {to}");
+                (state.looked, state.moved_to) = (Some(now), Some(to));
+                self.failed(now, id, Fault::Moved, reason, None);
+            }
+            Event::Relicensed { id, tips, licenses } => {
+                self.licensed(now, id, licenses, Some(tips));
+                self.failed_for_license(now, id);
             }
             Event::Failed { id, fault, reason, retry_after } => self.failed(now, id, fault, reason, retry_after),
             Event::Dropped(id) => self.dropped(now, id),
@@ -322,11 +333,15 @@ impl Schedule {
     }
 
     fn looked(&mut self, now: u64, id: Id, tips: Option<String>) {
-        self.leave(id);
-        self.host_answered(id);
         let repository = &mut self.repositories[id as usize];
         repository.state.looked = Some(now);
         repository.seen = tips;
+        if self.policy.relicensed == Rows::Drop && self.repositories[id as usize].is_refused() {
+            return self.failed_for_license(now, id);
+        }
+        self.leave(id);
+        self.host_answered(id);
+        let repository = &self.repositories[id as usize];
         if repository.seen.is_some() && repository.is_mined() {
             return self.unchanged(now, id);
         }
@@ -335,6 +350,31 @@ impl Schedule {
         } else {
             self.wait_to_be_mined(id, 0);
         }
+    }
+
+    /// Takes note of a repository's licence; of the tips as well that are not mined for it.
+    fn licensed(&mut self, now: u64, id: Id, licenses: Licenses, refused: Option<String>) {
+        let is_refused = refused.is_some();
+        let state = &mut self.repositories[id as usize].state;
+        if let Some((from, to)) = licenses.change() {
+            let since =
+                state.relicensed.take().filter(|last| last.from == from && last.to == to && last.tips.is_some());
+            let at = since.map_or(now, |last| last.at);
+            state.relicensed = Some(Relicensed { from: from.to_owned(), to: to.to_owned(), at, tips: refused });
+        } else if let Some(last) = &mut state.relicensed
+            && last.tips.take().is_some()
+        {
+            // It was changed back before anything was mined under it.
+            state.relicensed = None;
+        }
+        // What it was stays known as long as nothing is mined.
+        let known = if is_refused { licenses.before } else { licenses.now.or(licenses.before) };
+        state.license = known.or(state.license.take());
+    }
+
+    fn failed_for_license(&mut self, now: u64, id: Id) {
+        let Relicensed { from, to, .. } = self.state(id).relicensed.clone().unwrap_or_default();
+        self.failed(now, id, Fault::Relicensed, format!("its licence was {from} and is {to}"), None);
     }
 
     fn fetched(&mut self, now: u64, id: Id, tips: String, bytes: u64) {
@@ -394,14 +434,15 @@ impl Schedule {
         } else if fault != Fault::Local && fault != Fault::Unminable {
             self.host_answered(id);
         }
-        let Policy { interval_min, interval_max, gone, gone_after, .. } = self.policy;
+        let Policy { interval_min, interval_max, gone_after, .. } = self.policy;
+        let rows = self.policy.rows(fault);
         let repository = &mut self.repositories[id as usize];
         let state = &mut repository.state;
         state.pushed = state.pushed.or(repository.pushed_again.take());
         state.failures = if state.fault.is_none_or(|before| before == fault) { state.failures + 1 } else { 1 };
         (state.fault, state.reason) = (Some(fault), Some(reason));
         let is_end = fault.is_end() && state.failures >= gone_after;
-        if is_end && gone == Gone::Drop && !state.dropped {
+        if is_end && rows == Rows::Drop && !state.dropped {
             repository.stage = Stage::Condemned;
             self.unsaved.insert(id);
             return self.condemned.push_back(id);

@@ -435,9 +435,10 @@ impl<'a> Driver<'a> {
     /// Tells the schedule, and everybody who listens, what happened.
     fn note(&mut self, event: Event) {
         let now = self.now();
-        if let Event::Failed { id, fault, reason, .. } = &event {
-            (self.means.say)(&self.watch.spec(*id).name, &Note::Failed(*fault, reason));
-        }
+        let ended = match &event {
+            Event::Failed { id, .. } | Event::Moved { id, .. } | Event::Relicensed { id, .. } => Some(*id),
+            _ => None,
+        };
         let mut schedule = self.watch.schedule();
         self.is_changed |= matches!(event, Event::Mined { is_new: true, .. } | Event::Dropped(_));
         if let Event::Published { is_done } = event {
@@ -452,6 +453,11 @@ impl<'a> Driver<'a> {
         schedule.on(now, event);
         if let Some(lag) = news.and_then(|id| schedule.state(id).lag) {
             self.watch.counters().lag(lag);
+        }
+        let failure = ended.map(|id| (id, schedule.state(id).fault, schedule.state(id).reason.clone()));
+        drop(schedule);
+        if let Some((id, Some(fault), Some(reason))) = failure {
+            (self.means.say)(&self.watch.spec(id).name, &Note::Failed(fault, &reason));
         }
     }
 

@@ -9,10 +9,11 @@ use std::{
 };
 
 use super::{
-    event::{Event, Fault, Id},
+    event::{Event, Fault, Id, Licenses, NO_LICENSE, Rows},
     watch::{Means, Note, Options, Watch, lock},
 };
 use crate::{
+    classify::license::policy::Policy,
     git::{
         self,
         mirror::{
@@ -29,7 +30,7 @@ use crate::{
         recipe::Settings,
         run::{self, Failure},
     },
-    source::{Location, RepoSpec},
+    source::{self, Location, RepoSpec},
     store,
 };
 
@@ -78,6 +79,11 @@ impl Work<'_> {
                 Ok(look) => {
                     self.watch.counters().look(look.as_ref().map_or(0, |look| look.bytes));
                     let (tips, moved_to) = look.map_or((None, None), |look| (Some(look.tips), look.moved_to));
+                    if self.options.policy.moved == Rows::Drop
+                        && let Some(to) = moved_to.clone().filter(|to| is_elsewhere(&spec.identity, to))
+                    {
+                        return Event::Moved { id, to };
+                    }
                     Event::Looked { id, tips, moved_to }
                 }
                 Err(refusal) if refusal.error.kind() == ErrorKind::Interrupted => Event::GivenUp(id),
@@ -173,6 +179,10 @@ impl Work<'_> {
             Location::Path(path) => path.clone(),
             Location::Url(_) => self.options.mirrors.of(&spec),
         };
+        let licenses = self.licenses(id, &spec, &path);
+        if let Some(tips) = self.refuses(id, &path, &licenses) {
+            return Event::Relicensed { id, tips, licenses };
+        }
         let options = mine::Options {
             threads: self.options.threads,
             segment_bytes_max: self.options.segment_bytes_max,
@@ -205,7 +215,7 @@ impl Work<'_> {
             Ok((report, tips)) => {
                 self.watch.counters().mined(&report);
                 (self.means.say)(&spec.name, &Note::Mined(&report));
-                Event::Mined { id, tips, settings: digest, is_new: !report.unchanged, is_again, milliseconds }
+                Event::Mined { id, tips, settings: digest, is_new: !report.unchanged, is_again, milliseconds, licenses }
             }
             Err(failure) => {
                 let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -213,6 +223,31 @@ impl Work<'_> {
                 Event::Failed { id, fault: Fault::Unminable, reason, retry_after: None }
             }
         }
+    }
+
+    /// The licences of a repository at the tip up to which it is mined, and now.
+    fn licenses(&self, id: Id, spec: &RepoSpec, path: &Path) -> Licenses {
+        let revision = (self.means.settings)(spec).recipe.revision;
+        let word = |license: Option<String>| license.unwrap_or_else(|| NO_LICENSE.into());
+        let of_store = || {
+            let last = store::visible(&self.means.target.store.directory(&spec.identity)).ok()?.pop()?;
+            (last.tips.len() == 1).then(|| word(last.license))
+        };
+        Licenses {
+            before: self.watch.schedule().state(id).license.clone().or_else(of_store),
+            // What can't be opened fails when it is mined.
+            now: mine::license_at_tip(path, &revision).ok().flatten().map(word),
+        }
+    }
+
+    /// The tips, if such a change of the licence is a reason not to mine it.
+    fn refuses(&self, id: Id, path: &Path, licenses: &Licenses) -> Option<String> {
+        let (before, now) = licenses.change().filter(|_| self.options.policy.relicensed == Rows::Drop)?;
+        let permissive = Policy::find("permissive").expect("it is in the compiled-in table");
+        if !permissive.takes(Some(before)) || permissive.takes(Some(now)) {
+            return None;
+        }
+        self.tips_of(id, path).ok()
     }
 
     /// Whether history that a mirror lacks is why mining failed, or has holes; the mirror is gone then.
@@ -278,6 +313,11 @@ impl Work<'_> {
         }
         Event::Published { is_done: result.is_ok() }
     }
+}
+
+/// Whether `url` is not only another way to write where the repository is.
+fn is_elsewhere(identity: &str, url: &str) -> bool {
+    !source::url::parse(url).is_some_and(|remote| remote.is_ok_and(|remote| remote.identity == identity))
 }
 
 /// A digest of all that decides, beside the tips, what rows a repository gives.

@@ -240,6 +240,11 @@ impl Trees {
         Rc::clone(&self.empty)
     }
 
+    /// The notable entries of the tree `id`, unless it is missing or damaged.
+    pub fn notable(&mut self, id: ObjectId) -> Option<Vec<(Box<[u8]>, ObjectId)>> {
+        self.get(id, None).ok().filter(|tree| tree.damage == 0).map(|tree| tree.notable())
+    }
+
     /// The tree `id`. `known` is one that may have entries in common with it.
     ///
     /// # Errors

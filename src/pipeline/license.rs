@@ -351,6 +351,20 @@ pub fn of_repository(repository: &Repository, commit: ObjectId) -> Option<Found>
     Resolver::new(&[root.into()], repository.hash()).nearest(&objects, 0)
 }
 
+/// Whether all that [`of_repository`] goes by can be read.
+pub fn is_legible(repository: &Repository, commit: ObjectId) -> bool {
+    let objects = repository.objects();
+    let tree = walk::tree_of(repository, &objects, commit).ok();
+    let notable = tree.and_then(|tree| Trees::new(repository, is_evidence).notable(tree));
+    let mut buffer = Vec::new();
+    let mut is_read = |name: &[u8], id: ObjectId| {
+        let kind = if name.ends_with(b"/") { Kind::Tree } else { Kind::Blob };
+        let is_long = || size(&objects, id).is_ok_and(|size| size > TEXT_BYTES_MAX as u64);
+        is_long() || read(&objects, id, kind, &mut buffer).is_ok()
+    };
+    notable.is_some_and(|notable| notable.iter().all(|(name, id)| is_read(name, *id)))
+}
+
 /// The directories of all commits, each kind once; a directory without evidence stands for the nearest one above it
 /// that has some.
 #[derive(Default)]

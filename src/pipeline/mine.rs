@@ -21,7 +21,7 @@ use crate::{
     filter::LicenseScope,
     git::{
         self,
-        repository::{ObjectsRead, Repository},
+        repository::{ObjectsRead, Repository, Revision},
         walk,
     },
     sample::SCHEMA_VERSION,
@@ -206,6 +206,19 @@ pub fn mine_repository(
     })?;
     writing.seal()?;
     batch.complete(&plan, id, &tips, recipe, repository.objects_read())
+}
+
+/// What the repository at `path` says at its tip of its licence; the outer `None` where that can't be told: there is not one tip,
+/// or something that may say it can't be read.
+///
+/// # Errors
+/// It can't be opened, or its references not be read.
+pub fn license_at_tip(path: &Path, revision: &Revision) -> Result<Option<Option<String>>, git::Error> {
+    let repository = Repository::open(path)?;
+    let tips = repository.tips(revision)?;
+    let [tip] = tips[..] else { return Ok(None) };
+    let is_legible = license::is_legible(&repository, tip);
+    Ok(is_legible.then(|| license::of_repository(&repository, tip).and_then(|found| found.expression)))
 }
 
 fn has_lost_objects(counts: &Counts) -> bool {

@@ -36,6 +36,8 @@ pub enum Manner {
     Told(u16, &'static str),
     /// Leads to another port of this machine.
     Elsewhere(u16),
+    /// Leads to this name on the same server.
+    Renamed(&'static str),
     /// Ends the connection without an answer.
     Reset,
     /// Says that it is git, and is not.
@@ -173,6 +175,11 @@ fn http(stream: TcpStream, root: &Path, manner: Manner, manners: &Mutex<HashMap<
             say(&format!(
                 "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{port}{target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             ));
+            return;
+        }
+        Manner::Renamed(to) if method == "GET" => {
+            let target = target.replacen(name, to, 1);
+            say(&format!("HTTP/1.1 301 Moved\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"));
             return;
         }
         Manner::Reset => return,

@@ -12,7 +12,9 @@ fn policy() -> Policy {
         connections: 4,
         connections_per_host: 2,
         mines: 2,
-        gone: Gone::Keep,
+        gone: Rows::Keep,
+        moved: Rows::Keep,
+        relicensed: Rows::Keep,
         gone_after: 2,
         mirror_bytes_max: None,
     }
@@ -41,7 +43,8 @@ fn mined(id: Id, tips: &str) -> Event {
 }
 
 fn mined_with(id: Id, tips: &str, settings: &str) -> Event {
-    Event::Mined { id, tips: tips.into(), settings: settings.into(), is_new: true, is_again: false, milliseconds: 10 }
+    let (tips, settings, licenses) = (tips.into(), settings.into(), Licenses::default());
+    Event::Mined { id, tips, settings, is_new: true, is_again: false, milliseconds: 10, licenses }
 }
 
 fn failed(id: Id, fault: Fault, retry_after: Option<u64>) -> Event {
@@ -390,7 +393,7 @@ fn a_server_that_names_a_time_is_taken_at_its_word() {
 
 #[test]
 fn what_is_gone_is_dropped_by_policy_only_and_may_come_back() {
-    for (gone, fault) in [(Gone::Keep, Fault::Gone), (Gone::Drop, Fault::Gone), (Gone::Drop, Fault::Emptied)] {
+    for (gone, fault) in [(Rows::Keep, Fault::Gone), (Rows::Drop, Fault::Gone), (Rows::Drop, Fault::Emptied)] {
         let mut schedule = Schedule::new(Policy { gone, ..policy() });
         let id = schedule.add(0, place("h", "a"), None);
         live(&mut schedule, 0, id, "one");
@@ -401,7 +404,7 @@ fn what_is_gone_is_dropped_by_policy_only_and_may_come_back() {
         now = schedule.state(id).due;
         assert_eq!(schedule.next(now), Some(Action::Look(id)));
         schedule.on(now, failed(id, fault, None));
-        if gone == Gone::Keep {
+        if gone == Rows::Keep {
             assert_eq!((schedule.next(now), schedule.state(id).tips.as_deref()), (None, Some("one")));
         } else {
             assert_eq!(schedule.next(now), Some(Action::Drop(id)));
@@ -414,7 +417,7 @@ fn what_is_gone_is_dropped_by_policy_only_and_may_come_back() {
         schedule.on(now, failed(id, fault, None));
         assert_eq!(schedule.next(now), None, "nothing is dropped twice");
         now = schedule.state(id).due;
-        if gone == Gone::Keep {
+        if gone == Rows::Keep {
             assert_eq!(schedule.next(now), Some(Action::Look(id)));
             schedule.on(now, looked(id, "one"));
         } else {
@@ -422,6 +425,75 @@ fn what_is_gone_is_dropped_by_policy_only_and_may_come_back() {
         }
         assert_eq!(schedule.state(id).condition(), "current");
     }
+}
+
+#[test]
+fn what_moved_or_is_relicensed_is_dropped_by_policy_and_mined_when_that_is_taken_back() {
+    let licenses = |before: &str, now: &str| Licenses { before: Some(before.into()), now: Some(now.into()) };
+    let mined = |id, tips: &str, licenses| {
+        let (tips, settings) = (tips.into(), "s".into());
+        Event::Mined { id, tips, settings, is_new: true, is_again: false, milliseconds: 1, licenses }
+    };
+    let mut schedule = Schedule::new(Policy { moved: Rows::Drop, relicensed: Rows::Drop, ..policy() });
+    let id = schedule.add(0, place("h", "a"), None);
+    live(&mut schedule, 0, id, "one");
+    schedule.repositories[id as usize].state.license = Some("MIT".into());
+    // Found out by mining, and from then on by the look: nothing is fetched again for it.
+    let mut now = schedule.state(id).due;
+    let found = now;
+    assert_eq!(all(&mut schedule, now), [Action::Look(id)]);
+    schedule.on(now, looked(id, "two"));
+    assert_eq!(all(&mut schedule, now), [Action::Fetch(id)]);
+    schedule.on(now, fetched(id, "two"));
+    assert_eq!(all(&mut schedule, now), [Action::Mine(id)]);
+    schedule.on(now, Event::Relicensed { id, tips: "two".into(), licenses: licenses("MIT", "NONE") });
+    assert_eq!((schedule.state(id).condition(), schedule.state(id).license.as_deref()), ("relicensed", Some("MIT")));
+    now = schedule.state(id).due;
+    assert_eq!(all(&mut schedule, now), [Action::Look(id)]);
+    schedule.on(now, looked(id, "two"));
+    assert_eq!(all(&mut schedule, now), [Action::Drop(id)]);
+    schedule.on(now, Event::Dropped(id));
+    now = schedule.state(id).due;
+    assert_eq!(all(&mut schedule, now), [Action::Look(id)]);
+    schedule.on(now, looked(id, "two"));
+    assert_eq!(all(&mut schedule, now), [], "nothing is fetched or dropped again");
+    let relicensed = schedule.state(id).relicensed.clone().expect("it is noted");
+    assert_eq!((&*relicensed.from, &*relicensed.to, relicensed.at), ("MIT", "NONE", found));
+    // Taken back.
+    now = schedule.state(id).due;
+    assert_eq!(all(&mut schedule, now), [Action::Look(id)]);
+    schedule.on(now, looked(id, "three"));
+    assert_eq!(all(&mut schedule, now), [Action::Fetch(id)]);
+    schedule.on(now, fetched(id, "three"));
+    assert_eq!(all(&mut schedule, now), [Action::Mine(id)]);
+    schedule.on(now, mined(id, "three", licenses("MIT", "MIT")));
+    let state = schedule.state(id).clone();
+    assert_eq!((state.condition(), state.relicensed, state.dropped), ("current", None, false));
+    // Elsewhere, and there again.
+    for _ in 0..2 {
+        now = schedule.state(id).due;
+        assert_eq!(all(&mut schedule, now), [Action::Look(id)]);
+        schedule.on(now, Event::Moved { id, to: "https://h/b".into() });
+        assert_eq!(schedule.state(id).moved_to.as_deref(), Some("https://h/b"));
+    }
+    assert_eq!((all(&mut schedule, now), schedule.state(id).condition()), (vec![Action::Drop(id)], "moved"));
+    schedule.on(now, Event::Dropped(id));
+    now = schedule.state(id).due;
+    live(&mut schedule, now, id, "three");
+    // A change that is no reason to drop anything is only noted.
+    now = schedule.state(id).due;
+    assert_eq!(all(&mut schedule, now), [Action::Look(id)]);
+    schedule.on(now, looked(id, "four"));
+    assert_eq!(all(&mut schedule, now), [Action::Fetch(id)]);
+    schedule.on(now, fetched(id, "four"));
+    assert_eq!(all(&mut schedule, now), [Action::Mine(id)]);
+    schedule.on(now, mined(id, "four", licenses("MIT", "Apache-2.0")));
+    let State { license, relicensed, moved_to, fault, .. } = schedule.state(id).clone();
+    assert_eq!((license.as_deref(), moved_to, fault), (Some("Apache-2.0"), None, None));
+    assert_eq!(
+        relicensed.map(|change| (change.from, change.to, change.at)),
+        Some(("MIT".into(), "Apache-2.0".into(), now))
+    );
 }
 
 #[test]
@@ -477,7 +549,7 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
         draw ^= draw << 17;
         draw % below
     };
-    let mut schedule = Schedule::new(Policy { gone: Gone::Drop, mirror_bytes_max: Some(300 << 20), ..policy() });
+    let mut schedule = Schedule::new(Policy { gone: Rows::Drop, mirror_bytes_max: Some(300 << 20), ..policy() });
     let hosts = ["", "a", "b", "c"];
     let ids: Vec<Id> = (0..60).map(|n| schedule.add(0, place(hosts[n % 4], &n.to_string()), None)).collect();
     let (mut running, mut now) = (Vec::<Action>::new(), 0);
@@ -514,7 +586,20 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
             (Action::Fetch(id), n) => Event::Fetched { id, tips: (n % 3).to_string(), bytes: n << 25 },
             (Action::Mine(id), n) => {
                 let (tips, settings) = ((n % 3).to_string(), "s".into());
-                Event::Mined { id, tips, settings, is_new: n > 4, is_again: n > 6, milliseconds: n * 4_000 }
+                let licenses = Licenses { before: None, now: Some(format!("L{}", n % 2)) };
+                if n == 7 {
+                    Event::Relicensed { id, tips, licenses }
+                } else {
+                    Event::Mined {
+                        id,
+                        tips,
+                        settings,
+                        is_new: n > 4,
+                        is_again: n > 5,
+                        milliseconds: n * 4_000,
+                        licenses,
+                    }
+                }
             }
         };
         schedule.on(now, event);
