@@ -570,6 +570,55 @@ fn lists_are_read_anew_and_what_they_say_changes_with_them() {
 }
 
 #[test]
+fn a_mirror_that_is_pushed_to_by_force_shrinks_again_and_rows_stay() {
+    let lab = Lab::new();
+    let mut repository = Pushed::new(&lab, "a");
+    (0..3).for_each(|_| repository.commit());
+    repository.push();
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let configuration = configure(&lab, "store", &list(&[format!("http://127.0.0.1:{}/a.git", server.port)]), "");
+    assert_eq!(once(&lab, &configuration).0, Some(0));
+    let mirror = lab.path(&format!("store/mirrors/127.0.0.1%3a{}/a.git", server.port));
+    let packed = || -> u64 {
+        let files = fs::read_dir(mirror.join("objects/pack")).expect("packs").flatten();
+        files.map(|file| file.metadata().expect("a file").len()).sum()
+    };
+    let has = |commit: &str| {
+        let mut git = Command::new("git");
+        hermetic(&mut git).arg("-C").arg(&mirror).args(["cat-file", "-e", commit]).stderr(Stdio::null());
+        git.status().expect("git runs").success()
+    };
+    let mut draw = Draw(7);
+    let (mut first, mut most) = (String::new(), 0);
+    for n in 0..12 {
+        let noise: Vec<u8> = (0..200_000).map(|_| u8::try_from(draw.below(256)).expect("a byte")).collect();
+        fs::write(repository.work.join("noise.bin"), noise).expect("a file");
+        repository.commit();
+        repository.push();
+        if n == 0 {
+            first = repository.git(&["rev-parse", "HEAD"]);
+        }
+        let (code, said) = once(&lab, &configuration);
+        assert!(code == Some(0) && !said.contains("can't be tidied"), "{said}");
+        most = most.max(packed());
+        if n < 11 {
+            repository.git(&["reset", "-q", "--hard", "HEAD~1"]);
+        }
+    }
+    assert!(most < 900_000, "2.4 MB were fetched, and {most} bytes are the most");
+    assert!(!has(&first) && mirror.join("objects/info/commit-graph").exists());
+    // Back to what was removed, which is fetched once more.
+    repository.git(&["reset", "-q", "--hard", &first]);
+    repository.push();
+    let (code, said) = once(&lab, &configuration);
+    assert!(code == Some(0) && has(&first), "{said}");
+    lab.ok(&["verify", "store"]);
+    lab.ok(&["mine", &format!("http://127.0.0.1:{}/a.git", server.port), "--store", "bulk"]);
+    assert_eq!(lab.rows("bulk").len(), 3);
+    assert!(lab.export("store") == lab.export("bulk"), "the same bytes");
+}
+
+#[test]
 fn what_is_left_out_is_said_and_counted() {
     let lab = Lab::new();
     for name in ["a", "b", "c"] {

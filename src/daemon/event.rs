@@ -212,6 +212,13 @@ pub enum Event {
     Dropped(Id),
     /// Its mirror is gone.
     Evicted(Id),
+    /// Its mirror was tidied, or that was tried; it is again when it has doubled once more.
+    Tidied {
+        /// The repository.
+        id: Id,
+        /// Size of the mirror.
+        bytes: u64,
+    },
     /// It is time to export the store.
     PublishDue,
     /// That came to its end.
@@ -259,6 +266,8 @@ pub enum Action {
     Drop(Id),
     /// Remove the mirror: [`Event::Evicted`].
     Evict(Id),
+    /// Remove from the mirror what nothing reaches, and join the rest: [`Event::Tidied`].
+    Tidy(Id),
     /// Export the store: [`Event::Published`].
     Publish,
 }
@@ -293,6 +302,8 @@ pub struct State {
     pub milliseconds: u64,
     /// Size of its mirror; 0 where there is none.
     pub mirror_bytes: u64,
+    /// The size that it had when it was cloned or last tidied; 0 where that is not known.
+    pub tidy_bytes: u64,
     /// Failures in a row.
     pub failures: u32,
     /// The last of them.

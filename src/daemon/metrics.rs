@@ -28,6 +28,8 @@ pub struct Counters {
     webhooks: BTreeMap<&'static str, u64>,
     exports: u64,
     exports_failed: u64,
+    tidied: u64,
+    tidied_not: u64,
     exported: u64,
     requests_left: Option<u64>,
 }
@@ -55,6 +57,12 @@ impl Counters {
     /// The batches of a repository were joined.
     pub fn compacted(&mut self) {
         self.compacted += 1;
+    }
+
+    /// A mirror was tidied, or could not be.
+    pub fn tidied(&mut self, is_done: bool) {
+        let counter = if is_done { &mut self.tidied } else { &mut self.tidied_not };
+        *counter += 1;
     }
 
     /// News took so many seconds to their rows.
@@ -131,6 +139,8 @@ pub fn page(schedule: &Schedule, counters: &Counters) -> String {
             counters.compacted,
         ),
         ("gitlode_segment_bytes_total", "counter", "Bytes of new segments.", counters.segment_bytes),
+        ("gitlode_tidied_total", "counter", "Mirrors that git repacked and pruned.", counters.tidied),
+        ("gitlode_tidied_failed_total", "counter", "Those that it could not.", counters.tidied_not),
         ("gitlode_exports_total", "counter", "Exports that were written.", counters.exports),
         ("gitlode_exports_failed_total", "counter", "Exports that failed.", counters.exports_failed),
         (

@@ -2,6 +2,9 @@
 
 use super::event::State;
 
+/// So much more a mirror has to have: below that there is nothing to gain.
+const TIDY_BYTES: u64 = 256 << 10;
+
 /// Where a repository is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -32,6 +35,8 @@ pub enum Stage {
     Dropping,
     /// Its mirror is being removed.
     Evicting,
+    /// It is being tidied.
+    Tidying,
     /// Is no source any more.
     Retired,
 }
@@ -76,12 +81,13 @@ impl Stage {
             Stage::Mining { .. } => "mining",
             Stage::Condemned | Stage::Dropping => "dropping",
             Stage::Evicting => "evicting",
+            Stage::Tidying => "tidying",
             Stage::Retired => "retired",
         }
     }
 
     /// All that [`Stage::as_str`] says of sources.
-    pub const WORDS: [&str; 9] = [
+    pub const WORDS: [&str; 10] = [
         "resting",
         "waiting for a look",
         "waiting for a fetch",
@@ -91,6 +97,7 @@ impl Stage {
         "mining",
         "dropping",
         "evicting",
+        "tidying",
     ];
 
     /// Whether it waits for something: for a connection, a server that is left alone, or a place to be mined in.
@@ -110,6 +117,11 @@ impl Repository {
     /// Whether the tips that were seen are those up to which it is mined as it is to be.
     pub fn is_mined(&self) -> bool {
         !self.state.again && self.seen == self.state.tips && self.state.settings.as_ref() == Some(&self.place.settings)
+    }
+
+    /// Whether its mirror has doubled since it was tidy.
+    pub fn is_untidy(&self) -> bool {
+        self.state.mirror_bytes > self.state.tidy_bytes.saturating_mul(2).saturating_add(TIDY_BYTES)
     }
 
     /// Whether the tips that were seen are those that are not mined for their licence.

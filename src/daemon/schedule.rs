@@ -48,6 +48,9 @@ pub struct Schedule {
     mining_large: usize,
     dropping: usize,
     evicting: usize,
+    tidying: usize,
+    /// Those whose mirrors are to be tidied when they rest.
+    untidy: BTreeSet<Id>,
     mirror_bytes: u64,
     publishing: Publishing,
     is_stopped: bool,
@@ -75,6 +78,8 @@ impl Schedule {
             mining_large: 0,
             dropping: 0,
             evicting: 0,
+            tidying: 0,
+            untidy: BTreeSet::new(),
             mirror_bytes: 0,
             publishing: Publishing::No,
             is_stopped: false,
@@ -117,7 +122,9 @@ impl Schedule {
                 id
             }
         };
-        self.mirror_bytes += self.state(id).mirror_bytes;
+        let bytes = self.state(id).mirror_bytes;
+        self.repositories[id as usize].state.mirror_bytes = 0;
+        self.size_of_mirror(id, bytes);
         self.resting.insert((due, id));
         self.unsaved.insert(id);
         id
@@ -148,6 +155,7 @@ impl Schedule {
             self.resting.remove(&(repository.state.due, id));
             self.mirror_bytes -= repository.state.mirror_bytes;
             repository.stage = Stage::Retired;
+            self.untidy.remove(&id);
             self.unsaved.remove(&id);
         }
     }
@@ -220,7 +228,8 @@ impl Schedule {
 
     /// Whether nothing is being done.
     pub fn is_idle(&self) -> bool {
-        self.connections + self.mining + self.dropping + self.evicting == 0 && self.publishing == Publishing::No
+        self.connections + self.mining + self.dropping + self.evicting + self.tidying == 0
+            && self.publishing == Publishing::No
     }
 
     /// What to do now, until there is nothing more.
@@ -247,6 +256,7 @@ impl Schedule {
             Publishing::Wanted | Publishing::Going => None,
         }
         .or_else(|| self.next_to_evict())
+        .or_else(|| self.next_to_tidy())
         .or_else(|| self.next_to_connect(now))
     }
 
@@ -290,9 +300,13 @@ impl Schedule {
             Event::Evicted(id) => {
                 self.leave(id);
                 self.size_of_mirror(id, 0);
-                let repository = &mut self.repositories[id as usize];
-                let due = repository.pushed_again.take().unwrap_or(repository.state.due);
-                self.rest(id, due);
+                self.rest_again(id);
+            }
+            Event::Tidied { id, bytes, .. } => {
+                self.leave(id);
+                self.repositories[id as usize].state.tidy_bytes = bytes;
+                self.size_of_mirror(id, bytes);
+                self.rest_again(id);
             }
             Event::PublishDue if self.publishing == Publishing::No => self.publishing = Publishing::Wanted,
             Event::PublishDue => {}
@@ -325,7 +339,12 @@ impl Schedule {
                 turns.insert((false, due, id));
             }
             // Whatever is under way may have begun before the push.
-            Stage::Looking | Stage::Fetching | Stage::Fetched { .. } | Stage::Mining { .. } | Stage::Evicting => {
+            Stage::Looking
+            | Stage::Fetching
+            | Stage::Fetched { .. }
+            | Stage::Mining { .. }
+            | Stage::Evicting
+            | Stage::Tidying => {
                 repository.pushed_again.get_or_insert(now);
             }
             Stage::Condemned | Stage::Dropping | Stage::Retired => {}
@@ -487,6 +506,7 @@ impl Schedule {
             }
             Stage::Dropping => self.dropping -= 1,
             Stage::Evicting => self.evicting -= 1,
+            Stage::Tidying => self.tidying -= 1,
             Stage::Resting | Stage::Ready { .. } | Stage::Fetched { .. } | Stage::Condemned | Stage::Retired => {}
         }
     }
@@ -497,6 +517,13 @@ impl Schedule {
         repository.stage = Stage::Resting;
         self.resting.insert((due, id));
         self.unsaved.insert(id);
+    }
+
+    /// Goes on with the rest that was interrupted.
+    fn rest_again(&mut self, id: Id) {
+        let repository = &mut self.repositories[id as usize];
+        let due = repository.pushed_again.take().unwrap_or(repository.state.due);
+        self.rest(id, due);
     }
 
     fn wait_for_connection(&mut self, id: Id, is_fetch: bool) {
@@ -521,7 +548,17 @@ impl Schedule {
     fn size_of_mirror(&mut self, id: Id, bytes: u64) {
         let state = &mut self.repositories[id as usize].state;
         self.mirror_bytes = self.mirror_bytes - state.mirror_bytes + bytes;
+        // A clone is tidy, and so is one of which that is not known.
+        if state.mirror_bytes == 0 && (bytes == 0 || state.tidy_bytes == 0) {
+            state.tidy_bytes = bytes;
+        }
+        state.tidy_bytes = state.tidy_bytes.min(bytes);
         state.mirror_bytes = bytes;
+        if self.repositories[id as usize].is_untidy() {
+            self.untidy.insert(id)
+        } else {
+            self.untidy.remove(&id)
+        };
     }
 
     fn next_to_drop(&mut self) -> Option<Action> {
@@ -545,6 +582,23 @@ impl Schedule {
         repository.stage = Stage::Evicting;
         self.evicting += 1;
         Some(Action::Evict(id))
+    }
+
+    /// One at a time, of those that are mined up to their tips.
+    fn next_to_tidy(&mut self) -> Option<Action> {
+        if self.tidying > 0 {
+            return None;
+        }
+        let rests = |id: &&Id| {
+            let Repository { stage, state, .. } = &self.repositories[**id as usize];
+            *stage == Stage::Resting && state.tips.is_some() && state.fault.is_none()
+        };
+        let id = *self.untidy.iter().find(rests)?;
+        let repository = &mut self.repositories[id as usize];
+        self.resting.remove(&(repository.state.due, id));
+        repository.stage = Stage::Tidying;
+        self.tidying += 1;
+        Some(Action::Tidy(id))
     }
 
     /// Large repositories leave one place to the small ones; a single place goes to who came first.

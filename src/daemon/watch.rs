@@ -474,6 +474,7 @@ impl<'a> Driver<'a> {
                 Action::Mine(id) => work.guarded(id, Work::mine),
                 Action::Drop(id) => work.guarded(id, Work::drop_rows),
                 Action::Evict(id) => work.evict(id),
+                Action::Tidy(id) => work.guarded(id, Work::tidy),
                 Action::Publish => work.publish(),
             };
             // The receiver lives as long as the scope of this thread.

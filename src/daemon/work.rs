@@ -19,7 +19,7 @@ use crate::{
         mirror::{
             ErrorKind, Outcome,
             look::{Looker, Refusal, Retry},
-            maintain::{is_damaged, join_packs},
+            maintain::{self, is_damaged, join_packs},
             moved,
         },
         repository::{NO_TIPS, Repository, tips_digest},
@@ -294,6 +294,26 @@ impl Work<'_> {
     pub fn evict(&self, id: Id) -> Event {
         self.remove_mirror(&self.watch.spec(id));
         Event::Evicted(id)
+    }
+
+    /// Removes from its mirror what nothing reaches, unless there is something new in it that is to be mined first.
+    pub fn tidy(&self, id: Id) -> Event {
+        let spec = self.watch.spec(id);
+        let path = self.options.mirrors.of(&spec);
+        let is_mined =
+            self.tips_of(id, &path).is_ok_and(|tips| self.tips_in_store(&spec).is_ok_and(|mined| mined == tips));
+        let result = if is_mined { maintain::tidy(&path, self.means.interrupt) } else { Err(maintain::Error::Locked) };
+        match result {
+            Ok(()) => self.watch.counters().tidied(true),
+            Err(maintain::Error::Interrupted) => return Event::GivenUp(id),
+            // Without git there is nothing to be done, and what is in use is tidied another time.
+            Err(maintain::Error::NotInstalled | maintain::Error::Locked) => {}
+            Err(error) => {
+                self.watch.counters().tidied(false);
+                (self.means.say)(&spec.name, &Note::Trouble(&format!("its mirror can't be tidied: {error}")));
+            }
+        }
+        Event::Tidied { id, bytes: room_of(&path) }
     }
 
     /// What can't be removed is in nobody's way but the disk's, and is fetched into when it is needed.

@@ -428,6 +428,41 @@ fn what_is_gone_is_dropped_by_policy_only_and_may_come_back() {
 }
 
 #[test]
+fn a_mirror_that_doubled_is_tidied_when_nothing_else_is_done_with_it() {
+    let mut schedule = Schedule::new(policy());
+    let id = schedule.add(0, place("h", "a"), None);
+    let mut now = 0;
+    let mut bring = |schedule: &mut Schedule, tips: &str, bytes: u64| {
+        now = schedule.state(id).due;
+        assert_eq!(all(schedule, now), [Action::Look(id)]);
+        schedule.on(now, looked(id, tips));
+        assert_eq!(all(schedule, now), [Action::Fetch(id)]);
+        schedule.on(now, Event::Fetched { id, tips: tips.into(), bytes });
+        assert_eq!(all(schedule, now), [Action::Mine(id)], "first it is mined");
+        schedule.on(now, mined(id, tips));
+        (now, all(schedule, now))
+    };
+    assert_eq!(bring(&mut schedule, "one", 1 << 20).1, []);
+    assert_eq!(bring(&mut schedule, "two", 2 << 20).1, []);
+    let (now, actions) = bring(&mut schedule, "three", 3 << 20);
+    assert_eq!(actions, [Action::Tidy(id)]);
+    let due = schedule.state(id).due;
+    assert!(!schedule.is_idle() && all(&mut schedule, due).is_empty(), "nothing is fetched meanwhile");
+    schedule.on(now, Event::Tidied { id, bytes: 2 << 20 });
+    assert_eq!((schedule.state(id).due, schedule.mirror_bytes()), (due, 2 << 20));
+    assert_eq!(bring(&mut schedule, "four", 3 << 20).1, []);
+    let (now, actions) = bring(&mut schedule, "five", 5 << 20);
+    assert_eq!(actions, [Action::Tidy(id)]);
+    schedule.on(now, Event::Pushed(id));
+    schedule.on(now, Event::Tidied { id, bytes: 5 << 20 });
+    assert_eq!(
+        all(&mut schedule, now),
+        [Action::Look(id)],
+        "what was pushed meanwhile is looked at, and what can't shrink left"
+    );
+}
+
+#[test]
 fn what_moved_or_is_relicensed_is_dropped_by_policy_and_mined_when_that_is_taken_back() {
     let licenses = |before: &str, now: &str| Licenses { before: Some(before.into()), now: Some(now.into()) };
     let mined = |id, tips: &str, licenses| {
@@ -574,6 +609,8 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
         let event = match (action, next(8)) {
             (Action::Drop(id), _) => Event::Dropped(id),
             (Action::Evict(id), _) => Event::Evicted(id),
+            (Action::Tidy(id), 0) => Event::GivenUp(id),
+            (Action::Tidy(id), n) => Event::Tidied { id, bytes: n << 24 },
             (Action::Publish, _) => Event::Published { is_done: true },
             (Action::Look(id) | Action::Fetch(id) | Action::Mine(id), 0) => {
                 let fault = Fault::ALL[usize::try_from(next(10)).expect("small")];
@@ -606,7 +643,8 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
     }
     let doing = |id: &Id| {
         running.iter().any(|action| match action {
-            Action::Look(at) | Action::Fetch(at) | Action::Mine(at) | Action::Drop(at) | Action::Evict(at) => at == id,
+            Action::Look(at) | Action::Fetch(at) | Action::Mine(at) => at == id,
+            Action::Drop(at) | Action::Evict(at) | Action::Tidy(at) => at == id,
             Action::Publish => false,
         })
     };
