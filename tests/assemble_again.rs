@@ -325,3 +325,35 @@ fn explain_says_what_was_decided() {
     let output = explain(&[]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("the store changed since"), "{output:?}");
 }
+
+#[test]
+fn nothing_is_made_of_a_segment_that_is_not_what_was_written() {
+    let lab = Lab::new();
+    repositories(&lab);
+    mine(&lab, "a", "store");
+    copy_rows(&lab, "store", "scratch");
+    assemble(&lab, "scratch", &[]);
+    let segments: Vec<PathBuf> = files(&directory(&lab, "store", "a"))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|end| end == "arrow"))
+        .collect();
+    assert!(!segments.is_empty());
+    for (at, path) in segments.iter().enumerate().take(6) {
+        let whole = fs::read(path).expect("a segment");
+        // Somewhere in a column, where a flipped bit may well leave a segment that can be read.
+        let mut flipped = whole.clone();
+        let place = whole.len() * (at + 2) / 9;
+        flipped[place] ^= 1;
+        fs::write(path, &flipped).expect("it is written");
+        let export = lab.path("out");
+        for command in [&["assemble", "store", "-q"][..], &["export", "store", "out"]] {
+            let told = lab.gitlode(command);
+            let said = String::from_utf8_lossy(&told.stderr);
+            assert!(!told.status.success() && said.contains("its checksum is wrong"), "{command:?}: {said}");
+        }
+        assert!(!export.exists());
+        fs::write(path, &whole).expect("it is written");
+    }
+    assemble(&lab, "store", &[]);
+    assert_eq!(outcome(&lab, "store"), outcome(&lab, "scratch"));
+}

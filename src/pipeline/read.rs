@@ -16,7 +16,11 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::{
     sample::Sample,
-    store::{self, Checkpoint, Store, rows::Rows, segment},
+    store::{
+        self, Checkpoint, Store,
+        rows::Rows,
+        segment::{self, SegmentManifest},
+    },
 };
 
 /// Bytes of batches that were read and wait to be used. The batch that is read last comes on top, however large it is.
@@ -113,12 +117,12 @@ pub(super) fn for_each_or<E: From<store::Error>>(
     let batches = store.batches()?;
     let told = |error: store::Error| E::from(changed_or(store, &batches, error));
     let shared = shared_rows(&batches, interrupt).map_err(told)?;
-    let mut groups: BTreeMap<(&str, &str), (Vec<PathBuf>, &Checkpoint)> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str), (Vec<Whole<'_>>, &Checkpoint)> = BTreeMap::new();
     for (directory, checkpoint) in &batches {
         let names = (checkpoint.repository.name.as_str(), checkpoint.repository.identity.as_str());
         let (paths, newest) = groups.entry(names).or_insert_with(|| (Vec::new(), checkpoint));
         *newest = checkpoint;
-        paths.extend(checkpoint.segments.iter().map(|segment| directory.join(&segment.file)));
+        paths.extend(checkpoint.segments.iter().map(|segment| (directory.join(&segment.file), segment)));
     }
     let mut done = HashSet::new();
     thread::scope(|scope| {
@@ -159,6 +163,9 @@ struct Chunk {
     batch_bytes: usize,
 }
 
+/// A segment, and what it has to be.
+type Whole<'a> = (PathBuf, &'a SegmentManifest);
+
 /// Merges the segments of a repository in a thread of its own.
 struct Reader {
     chunk: Chunk,
@@ -171,7 +178,7 @@ impl Reader {
     /// Starts the thread. Whoever is done with a chunk sends it back: memory that is freed where it was allocated serves again.
     fn start<'scope>(
         scope: &'scope thread::Scope<'scope, '_>,
-        paths: Vec<PathBuf>,
+        paths: Vec<Whole<'scope>>,
     ) -> (Receiver<Result<Chunk, store::Error>>, Sender<Chunk>) {
         let (send, chunks) = bounded(CHUNK_ROWS);
         let (freed, free) = unbounded();
@@ -185,10 +192,12 @@ impl Reader {
         (chunks, freed)
     }
 
-    fn merge(&mut self, paths: Vec<PathBuf>) -> Result<(), store::Error> {
+    fn merge(&mut self, paths: Vec<Whole<'_>>) -> Result<(), store::Error> {
         let mut heap = BinaryHeap::new();
         let mut segments = Vec::new();
-        for (segment, path) in paths.into_iter().enumerate() {
+        for (segment, (path, manifest)) in paths.into_iter().enumerate() {
+            // A flipped bit may still be a row.
+            segment::verify_file(&path, manifest.bytes, &manifest.blake3)?;
             let mut rows = SegmentRows::open(path)?;
             if rows.advance()? {
                 heap.push(Reverse((key(&rows.sample()), segment)));

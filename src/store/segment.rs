@@ -367,7 +367,11 @@ pub fn verify_ledger(directory: &Path, manifest: &LedgerManifest, dropped: u64) 
     Ok(())
 }
 
-fn verify_file(path: &Path, bytes: u64, blake3: &str) -> Result<(), Error> {
+/// Whether the file at `path` has so many bytes and this checksum, as its manifest says.
+///
+/// # Errors
+/// It has not, or can't be read.
+pub fn verify_file(path: &Path, bytes: u64, blake3: &str) -> Result<(), Error> {
     let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
     let mut file = open(path)?;
     let size = file.metadata().map_err(io_error(path))?.len();

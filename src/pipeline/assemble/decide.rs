@@ -394,11 +394,12 @@ fn segments(store: &Store, repositories: &[Repository<'_>], judge: &Judge<'_>) -
     let masked = judge.redaction.digest().unwrap_or_default().to_owned();
     let mut segments = Vec::new();
     for (at, repository) in repositories.iter().enumerate() {
-        for (path, blake3, rows) in &repository.segments {
-            let key = facts::facts_key(blake3, &catalog, &masked);
+        for (path, manifest) in &repository.segments {
+            let key = facts::facts_key(&manifest.blake3, &catalog, &masked);
             segments.push(Segment {
                 path: path.clone(),
-                rows: *rows,
+                rows: manifest.rows,
+                whole: (manifest.bytes, manifest.blake3.clone()),
                 repository: at,
                 facts: directory.join(format!("{key}.facts")),
                 verdicts: judge.key(&key, at).map(|key| directory.join(format!("{key}.verdicts"))),

@@ -37,7 +37,11 @@ use crate::{
         redact::{self, Fate},
     },
     sample::Sample,
-    store::{Error, Store, rows::Rows, segment::Batches},
+    store::{
+        Error, Store,
+        rows::Rows,
+        segment::{self, Batches},
+    },
 };
 
 /// Counts up when facts are made in another way.
@@ -367,6 +371,8 @@ pub struct Segment {
     pub path: PathBuf,
     /// How many its manifest says there are.
     pub rows: u64,
+    /// Size of the file in bytes, and its checksum.
+    pub whole: (u64, String),
     /// Position of its repository.
     pub repository: usize,
     /// The file of its facts.
@@ -426,6 +432,8 @@ impl<'a> Due<'a> {
         if lacks == [false; 2] {
             return Ok(None);
         }
+        // What is kept goes by the checksum of the manifest, so it must be made of that and nothing else.
+        segment::verify_file(&segment.path, segment.whole.0, &segment.whole.1)?;
         let batches = Batches::find(&segment.path, columns)?;
         let rows: u64 = batches.places().iter().map(|place| place.rows).sum();
         match rows == segment.rows {

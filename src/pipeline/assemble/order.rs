@@ -15,7 +15,7 @@ use super::{
     judge::{Verdict, VerdictReader},
     spill::{Bits, Sorter, Table, record},
 };
-use crate::store::{Checkpoint, Error};
+use crate::store::{Checkpoint, Error, segment::SegmentManifest};
 
 /// A repository with visible batches.
 pub struct Repository<'a> {
@@ -25,8 +25,8 @@ pub struct Repository<'a> {
     pub newest: &'a Checkpoint,
     /// Its rows.
     pub rows: u64,
-    /// Files, checksums and rows of its segments.
-    pub segments: Vec<(PathBuf, &'a str, u64)>,
+    /// Its segments, and where they are.
+    pub segments: Vec<(PathBuf, &'a SegmentManifest)>,
 }
 
 /// The repositories in `batches`, in the order of exports.
@@ -42,9 +42,7 @@ pub fn repositories(batches: &[(PathBuf, Checkpoint)]) -> Vec<Repository<'_>> {
         });
         repository.newest = checkpoint;
         repository.rows += checkpoint.segments.iter().map(|segment| segment.rows).sum::<u64>();
-        repository
-            .segments
-            .extend(checkpoint.segments.iter().map(|s| (directory.join(&s.file), s.blake3.as_str(), s.rows)));
+        repository.segments.extend(checkpoint.segments.iter().map(|segment| (directory.join(&segment.file), segment)));
     }
     found.into_values().collect()
 }
