@@ -29,7 +29,7 @@ pub struct Args {
     /// What has to be alike for two rows to be near-duplicates: the change, or the change and the new contents.
     #[arg(long, default_value = "both", value_name = "WHAT")]
     near_duplicates: Near,
-    /// Jaccard similarity of 5-grams of words, from 0 to 1, from which on two rows are near-duplicates.
+    /// Jaccard similarity of 5-grams of words, from 0 to 1, from which on two rows are near-duplicates. Below 0.7 few of them are found.
     #[arg(long, default_value_t = 0.7, value_name = "SHARE", value_parser = share)]
     similarity_min: f64,
     /// JSON lines file of a benchmark; rows that share --ngram-words words in a row with a text in it go.
