@@ -125,6 +125,9 @@ impl Args {
             names.map(|name| name.parse()).collect::<Result<_, _>>().map_err(Error::Usage)?;
         known_benchmarks.sort_unstable();
         known_benchmarks.dedup();
+        if let Some(reason) = self.weight.iter().find_map(Weight::unknown) {
+            return Err(Error::Usage(format!("--weight: {reason}")));
+        }
         let options = Options {
             opt_out: self.opt_out.clone(),
             keep_shared: self.keep_shared,

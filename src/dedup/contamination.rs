@@ -1,7 +1,7 @@
 //! Finds texts of benchmarks in rows: runs of words that both have.
 //!
-//! A run says something where at least two in five of its words are different and have three letters: counting from 0 to 9 and
-//! loops over `i` are everybody's. What stands in more than a twentieth of a benchmark's rows is its frame (imports, a
+//! A run says something where at least two in five of its words are different and have three letters: counting from 0 to 9, in
+//! digits or in words, and loops over `i` are everybody's. What stands in more than a twentieth of a benchmark's rows is its frame (imports, a
 //! licence), not its matter.
 //!
 //! A task that is a repository's issue (SWE-bench and its like) also is its base commit, on which the solution stands, and a
@@ -184,7 +184,10 @@ impl Benchmarks {
         }
         let hashes: Vec<u64> = all.iter().map(|word| hash(word)).collect();
         let tells = |run: &[&str], hashes: &[u64]| {
-            let is_word = |word: &str| word.chars().filter(|c| c.is_alphabetic()).count() >= 3;
+            let is_word = |word: &str| {
+                word.chars().filter(|c| c.is_alphabetic()).count() >= 3
+                    && !NUMBERS.iter().any(|number| word.eq_ignore_ascii_case(number))
+            };
             let different: HashSet<u64> =
                 run.iter().zip(hashes).filter(|(word, _)| is_word(word)).map(|(_, hash)| *hash).collect();
             5 * different.len() >= 2 * self.n
@@ -298,6 +301,9 @@ fn files_of(patch: &str) -> Vec<&str> {
     starts.iter().zip(ends).map(|(start, end)| &patch[*start..end]).collect()
 }
 
+/// Words to count with.
+const NUMBERS: [&str; 11] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+
 /// A hash of the lines that a diff of one file takes and adds; none where it changes no letter or digit.
 fn changed(diff: &str) -> Option<u64> {
     let hunks = diff.lines().skip_while(|line| !line.starts_with("@@"));
@@ -334,6 +340,19 @@ mod tests {
         assert_eq!(hit, Some(Hit { benchmark: "b.jsonl:2".into(), column: "message" }));
         assert_eq!(benchmarks.find(&Sample::default(), &mut Memory::default()), None);
     }
+
+    #[test]
+    fn counting_is_everybodys() {
+        let counting = "one 1 two 2 Three 3 four 4 five 5 six 6 seven 7";
+        let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
+        let task = |text: String| Task { texts: vec![text], ..Task::default() };
+        assert!(benchmarks.add("counts", &[task(counting.to_owned())]).is_err(), "there is nothing to look for");
+        let told = format!("{counting} and return the largest of the numbers that divide n evenly");
+        benchmarks.add("tells", &[task(told)]).expect("it can be found");
+        let row = Sample { new_contents: Some(counting), ..Sample::default() };
+        assert_eq!(benchmarks.find(&row, &mut Memory::default()), None);
+    }
+
     #[test]
     fn tasks_about_repositories_are_found_by_commit_and_patch() {
         let patch = "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@ def f():\n a\n-b = 1\n+b = 2\n\

@@ -4,7 +4,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::facts;
-use crate::{classify::license::Class, dedup::words::mix};
+use crate::{
+    classify::{
+        language::{commitpack::CommitPackLanguages, linguist::Linguist},
+        license::Class,
+    },
+    dedup::words::mix,
+};
 
 /// What rows can be weighted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,6 +48,24 @@ pub struct Weight {
     pub value: String,
     /// The share that stays, from 0 to 1.
     pub share: f64,
+}
+
+impl Weight {
+    /// Why no row can have its value, by the tables in use; none where one can.
+    pub fn unknown(&self) -> Option<String> {
+        let commitpack = CommitPackLanguages::in_use();
+        let known: Vec<&str> = match self.column {
+            Column::Lang => commitpack.all(),
+            Column::Language => Linguist::in_use().languages().iter().map(|language| language.name.as_str()).collect(),
+            Column::LicenseSpdx | Column::LicenseClass => return None,
+        };
+        if known.contains(&self.value.as_str()) {
+            return None;
+        }
+        let other = known.iter().find(|known| known.eq_ignore_ascii_case(&self.value));
+        let hint = other.map_or_else(String::new, |other| format!("; there is {other:?}"));
+        Some(format!("no row can have the {} {:?}{hint}", self.column.as_str(), self.value))
+    }
 }
 
 impl std::str::FromStr for Weight {
@@ -111,6 +135,20 @@ fn draw(id: u128, column: Column) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn languages_that_are_none_are_told() {
+        for (weight, expected) in [
+            ("lang:python=0.5", None),
+            ("language:C++=0.5", None),
+            ("license_spdx:own=0.5", None),
+            ("lang:Python=0.5", Some("no row can have the lang \"Python\"; there is \"python\"")),
+            ("language:pyhton=0.5", Some("no row can have the language \"pyhton\"")),
+        ] {
+            let weight: Weight = weight.parse().expect("a weight");
+            assert_eq!(weight.unknown().as_deref(), expected);
+        }
+    }
 
     #[test]
     fn weights_are_read() {
