@@ -31,6 +31,7 @@ WORD_BITS = 20
 MASK = (1 << 64) - 1
 START = 0xCBF29CE484222325
 FACTOR = 0x9E3779B97F4A7C15
+COUNTING = 3
 NUMBERS = frozenset("zero one two three four five six seven eight nine ten".split())
 WORDS = re.compile(r"[A-Za-z0-9_\u0080-\U0010ffff]+")
 
@@ -58,13 +59,16 @@ def run_hash(words):
 
 
 def runs_of(text):
-    """Hashes of the runs in a text that say something: two in five words are different, have three letters and are no number."""
+    """Hashes of the runs in a text that say something: two in five words are different, have three letters and do not count."""
     words = WORDS.findall(text)
     hashes = [word_hash(word) for word in words]
-    has_letters = [sum(map(str.isalpha, word)) >= 3 and word.lower() not in NUMBERS for word in words]
+    has_letters = [sum(map(str.isalpha, word)) >= 3 for word in words]
+    is_number = [word.lower() in NUMBERS for word in words]
     for at in range(len(words) - NGRAM_WORDS + 1):
         part = range(at, at + NGRAM_WORDS)
-        if 5 * len({hashes[n] for n in part if has_letters[n]}) >= 2 * NGRAM_WORDS:
+        numbers = {hashes[n] for n in part if is_number[n]}
+        told = {hashes[n] for n in part if has_letters[n]}
+        if 5 * len(told - numbers if len(numbers) >= COUNTING else told) >= 2 * NGRAM_WORDS:
             yield run_hash(hashes[at : at + NGRAM_WORDS])
 
 

@@ -1,7 +1,7 @@
 //! Finds texts of benchmarks in rows: runs of words that both have.
 //!
 //! A run says something where at least two in five of its words are different and have three letters: counting from 0 to 9, in
-//! digits or in words, and loops over `i` are everybody's. What stands in more than a twentieth of a benchmark's rows is its frame (imports, a
+//! digits or in words (three numbers and more), and loops over `i` are everybody's. What stands in more than a twentieth of a benchmark's rows is its frame (imports, a
 //! licence), not its matter.
 //!
 //! A task that is a repository's issue (SWE-bench and its like) also is its base commit, on which the solution stands, and a
@@ -184,13 +184,14 @@ impl Benchmarks {
         }
         let hashes: Vec<u64> = all.iter().map(|word| hash(word)).collect();
         let tells = |run: &[&str], hashes: &[u64]| {
-            let is_word = |word: &str| {
-                word.chars().filter(|c| c.is_alphabetic()).count() >= 3
-                    && !NUMBERS.iter().any(|number| word.eq_ignore_ascii_case(number))
+            let is_word = |word: &str| word.chars().filter(|c| c.is_alphabetic()).count() >= 3;
+            let is_number = |word: &str| NUMBERS.iter().any(|number| word.eq_ignore_ascii_case(number));
+            let different = |numbers: bool| {
+                let told = run.iter().zip(hashes).filter(|(word, _)| is_word(word) && is_number(word) == numbers);
+                told.map(|(_, hash)| *hash).collect::<HashSet<u64>>().len()
             };
-            let different: HashSet<u64> =
-                run.iter().zip(hashes).filter(|(word, _)| is_word(word)).map(|(_, hash)| *hash).collect();
-            5 * different.len() >= 2 * self.n
+            let numbers = Some(different(true)).filter(|numbers| *numbers < COUNTING);
+            5 * (different(false) + numbers.unwrap_or(0)) >= 2 * self.n
         };
         let runs = ngrams(&hashes, self.n).into_iter().zip(all.windows(self.n).zip(hashes.windows(self.n)));
         runs.filter(|(_, (run, hashes))| tells(run, hashes)).map(|(hash, _)| hash).collect()
@@ -300,6 +301,9 @@ fn files_of(patch: &str) -> Vec<&str> {
     let ends = starts.iter().skip(1).copied().chain([patch.len()]);
     starts.iter().zip(ends).map(|(start, end)| &patch[*start..end]).collect()
 }
+
+/// So many different words of [`NUMBERS`] in a run are counting.
+const COUNTING: usize = 3;
 
 /// Words to count with.
 const NUMBERS: [&str; 11] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
