@@ -12,9 +12,11 @@ use hashbrown::HashMap;
 
 use crate::{
     classify::license::{
-        Combined, Licenses, Method, combine, is_text_name, metadata,
+        Combined, Licenses, Method, combine,
+        header::{HeaderKind, head},
+        is_text_name, metadata,
         reuse::{self, Annotation},
-        text::{HeaderKind, Said, TEXT_BYTES_MAX, head},
+        text::{Said, TEXT_BYTES_MAX},
     },
     git::{
         blobs::{read, size},

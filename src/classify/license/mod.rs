@@ -1,5 +1,6 @@
 //! Licences: what texts, headers and package metadata say, as SPDX expressions, and what that asks of a user.
 
+pub mod header;
 pub mod metadata;
 pub mod policy;
 pub mod reuse;

@@ -1,0 +1,289 @@
+//! What the head of a source file says of its licence: SPDX tags, notices, and the names of terms that are not known.
+
+use std::sync::LazyLock;
+
+use regex::bytes::Regex;
+
+use super::{
+    Licenses,
+    text::{Mention, Said, Search, gnu_family, names_copyleft, normalized},
+};
+
+/// Where a source file's notice is looked for, in bytes.
+const HEADER_BYTES_MAX: usize = 4096;
+
+impl Licenses {
+    /// What the head of a source file says: SPDX tags, notices, or both. [`Said::Choice`] is not among the answers.
+    pub fn in_header(&self, contents: &str) -> (Said, HeaderKind) {
+        let contents = head(contents);
+        if !may_have_header(contents) {
+            return (Said::Nothing, HeaderKind::Notice);
+        }
+        let tags = tags(contents);
+        let head = normalized(contents);
+        let Search { texts, mut notices, names, limited } = self.search(&head);
+        notices.extend(texts);
+        if let Some(tagged) = tags {
+            let also = tagged.and_then(|tagged| self.beside_tag(&head, tagged, notices));
+            let said = also.map_or(Said::Unknown, |expression| Said::Known { expression, in_words: true });
+            return (said, HeaderKind::Tag);
+        }
+        let said = match self.by_notices(&head, notices, names) {
+            None if limited || names_other_terms(&head) || names_copyleft(&normalized(&comments(contents))) => {
+                Said::Unknown
+            }
+            None => Said::Nothing,
+            Some(Some(expression)) if !limited || self.class(&expression).restricted => {
+                Said::Known { expression, in_words: true }
+            }
+            Some(_) => Said::Unknown,
+        };
+        (said, HeaderKind::Notice)
+    }
+
+    /// A tag's expression, with the notices that it does not speak of. A notice of the same family says less exactly
+    /// what the tag says.
+    fn beside_tag(&self, head: &str, tagged: String, mut notices: Vec<Mention<'_>>) -> Option<String> {
+        let covered = |id: &str| {
+            let plain = id.split(" WITH ").next().unwrap_or(id);
+            let family = gnu_family(id).or_else(|| id.starts_with("BSD-").then_some("BSD")).unwrap_or(plain);
+            tagged.split(['(', ')', ' ']).any(|word| word.starts_with(family))
+        };
+        let has_gnu = tagged.contains("GPL-");
+        notices.retain(|notice| notice.id.map_or(!has_gnu, |id| !covered(id)));
+        let Some(notice) = self.by_notices(head, notices, Vec::new()) else { return Some(tagged) };
+        let inside = |text: String| if text.contains(" OR ") { format!("({text})") } else { text };
+        Some(format!("{} AND {}", inside(tagged), inside(notice?)))
+    }
+}
+
+/// The lines of comments in a head, by what most languages begin them with.
+fn comments(head: &str) -> String {
+    let marks = ["//", "/*", "*", "#", "--", ";", "%", "<!--", "{-", "(*", "\"\"\"", "'", "!", "@"];
+    let lines = head.lines().filter(|line| marks.iter().any(|mark| line.trim_start().starts_with(mark)));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Whether a normalized head puts the file under a licence that has a name and is not in the table. Words that point to
+/// another file are no name, and permissive families without a version are left to what stands there.
+fn names_other_terms(head: &str) -> bool {
+    static UNDER: LazyLock<regex::Regex> = LazyLock::new(|| {
+        let verb =
+            r"\b(?:licen[sc]ed|released|distributed|available|governed|covered|published|subject) (?:under|by|to) ";
+        let terms = r"(?:the |an? )?(?:terms (?:and conditions )?(?:of|in) )?(?:the |an? )?";
+        regex::Regex::new(&[verb, terms, r"(?P<name>(?:\S+ ){1,9}?)licen[sc]e\b"].concat())
+            .expect("the pattern is valid")
+    });
+    const NO_NAME: &str = "above accompanying an and any applicable as below both by contributor described either file \
+        following for found free in its more of one or our own project respective same see such that \
+        their these this under version which with your";
+    const PERMISSIVE: &str = "apache bsd boost curl expat icu isc liberal mit ncsa permissive php psf python ruby unicode w3c \
+        x11 zlib zope";
+    UNDER.captures_iter(head).any(|found| {
+        let mut others = NO_NAME.split_whitespace().chain(PERMISSIVE.split_whitespace());
+        &found["name"] != "open source "
+            && !others.any(|other| found["name"].split_whitespace().any(|word| word == other))
+    })
+}
+
+/// Whether a head may say something of licences: nearly none does, and what follows costs more than this.
+pub fn may_have_header(head: &str) -> bool {
+    static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
+        // Notices without one of the first words give a permission, speak of redistribution, or name a licence for short.
+        let words =
+            r"icens|ICENS|icenc|ICENC|ublic domain|ermission[\s*/#;%-]+(?:is|to)\s|edistribution|GPL|EUPL|ECILL";
+        let terms = "ommercial|roprietary|PROPRIETARY|onfidential|CONFIDENTIAL|Perl itself";
+        Regex::new(&[words, terms].join("|")).expect("the pattern is valid")
+    });
+    // What a package's metadata says in a field is read as metadata, for all of its files.
+    static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = r#"(?m)^license(-file)?(\.workspace)?[ \t]*=[ \t]*["{tf][^\n]*$|"licenses?"[ \t]*:"#;
+        Regex::new(pattern).expect("the pattern is valid")
+    });
+    let mut hits = MAY_HAVE_ONE.find_iter(head.as_bytes()).peekable();
+    if hits.peek().is_none() {
+        return false;
+    }
+    let mut fields = FIELD.find_iter(head.as_bytes()).peekable();
+    let is_of_field = |hit: regex::bytes::Match<'_>| {
+        while fields.next_if(|field| field.end() <= hit.start()).is_some() {}
+        fields.peek().is_some_and(|field| field.range().contains(&hit.start()))
+    };
+    !hits.all(is_of_field)
+}
+
+/// The part of a file that may hold a header.
+pub fn head(contents: &str) -> &str {
+    &contents[..contents.floor_char_boundary(HEADER_BYTES_MAX)]
+}
+
+/// How a header named its licence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderKind {
+    /// `SPDX-License-Identifier: …`
+    Tag,
+    /// Words.
+    Notice,
+}
+
+/// The expression of all SPDX tags, which hold together as REUSE has it; the inner value is none where one of them is no
+/// expression. Code that speaks of tags has letters or quotes before them.
+fn tags(head: &str) -> Option<Option<String>> {
+    static TAG: LazyLock<regex::Regex> =
+        LazyLock::new(|| regex::Regex::new("(?i)SPDX-License-Identifier:").expect("the pattern is valid"));
+    if !["icense-", "ICENSE-"].iter().any(|part| head.contains(part)) {
+        return None;
+    }
+    let mut all: Vec<String> = Vec::new();
+    let mut unknown = false;
+    for line in head.lines() {
+        let Some(tag) = TAG.find(line) else { continue };
+        let (before, value) = (&line[..tag.start()], &line[tag.end()..]);
+        // What closes a comment is not part of the expression.
+        let value = ["*/", "-->", "--}}", "#}", "\"\"\"", "'''", "*)", "-}"]
+            .iter()
+            .fold(value.trim(), |value, end| value.trim_end_matches(end).trim_end());
+        let value = value.trim_matches(|c: char| matches!(c, '"' | '\'' | ';' | ',' | '.'));
+        let is_tag = !before.contains(|c: char| c.is_alphanumeric() || matches!(c, '"' | '\'' | '`'));
+        match super::expression(value) {
+            Some(expression) if !all.contains(&expression) => all.push(expression),
+            None if is_tag && value.starts_with(|c: char| c.is_ascii_alphabetic()) => unknown = true,
+            _ => {}
+        }
+    }
+    if unknown {
+        return Some(None);
+    }
+    let several = all.len() > 1;
+    let inside = |text: String| if several && text.contains(" OR ") { format!("({text})") } else { text };
+    let together = all.into_iter().map(inside).collect::<Vec<_>>().join(" AND ");
+    (!together.is_empty()).then_some(Some(together))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_of_source_files() {
+        let gpl = "/* This program is free software; you can redistribute it and/or modify it under the terms of the\n * GNU \
+                   General Public License as published by the Free Software Foundation; either version 2 of the\n * License, or \
+                   (at your option) any later version. */\n";
+        let redis = "/* Licensed under your choice of the Redis Source Available License 2.0\n * (RSALv2) or the Server Side Public \
+                     License v1 (SSPLv1). */";
+        let manifest = "[package]\nname = \"x\"\nlicense = \"MIT\"\nlicense-file.workspace = true\n";
+        let with_notice = format!("# SPDX-License-Identifier: Apache-2.0\n{manifest}");
+        for (contents, expected) in [
+            (manifest, None),
+            (with_notice.as_str(), Some("Apache-2.0")),
+            ("// SPDX-License-Identifier: GPL-2.0+ */\nint x;\n", Some("GPL-2.0-or-later")),
+            ("<!-- SPDX-License-Identifier: MIT OR Apache-2.0 -->\n", Some("MIT OR Apache-2.0")),
+            ("# SPDX-License-Identifier: nonsense\n", None),
+            (gpl, Some("GPL-2.0-or-later")),
+            (redis, Some("LicenseRef-RSALv2 OR SSPL-1.0")),
+            ("# Licensed under the Apache License, Version 2.0 (the \"License\");\n", Some("Apache-2.0")),
+            ("// Use of this source code is governed by a BSD-style license\n", Some("BSD-3-Clause")),
+            (
+                "// This Source Code Form is subject to the terms of the Mozilla Public\n// License, v. 2.0.\n",
+                Some("MPL-2.0"),
+            ),
+            ("// See LICENSE for the license.\n", None),
+            ("fn main() {}\n", None),
+        ] {
+            let (said, _) = Licenses::in_use().in_header(contents);
+            assert_eq!(said.expression().as_deref(), expected, "{contents}");
+        }
+    }
+
+    #[test]
+    fn all_that_a_head_says_counts() {
+        let bsd = "Redistribution and use in source and binary forms are permitted provided that: Redistributions of source \
+                   code must retain the notice. Redistributions in binary form must reproduce it. The name may not be used to \
+                   endorse or promote products derived from this software.";
+        let dual =
+            format!("/* {bsd} Alternatively, under the terms of the GNU General Public License version 2. License */");
+        let rust = "// Licensed under the Apache License, Version 2.0 <LICENSE-APACHE or\n// http://www.apache.org/licenses/\
+                    LICENSE-2.0> or the MIT license\n// <LICENSE-MIT or http://opensource.org/licenses/MIT>, at your\n// option.";
+        let mozilla = "The contents of this file are subject to the Mozilla Public License Version 1.1. Alternatively, they may be used under \
+                       the terms of either the GNU General Public License Version 2 or later (the \"GPL\"), or the GNU Lesser \
+                       General Public License Version 2.1 or later, in which case the provisions of the GPL apply.";
+        let elastic = "Licensed under the Elastic License 2.0 and the Server Side Public License, v 1; you may not use this file \
+                       but in compliance with, at your election, the Elastic License 2.0 or the Server Side Public License, v 1.";
+        for (contents, expected) in [
+            (
+                "// foo is licensed under the GPLv3.\n// Use of this source code is governed by a BSD-style license",
+                Some("BSD-3-Clause AND GPL-3.0-only"),
+            ),
+            ("// SPDX-License-Identifier: MIT\n// SPDX-License-Identifier: GPL-2.0", Some("MIT AND GPL-2.0-only")),
+            ("// spdx-license-identifier: GPL-3.0-only", Some("GPL-3.0-only")),
+            (
+                "/* Redistribution and use in source and binary forms are permitted provided that: Redistributions of source code must \
+              retain it. Redistributions in binary form must reproduce it. */",
+                Some("BSD-2-Clause"),
+            ),
+            (
+                "/* Permission to use, copy, modify, and distribute this software for any purpose with or without fee is hereby granted, \
+              provided that the above copyright notice and this permission notice appear in all copies. */",
+                Some("ISC"),
+            ),
+            (" * you can modify it under the terms of the GNU GPL v3.\n", Some("GPL-3.0-only")),
+            (
+                "// The contents of this file are subject to the terms of the Common Development and Distribution License",
+                Some("CDDL-1.0"),
+            ),
+            ("# Licensed under the EUPL, Version 1.2 or later", Some("EUPL-1.2")),
+            (
+                "// SPDX-License-Identifier: MIT OR ISC\n// parts licensed under the GPLv2",
+                Some("(MIT OR ISC) AND GPL-2.0-only"),
+            ),
+            ("// SPDX-License-Identifier: GPL-2.0-or-later\n// under the GPL version 2", Some("GPL-2.0-or-later")),
+            (
+                "/* under the Apache License v2.0 with LLVM Exceptions.\n// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception",
+                Some("Apache-2.0 WITH LLVM-exception"),
+            ),
+            (dual.as_str(), Some("BSD-3-Clause OR GPL-2.0-only")),
+            (rust, Some("Apache-2.0 OR MIT")),
+            (mozilla, Some("GPL-2.0-or-later OR LGPL-2.1-or-later OR MPL-1.1")),
+            (elastic, Some("Elastic-2.0 OR SSPL-1.0")),
+            ("// Licensed under the GNU GPL, see COPYING for the license", Some("GPL-1.0-or-later")),
+            (
+                "// under the GPL version 3 or later. This is a permission under the GPL version 3. License",
+                Some("GPL-3.0-or-later"),
+            ),
+            ("// It has a license that is GPL-compatible.", None),
+            (
+                "// Dual licensed under MIT or Apache 2.0. The tests are under the GPLv2.",
+                Some("(Apache-2.0 OR MIT) AND GPL-2.0-only"),
+            ),
+        ] {
+            let (said, _) = Licenses::in_use().in_header(contents);
+            assert_eq!(said.expression().as_deref(), expected, "{contents}");
+        }
+        for (contents, expected) in [
+            ("// SPDX-License-Identifier: Proprietary\n", Said::Unknown),
+            ("let tag = \"SPDX-License-Identifier: Proprietary\";\n", Said::Nothing),
+            ("// Licensed under the Apache License, Version 2.0, for non-commercial use only.", Said::Unknown),
+            ("// Licensed under the AGPL.", Said::Unknown),
+            ("// See LICENSE for the license.\n", Said::Nothing),
+            ("// Use of this code is governed by the license in the LICENSE file.\n", Said::Nothing),
+            ("// Distributed under the same license as the rest of the project.\n", Said::Nothing),
+            ("// Released under an open source license.\n", Said::Nothing),
+            ("# Licensed under the MIT or the BSD license, see AUTHORS\n", Said::Nothing),
+            ("if user.is_licensed() { grant_permission() } // permission to use\n", Said::Nothing),
+            ("let names = [\"GPL\", \"LGPL\"];\n", Said::Nothing),
+            ("// This must not be GPL.\n// It links with GPL-compatible code.\n", Said::Nothing),
+            ("// Licensed under the Confluent Community License (the \"License\")\n", Said::Unknown),
+            ("/* subject to the Apple Public Source License Version 1.1 */\n", Said::Unknown),
+            (
+                "# This work is licensed under a Creative Commons Attribution-NonCommercial 3.0 Unported License.\n",
+                Said::Unknown,
+            ),
+            ("/* ORACLE PROPRIETARY/CONFIDENTIAL. Use is subject to license terms. */\n", Said::Unknown),
+            ("# Free for non-commercial use only.\n", Said::Unknown),
+            ("/* GPL */\n", Said::Unknown),
+            (" * governed by the CeCILL license under French law\n", Said::Unknown),
+        ] {
+            assert_eq!(Licenses::in_use().in_header(contents).0, expected, "{contents}");
+        }
+    }
+}
