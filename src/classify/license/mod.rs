@@ -488,9 +488,21 @@ struct Part {
 /// Whether a name that [`is_text_name`] takes can hardly be anything else, as `licenses.csv`, `license.dart` and
 /// `LicenseManager.md` can: only such a file makes its directory unknown where its text is.
 fn is_plain_name(name: &str) -> bool {
-    let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
     let lower = stem.to_ascii_lowercase();
-    let words = ["unlicense", "unlicence", "license", "licence", "copying", "copyright", "ofl"];
+    let words = [
+        "unlicense",
+        "unlicence",
+        "license",
+        "licence",
+        "copying",
+        "copyright",
+        "ofl",
+        "gpl",
+        "lgpl",
+        "agpl",
+        "clause",
+    ];
     let is_word = lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| words.contains(&part));
     let documents = ["", "txt", "md", "rst", "html", "htm", "markdown", "adoc", "text", "rtf", "pdf"];
     let is_upper = !stem.contains(char::is_lowercase);
@@ -629,6 +641,10 @@ mod tests {
         check(&[("LICENSE-MIT", known("MIT")), ("LICENSE.md", Said::Nothing)], Some((Some("MIT"), "LICENSE-MIT")));
         check(&[("LICENSE", known("MIT")), ("COPYRIGHT", Said::Unknown)], Some((Some("MIT"), "LICENSE")));
         check(&[("COPYRIGHT", Said::Unknown)], Some((None, "COPYRIGHT")));
+        for name in ["COMMONS-CLAUSE.txt", "GPL", "gpl-2.0.txt"] {
+            assert!(is_text_name(name), "{name}");
+            check(&[(name, Said::Unknown), ("LICENSE", known("MIT"))], Some((None, name)));
+        }
         for name in ["LICENSE-EE.txt", "License.md", "ACME-LICENSE", "COPYING.foo", "license_acme"] {
             check(&[(name, Said::Unknown)], Some((None, name)));
         }
