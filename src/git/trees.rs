@@ -70,37 +70,36 @@ impl Tree {
     fn parse(bytes: Rc<Vec<u8>>, hash: HashKind, notable: Notable, known: Option<&Tree>) -> Tree {
         let known = known.filter(|known| known.damage == 0);
         let mut tree = Tree { bytes, hash, starts: vec![0], notable: Vec::new(), damage: 0 };
-        if let Some(known) = known {
-            let common = common_prefix(&known.bytes, &tree.bytes);
-            let entries = known.starts.partition_point(|start| *start as usize <= common).saturating_sub(1);
-            tree.take(known, 0..entries);
-        }
         let bytes = Rc::clone(&tree.bytes);
-        let mut last: Option<Entry<'_>> = None;
-        loop {
-            let at = tree.end();
-            if at == bytes.len() {
-                return tree;
-            }
-            if last.is_none() && tree.len() > 0 {
-                last = parse_entry(&bytes[tree.starts[tree.len() - 1] as usize..], hash).map(|(entry, _)| entry);
-            }
-            let parsed = parse_entry(&bytes[at..], hash);
+        // The first entry of `known` that may come next here, too.
+        let mut next = 0;
+        while tree.end() < bytes.len() {
+            let rest = &bytes[tree.end()..];
+            let last = tree.len().checked_sub(1).and_then(|last| tree.entry(last));
+            let Some((entry, length)) = parse_entry(rest, hash) else {
+                return Tree::parse_damaged(bytes, hash, notable);
+            };
             // A name that comes twice would make two changes of one id. git reads the first when it looks for a path.
-            let again = |entry: &Entry<'_>| last.is_some_and(|last| last.same_name(entry));
-            match parsed {
-                Some((entry, length)) if !again(&entry) => {
-                    let rest = known.and_then(|known| known.entries_of(&bytes[at..]).map(|rest| (known, rest)));
-                    if let Some((known, rest)) = rest {
-                        tree.take(known, rest);
-                        return tree;
-                    }
-                    tree.push(entry, length, notable);
-                    last = Some(entry);
+            if last.is_some_and(|last| last.same_name(&entry)) {
+                return Tree::parse_damaged(bytes, hash, notable);
+            }
+            let mut same = 0;
+            if let Some(known) = known {
+                let behind = |other: Entry<'_>| !other.same_name(&entry) && other.before(&entry);
+                while known.entry(next).is_some_and(behind) {
+                    next += 1;
                 }
-                _ => return Tree::parse_damaged(bytes, hash, notable),
+                same = known.common_entries(next, rest);
+                if same > 0 {
+                    tree.take(known, next..next + same);
+                    next += same;
+                }
+            }
+            if same == 0 {
+                tree.push(entry, length, notable);
             }
         }
+        tree
     }
 
     /// As [`Tree::parse`], of a tree that is not as it should be. What is left out is not part of `bytes`.
@@ -145,13 +144,6 @@ impl Tree {
         self.notable.extend(notable.map(|at| at - positions.0 + positions.1));
     }
 
-    /// The last entries, if they are what `rest` consists of.
-    fn entries_of(&self, rest: &[u8]) -> Option<std::ops::Range<usize>> {
-        let from = u32::try_from(self.bytes.len().checked_sub(rest.len())?).ok()?;
-        let first = self.starts.binary_search(&from).ok()?;
-        (self.bytes[from as usize..] == *rest).then_some(first..self.len())
-    }
-
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
@@ -169,10 +161,14 @@ impl Tree {
 
     /// How many entries from position `at` on are the same as those of `other` from position `from` on.
     pub fn same_entries(&self, at: usize, other: &Tree, from: usize) -> usize {
-        let (own, others) = (self.starts[at] as usize, other.starts[from] as usize);
-        let common = common_prefix(&self.bytes[own..self.end()], &other.bytes[others..other.end()]);
-        let own_entries = self.starts[at..].partition_point(|start| *start as usize - own <= common);
-        own_entries.saturating_sub(1)
+        self.common_entries(at, &other.bytes[other.starts[from] as usize..other.end()])
+    }
+
+    /// How many entries from position `at` on are those that `bytes` begins with.
+    fn common_entries(&self, at: usize, bytes: &[u8]) -> usize {
+        let from = self.starts[at] as usize;
+        let common = common_prefix(&self.bytes[from..self.end()], bytes);
+        self.starts[at..].partition_point(|start| *start as usize - from <= common) - 1
     }
 
     /// The notable entries in tree order, with a slash behind the name of a directory and a zero behind that of a symbolic

@@ -65,7 +65,9 @@ pub fn is_evidence(name: &[u8], is_directory: bool) -> bool {
     // Most names end here.
     let first = name.first().copied().unwrap_or(0).to_ascii_lowercase();
     let ends = [&b".gemspec"[..], b".cabal", b".podspec", b".rockspec", b".nuspec"];
-    let is_named = || name.windows(4).any(|part| part.eq_ignore_ascii_case(b"icen"));
+    let stem = &name[..memchr::memchr(b'.', name).unwrap_or(name.len())];
+    let ends_so = |part: &[u8]| part.last().is_some_and(|last| last.eq_ignore_ascii_case(&b'e'));
+    let is_named = || (ends_so(stem) || ends_so(name)) && name.windows(4).any(|part| part.eq_ignore_ascii_case(b"icen"));
     if !b"lcuompsdbrga".contains(&first) && !ends.iter().any(|end| name.ends_with(end)) && !is_named() {
         return false;
     }

@@ -8,7 +8,11 @@ use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 use regex::bytes::{Regex, RegexBuilder};
-use regex_automata::{Anchored, Input};
+use regex_automata::{
+    Anchored, Input, MatchKind, meta,
+    util::{prefilter::Prefilter, syntax},
+};
+use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
 
 use crate::classify::catalog;
@@ -122,7 +126,15 @@ struct VendoredTable {
 
 struct Disambiguation {
     raw: Vec<RawRule>,
-    rules: OnceLock<Vec<Rule>>,
+    rules: OnceLock<Rules>,
+}
+
+struct Rules {
+    list: Vec<Rule>,
+    /// All patterns of all rules.
+    any: AnyOf,
+    /// How many lines that are not blank a match of them can begin and end in, beside one; none where that has no bound.
+    lines: Option<usize>,
 }
 
 struct Rule {
@@ -185,6 +197,8 @@ pub struct Decided {
     /// How contents have to begin for it to be said of them as well. Where `whole`, that is all that is looked at.
     start: Vec<u8>,
     whole: bool,
+    /// Whether no pattern of any rule has a match there.
+    bare: bool,
     languages: Option<Vec<LanguageId>>,
 }
 
@@ -375,27 +389,38 @@ impl Linguist {
         let Some(number) = endings.filter_map(|ending| self.by_disambiguated.get(ending)).next() else {
             return Vec::new();
         };
+        let Rules { list, any, lines } = self.rules(&self.disambiguations[*number]);
+        // Where nothing had a match, what is new has to have one before anything can change.
+        if let Some(languages) = decided.languages.as_ref().filter(|_| decided.bare)
+            && let Some(lines) = lines
+            && !any.is_match(Input::new(head).range(touched(&decided.start, head, *lines)))
+        {
+            let languages = languages.clone();
+            decided.start.clear();
+            decided.start.extend_from_slice(head);
+            return languages;
+        }
+        let bare = list.len() > 1 && !any.is_match(Input::new(head).earliest(true));
         let mut decide = |start: &[u8], whole: bool, languages: &[LanguageId]| {
             decided.start.clear();
             decided.start.extend_from_slice(start);
-            (decided.whole, decided.languages) = (whole, Some(languages.to_vec()));
+            (decided.whole, decided.bare, decided.languages) = (whole, bare, Some(languages.to_vec()));
             languages.to_vec()
         };
-        let mut rules = self.rules(&self.disambiguations[*number]);
+        let mut rules = &list[..];
         // Where the first rule of all holds, whatever follows its match, it holds for the next version, too. The byte
         // behind the match may be part of it: the end of a line, or of a word.
         if let [Rule { languages, every, none: None }, others @ ..] = rules
             && let [any] = &every[..]
         {
-            if let Some(found) = any.search_half(&Input::new(head).earliest(true)) {
+            if !bare && let Some(found) = any.search_half(&Input::new(head).earliest(true)) {
                 let start = head.get(..=found.offset());
                 return decide(start.unwrap_or(head), start.is_none(), languages);
             }
             rules = others;
         }
-        let holds = |rule: &&Rule| {
-            rule.every.iter().all(|any| any.is_match(head)) && !rule.none.as_ref().is_some_and(|any| any.is_match(head))
-        };
+        let found = |any: &AnyOf| !bare && any.is_match(head);
+        let holds = |rule: &&Rule| rule.every.iter().all(found) && !rule.none.as_ref().is_some_and(found);
         decide(head, true, rules.iter().find(holds).map_or(&[], |rule| rule.languages.as_slice()))
     }
 
@@ -413,19 +438,21 @@ impl Linguist {
         Ok(())
     }
 
-    fn rules<'a>(&self, disambiguation: &'a Disambiguation) -> &'a [Rule] {
+    fn rules<'a>(&self, disambiguation: &'a Disambiguation) -> &'a Rules {
         disambiguation.rules.get_or_init(|| {
             let compile =
                 |patterns: &[String]| any_of(patterns, true).expect("tables are checked before they are used");
-            disambiguation
-                .raw
-                .iter()
-                .map(|raw| Rule {
-                    languages: raw.languages.iter().filter_map(|name| self.find(name)).collect(),
-                    every: raw.every.iter().map(|any| compile(any)).collect(),
-                    none: (!raw.none.is_empty()).then(|| compile(&raw.none)),
-                })
-                .collect()
+            let list = disambiguation.raw.iter().map(|raw| Rule {
+                languages: raw.languages.iter().filter_map(|name| self.find(name)).collect(),
+                every: raw.every.iter().map(|any| compile(any)).collect(),
+                none: (!raw.none.is_empty()).then(|| compile(&raw.none)),
+            });
+            let list = list.collect();
+            let patterns = disambiguation.raw.iter().flat_map(|raw| raw.every.iter().flatten().chain(&raw.none));
+            let patterns: Vec<String> = patterns.cloned().collect();
+            let parsed = syntax::parse_many_with(&patterns, &pattern_syntax(true)).unwrap_or_default();
+            let lines = parsed.iter().map(line_ends).try_fold(0, |most, ends| Some(ends?.max(most)));
+            Rules { list, any: compile(&patterns), lines }
         })
     }
 
@@ -468,11 +495,7 @@ fn add(index: &mut HashMap<String, Vec<LanguageId>>, key: String, id: LanguageId
 /// slowest engine, which took two thirds of the time of all labels. Automata that are built in full before anything is
 /// searched cost a short run more than they save.
 fn any_of(patterns: &[String], multi_line: bool) -> Result<AnyOf, Box<regex_automata::meta::BuildError>> {
-    use regex_automata::{
-        MatchKind, meta,
-        util::{prefilter::Prefilter, syntax},
-    };
-    let syntax = syntax::Config::new().multi_line(multi_line).unicode(false).utf8(false);
+    let syntax = pattern_syntax(multi_line);
     // Patterns that can't be read are the builder's to name.
     let begin = syntax::parse_many_with(patterns, &syntax)
         .ok()
@@ -485,6 +508,73 @@ fn any_of(patterns: &[String], multi_line: bool) -> Result<AnyOf, Box<regex_auto
         .syntax(syntax)
         .build_many(patterns)
         .map_err(Box::new)
+}
+
+fn pattern_syntax(multi_line: bool) -> syntax::Config {
+    syntax::Config::new().multi_line(multi_line).unicode(false).utf8(false)
+}
+
+/// In how many places a match of a pattern can go on to another line, blank lines not counted; none where that has no bound.
+fn line_ends(pattern: &Hir) -> Option<usize> {
+    let of_class = |class: &Class| match class {
+        Class::Bytes(class) => {
+            let has = |byte: u8| class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&byte));
+            let is_space = class.ranges().iter().all(|r| (r.start()..=r.end()).all(|byte| BLANKS.contains(&byte)));
+            (has(b'\n'), is_space)
+        }
+        Class::Unicode(_) => (true, false),
+    };
+    match pattern.kind() {
+        HirKind::Empty | HirKind::Look(_) => Some(0),
+        HirKind::Literal(literal) => Some(literal.0.iter().filter(|byte| **byte == b'\n').count()),
+        HirKind::Class(class) => Some(usize::from(of_class(class).0)),
+        HirKind::Capture(capture) => line_ends(&capture.sub),
+        HirKind::Concat(parts) => parts.iter().map(line_ends).sum(),
+        HirKind::Alternation(parts) => parts.iter().map(line_ends).try_fold(0, |most, ends| Some(ends?.max(most))),
+        HirKind::Repetition(repetition) => match (line_ends(&repetition.sub)?, repetition.sub.kind()) {
+            (0, _) => Some(0),
+            (_, HirKind::Class(class)) if of_class(class).1 => Some(1),
+            (ends, _) => ends.checked_mul(repetition.max? as usize),
+        },
+    }
+}
+
+/// What lines that hold nothing else are blank with: `\s`, in ASCII.
+const BLANKS: &[u8] = b" \t\r\x0b\x0c\n";
+
+/// Where in `new` a match can be that is not in `old`, if it reaches at most `lines` lines beyond one, blank ones not counted.
+fn touched(old: &[u8], new: &[u8], lines: usize) -> std::ops::Range<usize> {
+    const BLOCK: usize = 128;
+    let blocks = old.chunks_exact(BLOCK).zip(new.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
+    let common = blocks + old[blocks..].iter().zip(&new[blocks..]).take_while(|(a, b)| a == b).count();
+    let (old, rest) = (&old[common..], &new[common..]);
+    let blocks = old.rchunks_exact(BLOCK).zip(rest.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
+    let (old, rest) = (&old[..old.len() - blocks], &rest[..rest.len() - blocks]);
+    let same_end = blocks + old.iter().rev().zip(rest.iter().rev()).take_while(|(a, b)| a == b).count();
+    // What stands beside a match can decide about it.
+    let (mut from, mut to) = (common.saturating_sub(1), (new.len() - same_end + 1).min(new.len()));
+    let is_blank = |line: &[u8]| line.iter().all(|byte| BLANKS.contains(byte));
+    let start_of = |at: usize| memchr::memrchr(b'\n', &new[..at]).map_or(0, |end| end + 1);
+    let end_of = |at: usize| memchr::memchr(b'\n', &new[at..]).map_or(new.len(), |end| at + end + 1);
+    (from, to) = (start_of(from), end_of(to));
+    let (mut before, mut behind) = (lines, lines);
+    while from > 0 {
+        let start = start_of(from - 1);
+        if !is_blank(&new[start..from]) {
+            let Some(left) = before.checked_sub(1) else { break };
+            before = left;
+        }
+        from = start;
+    }
+    while to < new.len() {
+        let end = end_of(to);
+        if !is_blank(&new[to..end]) {
+            let Some(left) = behind.checked_sub(1) else { break };
+            behind = left;
+        }
+        to = end;
+    }
+    from..to
 }
 
 /// Classes such as `\w` are ASCII's, as they are for Linguist.
@@ -563,7 +653,7 @@ mod tests {
         let kinds = ["programming", "markup", "data", "prose"];
         assert!(linguist.languages.iter().all(|language| kinds.contains(&language.kind.as_str())));
         for disambiguation in &linguist.disambiguations {
-            assert!(!linguist.rules(disambiguation).is_empty());
+            assert!(!linguist.rules(disambiguation).list.is_empty());
         }
         let groups: Vec<&String> = linguist.languages.iter().filter_map(|language| language.group.as_ref()).collect();
         assert!(groups.iter().all(|group| linguist.find(group).is_some()));
@@ -612,6 +702,95 @@ mod tests {
         check("x.m", "#import <X/X.h>\n", &["Objective-C"], Method::Heuristics);
         check("README", "hello\n", &[], Method::Extension);
         check("x.rs", "", &[], Method::Extension);
+    }
+
+    #[test]
+    fn what_was_decided_of_earlier_contents_changes_nothing() {
+        let lines = [
+            "int x;",
+            "",
+            " \t",
+            "#",
+            "#include",
+            "include <vector>",
+            "#include <vector>",
+            "  <string>",
+            "template",
+            "<",
+            "class",
+            "X;",
+            "std:",
+            "std::x",
+            "entry",
+            "@end",
+            "@endless",
+            "catch",
+            "(",
+            "private:",
+            "private: x",
+            "<?xml?>",
+            "use",
+            "fn x",
+            "my $x;",
+            "say \"x",
+            "y\"",
+            ".TH x",
+            "\\begin{x}",
+            "{",
+            "[",
+            "(*",
+            "*)",
+        ];
+        let linguist = Linguist::in_use();
+        let mut drawn = 7_u64;
+        let mut draw = |below: usize| {
+            drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (drawn >> 33) as usize % below
+        };
+        let (mut bare, mut others) = (0, 0);
+        for ending in [".h", ".rs", ".pl", ".m", ".md", ".inc", ".1", ".t", ".tex", ".v", ".ml", ".json", ".ts", ".sql"] {
+            let path = format!("x{ending}");
+            for _ in 0..60 {
+                let (mut decided, mut text): (Decided, Vec<&str>) = (Decided::default(), vec!["int x;"; draw(30)]);
+                for _ in 0..12 {
+                    let at = draw(text.len() + 1);
+                    match draw(3) {
+                        0 if at < text.len() => drop(text.remove(at)),
+                        1 if at < text.len() => text[at] = lines[draw(lines.len())],
+                        _ => text.insert(at, lines[draw(lines.len())]),
+                    }
+                    let contents = text.join(if draw(8) == 0 { "\r\n" } else { "\n" });
+                    let helped = linguist.candidates(&path, &contents, &mut decided);
+                    assert_eq!(
+                        helped,
+                        linguist.candidates(&path, &contents, &mut Decided::default()),
+                        "{path} {contents:?}"
+                    );
+                    *(if decided.bare { &mut bare } else { &mut others }) += 1;
+                }
+            }
+        }
+        assert!(bare > 1000 && others > 1000, "{bare} {others}");
+    }
+
+    #[test]
+    fn lines_that_a_match_can_go_over() {
+        for (pattern, ends) in [
+            ("std::x", Some(0)),
+            (r"^[ \t]*a$", Some(0)),
+            (r"^\s*a\s+b", Some(2)),
+            ("a\nb|c", Some(1)),
+            (r"a\s*(b\s*c)?", Some(2)),
+            (r"a\s*(b\s*c){3}", Some(4)),
+            (r"(a\s*)*", None),
+            ("a[^b]*b", None),
+            ("a[^b]{2}", Some(2)),
+            ("(?s)a.b", Some(1)),
+            (r"a\Wb", Some(1)),
+        ] {
+            let parsed = syntax::parse_with(pattern, &pattern_syntax(true)).expect("a valid pattern");
+            assert_eq!(line_ends(&parsed), ends, "{pattern}");
+        }
     }
 
     #[test]

@@ -349,9 +349,12 @@ pub fn is_text_name(name: &str) -> bool {
     ];
     let ends = ["-license", "_license", "-licence", "_licence"];
     let is = |part: Option<&[u8]>, word: &str| part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()));
-    let named = starts.iter().any(|start| is(stem.get(..start.len()), start))
-        || ends.iter().any(|end| is(stem.len().checked_sub(end.len()).map(|at| &stem[at..]), end));
-    // Nearly all names end here.
+    // Nearly all names end here: this is asked of every entry of a tree.
+    let (Some(first), Some(last)) = (stem.first(), stem.last()) else { return false };
+    let begins = |start: &&&str| start.as_bytes()[0] == first.to_ascii_lowercase();
+    let named = starts.iter().filter(begins).any(|start| is(stem.get(..start.len()), start))
+        || last.eq_ignore_ascii_case(&b'e')
+            && ends.iter().any(|end| is(stem.len().checked_sub(end.len()).map(|at| &stem[at..]), end));
     if !named {
         return false;
     }
