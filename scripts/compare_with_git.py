@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares a mined repository with git itself, and applies diffs.
 
-usage: compare_with_git.py GITLODE REPOSITORY [--renames] [--apply N] [--bytes N]
+usage: compare_with_git.py GITLODE REPOSITORY [--renames] [--apply N] [--bytes N] [--no-diffs]
 
 Mines REPOSITORY with --filter none, then demands that
 - the set of (commit, path, old blob, new blob) equals what `git log --raw` lists as M between regular files with
@@ -9,6 +9,7 @@ Mines REPOSITORY with --filter none, then demands that
 - the funnel counts as many skips by each reason as there are changes with that cause;
 - N rows (spread by id; 0: all) have contents equal to `git cat-file`, byte for byte, or once decoded from the encoding
   that the row names, where Python knows it;
+- the diff of every row whose sides are UTF-8 is what `git log -p` prints, byte for byte;
 - the diff of N rows (0: all) applied with `git apply` to the old contents gives the new ones;
 - the funnel adds up, and its totals are git's.
 Needs git and Python 3.11, nothing else. Exit code 0 if all of it holds.
@@ -50,6 +51,34 @@ def raw_changes(repository, renames):
             new_path = next(fields) if status.startswith(b"R") else old_path
             changes.append((commit, old_mode, new_mode, old, new, status[:1], old_path, new_path))
     return changes
+
+
+def diffs_of_git(repository, renames):
+    """The digest of every diff of the history, by commit and first line."""
+    detect = ["-M", "-l1000"] if renames else ["--no-renames"]
+    # Attributes choose other patterns for the functions in hunk headers, so none are read.
+    empty = git(repository, "hash-object", "-t", "tree", "/dev/null").strip().decode()
+    command = [
+        "git", f"--attr-source={empty}", "-C", repository, "log", "HEAD", "-p", "--no-merges", "--root", *detect, "--full-index",
+        "--diff-filter=MR", "--no-color", "--no-ext-diff", "--no-textconv", "--format=\x01%H",
+    ]
+    digests, commit, first, digest = {}, None, None, None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENV) as process:
+        for line in process.stdout:
+            if line.startswith((b"\x01", b"diff --git ")) and first:
+                digests[commit, first] = digest.digest()
+                first = None
+            if line.startswith(b"\x01"):
+                commit = line[1:].strip().decode()
+            elif line.startswith(b"diff --git "):
+                first, digest = line.rstrip(b"\n"), hashlib.sha1(line)
+            elif first:
+                digest.update(line)
+    if first:
+        digests[commit, first] = digest.digest()
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return digests
 
 
 def regular(mode):
@@ -170,6 +199,7 @@ def main():
     parser.add_argument("--renames", action="store_true")
     parser.add_argument("--apply", type=int, default=1000)
     parser.add_argument("--bytes", type=int, default=1000)
+    parser.add_argument("--no-diffs", action="store_true")
     args = parser.parse_args()
     failures = []
 
@@ -187,15 +217,25 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         funnel, shards = rows_of(args.gitlode, args.repository, directory, "modified,renamed" if args.renames else "modified")
         mined, ids = set(), []
+        diffs = {} if args.no_diffs else diffs_of_git(args.repository, args.renames)
+        other_diffs, same_diffs = [], 0
         for shard in shards:
             with open(shard, "rb") as lines:
                 for line in lines:
                     row = json.loads(line)
                     mined.add(tuple(row[k].encode() for k in ("commit", "old_file", "new_file", "old_blob", "new_blob")))
                     ids.append(row["id"])
+                    if diffs and row["old_encoding"] == row["new_encoding"] == "utf-8":
+                        diff = row["diff"].encode()
+                        if diffs.get((row["commit"], diff.partition(b"\n")[0])) == hashlib.sha1(diff).digest():
+                            same_diffs += 1
+                        else:
+                            other_diffs.append((row["commit"], row["new_file"]))
         blobs = Blobs(args.repository)
         check("no row that git does not list", not mined - listed, f"{len(mined):,} rows, {len(listed):,} listed, {sum(c[1] != c[2] for c in mined):,} of them renames {list(mined - listed)[:3]}")
         check("no row twice", len(mined) == len(ids) == len(set(ids)))
+        if diffs:
+            check("diffs are git's own", not other_diffs, f"{same_diffs:,} of {same_diffs + len(other_diffs):,} {other_diffs[:3]}")
         changes, commits = funnel["changes"], funnel["commits"]
         wrong, possible = [], []
         for change in listed - mined:

@@ -10,6 +10,8 @@ use std::{cell::Cell, hash::BuildHasher as _, ops::Range, rc::Rc};
 use gix::diff::blob::{Algorithm, Diff, IndentHeuristic, IndentLevel, SliderHeuristic as _, Token};
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
+use super::myers::Myers;
+
 /// Lines of context in a diff, git's default.
 pub const CONTEXT: u32 = 3;
 
@@ -34,7 +36,7 @@ const VERSIONS: usize = 4;
 const TOKENS_MAX: usize = 1 << 14;
 
 /// Lines of which the memory is kept for the next text.
-const LINES_KEPT_MAX: usize = 1 << 16;
+pub(super) const LINES_KEPT_MAX: usize = 1 << 16;
 
 /// Lines of a known text among which the next line of another one is looked for.
 const LOOK_AHEAD: usize = 128;
@@ -108,11 +110,10 @@ impl Text {
         let (stop, mut misses) = (bytes.len() - suffix, 0);
         while self.end() < stop {
             let token = self.read_line(&bytes[..stop], lines);
-            let found = known.tokens[from..to.min(from + LOOK_AHEAD)].iter().position(|other| *other == token);
+            let found = position(&known.tokens[from..to.min(from + LOOK_AHEAD)], token);
             let found = found.or_else(|| {
                 misses += 1;
-                let all = &known.tokens[from..to];
-                MISSES.contains(&misses).then(|| all.iter().position(|other| *other == token)).flatten()
+                MISSES.contains(&misses).then(|| position(&known.tokens[from..to], token)).flatten()
             });
             if let Some(found) = found {
                 let next = from + found + 1;
@@ -173,49 +174,63 @@ impl Text {
 /// Numbers for lines, the same for equal ones.
 #[derive(Default)]
 struct Lines {
-    by_line: HashTable<u32>,
+    /// What they hash to, with their numbers.
+    by_line: HashTable<(u64, u32)>,
     hasher: DefaultHashBuilder,
     /// The different lines, one behind the other.
     bytes: Vec<u8>,
-    /// Where they end, and what they hash to.
-    known: Vec<(u32, u64)>,
+    /// Where they end.
+    ends: Vec<u32>,
 }
 
 impl Lines {
     fn clear(&mut self) {
-        if self.known.len() > LINES_KEPT_MAX {
+        if self.ends.len() > LINES_KEPT_MAX {
             *self = Lines::default();
         }
         self.by_line.clear();
         self.bytes.clear();
-        self.known.clear();
+        self.ends.clear();
     }
 
-    fn line(known: &[(u32, u64)], number: u32) -> Range<usize> {
+    /// How many different ones there are.
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn line(ends: &[u32], number: u32) -> Range<usize> {
         let at = number as usize;
-        let from = if at == 0 { 0 } else { known[at - 1].0 as usize };
-        from..known[at].0 as usize
+        let from = if at == 0 { 0 } else { ends[at - 1] as usize };
+        from..ends[at] as usize
     }
 
     fn text(&self, token: Token) -> &[u8] {
-        &self.bytes[Self::line(&self.known, token.0)]
+        &self.bytes[Self::line(&self.ends, token.0)]
     }
 
     fn token(&mut self, line: &[u8]) -> Token {
-        let Lines { by_line, hasher, bytes, known } = self;
+        let Lines { by_line, hasher, bytes, ends } = self;
         let hash = hasher.hash_one(line);
-        let is_it = |number: &u32| known[*number as usize].1 == hash && bytes[Self::line(known, *number)] == *line;
-        match by_line.entry(hash, is_it, |number| known[*number as usize].1) {
-            Entry::Occupied(entry) => Token(*entry.get()),
+        let is_it = |(other, number): &(u64, u32)| *other == hash && bytes[Self::line(ends, *number)] == *line;
+        match by_line.entry(hash, is_it, |(hash, _)| *hash) {
+            Entry::Occupied(entry) => Token(entry.get().1),
             Entry::Vacant(entry) => {
-                let number = known.len() as u32;
-                entry.insert(number);
+                let number = ends.len() as u32;
+                entry.insert((hash, number));
                 bytes.extend_from_slice(line);
-                known.push((bytes.len() as u32, hash));
+                ends.push(bytes.len() as u32);
                 Token(number)
             }
         }
     }
+}
+
+/// The first position of a token.
+fn position(tokens: &[Token], token: Token) -> Option<usize> {
+    const BLOCK: usize = 16;
+    let has = |block: &&[Token]| block.iter().fold(false, |found, other| found | (*other == token));
+    let (number, block) = tokens.chunks(BLOCK).enumerate().find(|(_, block)| has(block))?;
+    block.iter().position(|other| *other == token).map(|at| number * BLOCK + at)
 }
 
 /// Compares texts, for one thread. Its memory serves every comparison: to get fresh memory cleared by the kernel takes
@@ -227,6 +242,7 @@ pub struct Comparer {
     known: Vec<Text>,
     /// For each token, in which of the changed parts it is.
     places: Vec<u8>,
+    myers: Myers,
     dense: Dense,
     diff: Diff,
     hunks: Vec<Hunk>,
@@ -241,6 +257,8 @@ struct Dense {
     tokens: Vec<Token>,
     old: Vec<Token>,
     new: Vec<Token>,
+    /// Both, with numbers of their own for changed lines.
+    marked: [Vec<Token>; 2],
 }
 
 impl Dense {
@@ -263,45 +281,36 @@ impl Dense {
     }
 }
 
-/// What the changed lines alone say of the hunks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Outcome {
-    /// There is one way to see them, and no hunk can move.
-    Settled,
-    /// There is one way to see them, but hunks can move.
-    Movable,
-    /// There are several.
-    Open,
-}
-
 impl Comparer {
     /// The hunks that turn `before` into `after`.
     pub fn compare(&mut self, before: &Rc<String>, after: &Rc<String>) -> Compared<'_> {
         let lines_max = self.known.iter().map(|text| 4 * text.tokens.len()).max().unwrap_or(0);
-        if self.lines.known.len() > TOKENS_MAX.max(lines_max) {
+        if self.lines.len() > TOKENS_MAX.max(lines_max) {
             self.lines.clear();
             self.known.clear();
         }
         self.know(before);
         self.know(after);
         let (old, new) = (&self.known[self.known.len() - 2], &self.known[self.known.len() - 1]);
-        let Comparer { lines, places, dense, diff, hunks, .. } = self;
+        let Comparer { lines, places, myers, dense, diff, hunks, .. } = self;
         hunks.clear();
         let common = common_tokens(&old.tokens, &new.tokens);
-        places.resize(lines.known.len(), 0);
-        let outcome = decide(&old.tokens, &new.tokens, common, places, hunks);
-        for margin in [MARGIN, usize::MAX] {
-            let shown = (common.0.min(margin), common.1.min(margin));
-            let skipped = (common.0 - shown.0, common.1 - shown.1);
-            // How often a line occurs anywhere counts for what git prunes.
-            let is_whole = skipped == (0, 0);
-            if outcome == Outcome::Settled || (outcome == Outcome::Open && margin == MARGIN && !is_whole) {
-                continue;
-            }
-            let shown = |tokens: &'_ [Token]| skipped.0..tokens.len() - skipped.1;
-            dense.fill(&old.tokens[shown(&old.tokens)], &new.tokens[shown(&new.tokens)], lines.known.len());
-            if compare_tokens(dense, skipped, lines, diff, hunks) {
-                break;
+        places.resize(lines.len(), 0);
+        if !decide(&old.tokens, &new.tokens, common, places, hunks) {
+            myers.compare(&old.tokens, &new.tokens, common, lines.len(), |before, after| {
+                let number = |lines: Range<usize>| lines.start as u32..lines.end as u32;
+                hunks.push(Hunk { before: number(before), after: number(after) });
+            });
+        }
+        let can_slide = |hunk: &Hunk| is_movable(&old.tokens, &hunk.before) || is_movable(&new.tokens, &hunk.after);
+        if hunks.iter().any(can_slide) {
+            for margin in [MARGIN, usize::MAX] {
+                let skipped = (common.0 - common.0.min(margin), common.1 - common.1.min(margin));
+                let shown = |tokens: &'_ [Token]| skipped.0..tokens.len() - skipped.1;
+                dense.fill(&old.tokens[shown(&old.tokens)], &new.tokens[shown(&new.tokens)], lines.len());
+                if slide(dense, skipped, lines, diff, hunks) {
+                    break;
+                }
             }
         }
         Compared { hunks, before: old, after: new }
@@ -322,7 +331,7 @@ impl Comparer {
     }
 }
 
-/// Finds the hunks where there is one way to see them: the changed lines that both texts have are the same ones in the
+/// Finds the hunks, and returns true, where there is one way to see them: the changed lines that both texts have are the same ones in the
 /// same order, and so few are in one text alone that git prunes none. Every shortest way to turn one text into the other
 /// then leaves all of those. `places` has a zero for each token, before and after.
 fn decide(
@@ -331,7 +340,7 @@ fn decide(
     (prefix, suffix): (usize, usize),
     places: &mut [u8],
     hunks: &mut Vec<Hunk>,
-) -> Outcome {
+) -> bool {
     const BOTH: u8 = 3;
     let (olds, news) = (&old[prefix..old.len() - suffix], &new[prefix..new.len() - suffix]);
     olds.iter().for_each(|token| places[token.0 as usize] |= 1);
@@ -339,17 +348,14 @@ fn decide(
     let stays = |token: &&Token| places[token.0 as usize] == BOTH;
     let (kept, same) = (olds.iter().filter(stays).count(), olds.iter().filter(stays).eq(news.iter().filter(stays)));
     let leaving = olds.len().max(news.len()) - kept;
-    let outcome = if kept > 0 && (!same || leaving > UNPRUNED_MAX) {
-        Outcome::Open
-    } else {
-        let mut can_slide = false;
+    let is_one_way = kept == 0 || same && leaving <= UNPRUNED_MAX;
+    if is_one_way {
         let run = |tokens: &[Token], from: usize| from + tokens[from..].iter().take_while(|t| !stays(t)).count();
         let mut from = (0, 0);
         loop {
             let to = (run(olds, from.0), run(news, from.1));
             if from != to {
                 let (before, after) = (prefix + from.0..prefix + to.0, prefix + from.1..prefix + to.1);
-                can_slide |= is_movable(old, &before) || is_movable(new, &after);
                 let number = |lines: Range<usize>| lines.start as u32..lines.end as u32;
                 hunks.push(Hunk { before: number(before), after: number(after) });
             }
@@ -358,29 +364,40 @@ fn decide(
             }
             from = (to.0 + 1, to.1 + 1);
         }
-        if can_slide { Outcome::Movable } else { Outcome::Settled }
-    };
+    }
     olds.iter().chain(news).for_each(|token| places[token.0 as usize] = 0);
-    outcome
+    is_one_way
 }
 
 /// Whether changed lines can move up or down: the text is the same after it.
-fn is_movable(tokens: &[Token], lines: &Range<usize>) -> bool {
+fn is_movable(tokens: &[Token], lines: &Range<u32>) -> bool {
+    let lines = lines.start as usize..lines.end as usize;
     !lines.is_empty()
         && ((lines.start > 0 && tokens[lines.start - 1] == tokens[lines.end - 1])
             || (lines.end < tokens.len() && tokens[lines.end] == tokens[lines.start]))
 }
 
-/// Finds the hunks as git does. So many common lines were skipped at the start and at the end; returns false where a hunk
-/// came near to those.
-fn compare_tokens(
-    Dense { tokens, old, new, .. }: &Dense,
+/// Moves hunks to where git shows them. So many common lines were skipped at the start and at the end; returns false, and
+/// leaves the hunks as they are, where one came near to those.
+fn slide(
+    Dense { tokens, old, new, marked, .. }: &mut Dense,
     skipped: (usize, usize),
     lines: &Lines,
     diff: &mut Diff,
     hunks: &mut Vec<Hunk>,
 ) -> bool {
-    diff.compute_with(Algorithm::Myers, old, new, tokens.len() as u32);
+    // The library moves what it found itself: so it is given lines that are in no other text for those that changed.
+    let mut number = tokens.len() as u32;
+    let sides: [(&[Token], fn(&Hunk) -> &Range<u32>); 2] = [(old, |hunk| &hunk.before), (new, |hunk| &hunk.after)];
+    for (marked, (shown, lines)) in marked.iter_mut().zip(sides) {
+        marked.clear();
+        marked.extend_from_slice(shown);
+        for line in hunks.iter().flat_map(|hunk| lines(hunk).clone()) {
+            marked[line as usize - skipped.0] = Token(number);
+            number += 1;
+        }
+    }
+    diff.compute_with(Algorithm::MyersMinimal, &marked[0], &marked[1], number);
     let came_near = Cell::new(false);
     let mut heuristic = IndentHeuristic::new(|token: Token| {
         IndentLevel::for_ascii_line(lines.text(tokens[token.0 as usize]).iter().copied(), TAB_WIDTH)
@@ -392,10 +409,13 @@ fn compare_tokens(
         came_near.set(came_near.get() || near);
         heuristic.best_slider_end(tokens, hunk, earliest_end)
     });
+    if came_near.get() {
+        return false;
+    }
     hunks.clear();
     let number = |lines: Range<u32>| skipped.0 as u32 + lines.start..skipped.0 as u32 + lines.end;
     hunks.extend(diff.hunks().map(|hunk| Hunk { before: number(hunk.before), after: number(hunk.after) }));
-    !came_near.get()
+    true
 }
 
 /// How many bytes `a` and `b` have in common at the start.
@@ -489,7 +509,7 @@ mod tests {
     #[test]
     fn hunks_are_those_of_all_lines() {
         let mut next = numbers(1);
-        let (mut comparer, mut outcomes) = (Comparer::default(), [0; 3]);
+        let (mut comparer, mut outcomes) = (Comparer::default(), [0; 2]);
         for round in 0..400 {
             let length = next(if round % 3 == 0 { 900 } else { 40 });
             let first: Vec<String> = (0..length).map(|at| format!("line {}\n", at / (1 + round % 4))).collect();
@@ -518,8 +538,8 @@ mod tests {
                 }
                 let tokens = [0, 1].map(|at| &comparer.known[comparer.known.len() - 2 + at].tokens);
                 let (common, mut hunks) = (common_tokens(tokens[0], tokens[1]), Vec::new());
-                let mut places = vec![0; comparer.lines.known.len()];
-                outcomes[decide(tokens[0], tokens[1], common, &mut places, &mut hunks) as usize] += 1;
+                let mut places = vec![0; comparer.lines.len()];
+                outcomes[usize::from(decide(tokens[0], tokens[1], common, &mut places, &mut hunks))] += 1;
                 assert!(places.iter().all(|place| *place == 0));
             }
         }

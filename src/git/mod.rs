@@ -9,6 +9,7 @@ pub mod commit;
 pub mod diff;
 pub mod lines;
 pub mod mirror;
+mod myers;
 pub mod packs;
 pub mod rename;
 pub mod repository;
