@@ -575,3 +575,36 @@ fn sources_that_are_none_are_named_without_their_passwords() {
         }
     }
 }
+
+#[test]
+fn histories_keep_to_their_memory() {
+    let lab = Lab::new();
+    lab.repository("small", "sha1", THREE_COMMITS);
+    let script = r#"
+        seq 2000 | awk '{
+            printf "commit refs/heads/main\ncommitter c <c@example.com> %d +0000\ndata 32\nSet the number once more and on\n\n", 1700000000 + $1
+            printf "M 100644 inline f.txt\ndata %d\n%s\n\n", length($1) + 1, $1
+        }' | git fast-import --quiet"#;
+    lab.repository("large", "sha1", script);
+    let mine = |store: &str, more: &[&str]| {
+        let args = [&["mine", "small", "large", "--store", store, "--json", "-j", "2"], more].concat();
+        lab.gitlode(&args)
+    };
+    assert!(mine("store", &[]).status.success());
+    let expected = lab.export("store");
+    assert_eq!(expected.iter().filter(|byte| **byte == b'\n').count(), 2001);
+    // Too much beside the other one, and little enough alone.
+    let aside = mine("aside", &["--memory", "4M"]);
+    assert!(aside.status.success(), "{:?}", text(&aside));
+    assert_eq!(lab.export("aside"), expected);
+    let refused = mine("refused", &["--memory", "1M"]);
+    assert_eq!(refused.status.code(), Some(3), "{:?}", text(&refused));
+    let failed: Vec<Value> = outcomes(&refused).into_iter().filter(|outcome| outcome["error"].is_string()).collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].to_string().contains("more than the 1 MiB of memory"), "{failed:?}");
+    assert!(failed[0].to_string().contains("--memory"), "{failed:?}");
+    // What the other one gave is kept, and the rest comes with enough.
+    assert_eq!(lab.rows("refused").len(), 2);
+    assert!(mine("refused", &[]).status.success());
+    assert_eq!(lab.export("refused"), expected);
+}

@@ -195,7 +195,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         .iter()
         .map(|failure| {
             let hint = failure.hint.map(str::to_owned);
-            (failure.what.as_str(), run::Failure { reason: failure.reason.clone(), hint })
+            (failure.what.as_str(), run::Failure { reason: failure.reason.clone(), hint, needs_memory: false })
         })
         .collect();
     write_list(args, &collected.list)?;

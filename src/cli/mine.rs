@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{
     Error,
     display::{Display, Level},
-    export, grouped, interrupt_flag, print, printable, repositories, seconds_now,
+    export, grouped, interrupt_flag, memory, print, printable, repositories, seconds_now,
 };
 use crate::{
     classify::{
@@ -163,6 +163,10 @@ pub struct Args {
     /// Threads that mine; all cores by default.
     #[arg(long, short = 'j', value_name = "N")]
     threads: Option<usize>,
+    /// Memory for histories and for what is remembered of objects, such as 512M or 2G; a quarter of the machine's by
+    /// default. A repository that takes more than its share is mined alone, after the others. It shows in no byte.
+    #[arg(long, value_name = "SIZE", value_parser = memory::size)]
+    memory: Option<u64>,
     /// Size in bytes after which a segment is sealed.
     #[arg(long, default_value_t = 64 << 20, value_name = "BYTES")]
     segment_bytes_max: u64,
@@ -513,7 +517,7 @@ fn mine_all(
                     };
                     lock(target.index).set_source(target.run, &state)?;
                 }
-                let result = Err(Failure { reason: bad.reason, hint: bad.hint });
+                let result = Err(Failure { reason: bad.reason, hint: bad.hint, needs_memory: false });
                 outcomes.push(Outcome { name: redact_url(&bad.text), identity, result });
             }
         }
@@ -587,6 +591,7 @@ pub(super) fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, E
     let directory = if directory.as_os_str().is_empty() { directory } else { absolute(&directory)? };
     Ok(run::Options {
         threads: args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1),
+        memory: args.memory.unwrap_or_else(memory::default),
         segment_bytes_max: args.segment_bytes_max,
         ledger: !args.no_ledger,
         dry_run: existing.map(Store::open).transpose()?,
@@ -670,7 +675,7 @@ fn report(args: &Args, outcomes: &[Outcome], unfinished: usize, started: Instant
             .iter()
             .map(|Outcome { name, identity, result }| match result {
                 Ok(report) => json!({"name": name, "identity": identity, "report": report}),
-                Err(Failure { reason, hint }) => {
+                Err(Failure { reason, hint, .. }) => {
                     json!({"name": name, "identity": identity, "error": reason, "hint": hint})
                 }
             })

@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
             .into_iter()
             .filter_map(|state| {
                 let (reason, hint) = state.failure?;
-                Some((state.identity, Failure { reason, hint }))
+                Some((state.identity, Failure { reason, hint, needs_memory: false }))
             })
             .collect(),
         None => Vec::new(),

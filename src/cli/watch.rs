@@ -174,6 +174,7 @@ fn options(args: &Args, mining: &mine::Args) -> Result<Options, Error> {
     Ok(Options {
         once: args.once,
         threads: options.threads.div_ceil(policy.mines.min(options.threads)),
+        memory: options.memory / policy.mines as u64,
         policy,
         segment_bytes_max: options.segment_bytes_max,
         batches_max: args.batches_max,

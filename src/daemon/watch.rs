@@ -57,6 +57,8 @@ pub struct Options {
     pub once: bool,
     /// Threads that mine one repository.
     pub threads: usize,
+    /// Memory for one repository, in bytes.
+    pub memory: u64,
     /// Size in bytes after which a segment is sealed.
     pub segment_bytes_max: u64,
     /// Batches of a repository after which they are joined.

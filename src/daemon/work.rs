@@ -185,6 +185,7 @@ impl Work<'_> {
         }
         let options = mine::Options {
             threads: self.options.threads,
+            memory: self.options.memory,
             segment_bytes_max: self.options.segment_bytes_max,
             dry_run: false,
             ledger: self.options.ledger,
@@ -204,12 +205,12 @@ impl Work<'_> {
         let result = match compacted {
             Ok(()) => result,
             Err(store::Error::Interrupted) => return Event::GivenUp(id),
-            Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
+            Err(error) => Err(Failure::new(&error, error.hint())),
         };
         let entered = run::enter(target, &spec, &settings, &result).and_then(|()| self.tips_in_store(&spec));
         let result = match entered {
             Ok(tips) => result.map(|report| (report, tips)),
-            Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
+            Err(error) => Err(Failure::new(&error, error.hint())),
         };
         match result {
             Ok((report, tips)) => {

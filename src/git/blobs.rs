@@ -95,7 +95,7 @@ pub struct Blobs {
 impl Blobs {
     /// Blobs of more than `bytes_max` bytes are skipped without being decoded.
     pub fn new(repository: &Repository, bytes_max: u64) -> Self {
-        let (objects, decoder) = (repository.objects(), Decoder::new(repository.packs(), Kind::Blob, bytes_max));
+        let (objects, decoder) = (repository.objects(), Decoder::new(repository, Kind::Blob, bytes_max));
         Blobs { objects, decoder, bytes_max, buffer: Vec::new(), recent: VecDeque::new() }
     }
 

@@ -140,8 +140,14 @@ impl<'a> TreeDiff<'a> {
     /// The trees before and after; one that is not there is empty.
     fn two(&mut self, old: Option<ObjectId>, new: Option<ObjectId>) -> Result<(Rc<Tree>, Rc<Tree>), ReadError> {
         let empty = self.trees.empty();
-        let old = old.map_or(Ok(Rc::clone(&empty)), |id| self.trees.get(id, None))?;
-        let new = new.map_or(Ok(empty), |id| self.trees.get(id, Some(&old)))?;
+        let last = self.trees.last(&self.path);
+        let before = old.map(|id| self.trees.get(id, last.as_deref())).transpose()?;
+        let known = before.as_ref().or(last.as_ref()).map(Rc::clone);
+        let after = new.map(|id| self.trees.get(id, known.as_deref())).transpose()?;
+        if let Some(tree) = after.as_ref().or(before.as_ref()) {
+            self.trees.note(&self.path, tree);
+        }
+        let [old, new] = [before, after].map(|tree| tree.unwrap_or_else(|| Rc::clone(&empty)));
         Ok((old, new))
     }
 

@@ -40,6 +40,8 @@ pub enum Error {
     BadReference { path: PathBuf, name: String, reason: String },
     #[error("the objects of {path} can't be read: {reason}")]
     Unreadable { path: PathBuf, reason: String },
+    #[error("the history of {path} takes more than the {} MiB of memory that it may", bytes_max >> 20)]
+    Memory { path: PathBuf, bytes_max: u64 },
     #[error("interrupted")]
     Interrupted,
 }
@@ -63,6 +65,7 @@ impl Error {
             Error::Unreadable { .. } => Some(
                 "it is the disk, the permissions or the limits of the machine; mine again when that is mended".into(),
             ),
+            Error::Memory { .. } => Some("give more with --memory".into()),
             Error::Open { .. } | Error::Interrupted => None,
         }
     }

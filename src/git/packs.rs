@@ -26,16 +26,16 @@ use gix::{
 };
 use hashbrown::DefaultHashBuilder;
 
+use super::repository::Repository;
+
 /// Longest chain of deltas; git makes none of more than 4095 (`--depth`).
 const CHAIN_MAX: usize = 4096;
 
 /// Largest object in bytes that is decoded here, bases included.
 const OBJECT_BYTES_MAX: u64 = 16 << 20;
 
-/// Objects that a thread remembers, in bytes,
-const CACHE_BYTES: NonZeroUsize = NonZeroUsize::new(48 << 20).expect("it is not zero");
-
-/// but of small ones no more than this: what is near is found sooner, and memory that was never used is cleared first.
+/// Of small objects, so many bytes are remembered at most: what is near is found sooner, and memory that was never used is
+/// cleared first.
 const CACHE_BYTES_MIN: usize = 6 << 20;
 
 /// Objects of one size that are remembered: git's chains have 50 deltas (`--depth`), and one base.
@@ -114,6 +114,8 @@ impl WeightScale<(usize, u64), Contents> for Bytes {
 pub struct Decoder {
     kind: gix::objs::Kind,
     packs: Arc<Packs>,
+    /// Objects that are remembered, in bytes.
+    cache_bytes: usize,
     /// Objects above are left to gix; what they are made of may be larger.
     bytes_max: u64,
     inflate: Inflate,
@@ -124,11 +126,16 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes objects of this kind and of at most `bytes_max` bytes from `packs`.
-    pub fn new(packs: Arc<Packs>, kind: gix::objs::Kind, bytes_max: u64) -> Self {
-        let config = CLruCacheConfig::new(CACHE_BYTES).with_hasher(DefaultHashBuilder::default()).with_scale(Bytes);
+    /// Decodes objects of this kind and of at most `bytes_max` bytes from the packs of `repository`.
+    pub fn new(repository: &Repository, kind: gix::objs::Kind, bytes_max: u64) -> Self {
+        Self::with_packs(repository.packs(), repository.cache_bytes(), kind, bytes_max)
+    }
+
+    fn with_packs(packs: Arc<Packs>, cache_bytes: NonZeroUsize, kind: gix::objs::Kind, bytes_max: u64) -> Self {
+        let config = CLruCacheConfig::new(cache_bytes).with_hasher(DefaultHashBuilder::default()).with_scale(Bytes);
         let (inflate, cache) = (Inflate::default(), CLruCache::with_config(config));
-        Decoder { kind, packs, bytes_max, inflate, cache, deltas: Default::default(), spare: Vec::new() }
+        let (cache_bytes, deltas, spare) = (cache_bytes.get(), Default::default(), Vec::new());
+        Decoder { kind, packs, cache_bytes, bytes_max, inflate, cache, deltas, spare }
     }
 
     /// The object `id`, if it is of the kind and can be decoded here.
@@ -200,11 +207,11 @@ impl Decoder {
         let (size, commands) = (usize::try_from(result).ok()?, &delta[commands..]);
         let mut memory = self.memory(size);
         if let Contents::Text(base) = base {
-            let mut text = String::from_utf8(memory).expect("it is empty");
-            if apply_to_text(base, commands, size, &mut text).is_some() {
-                return Some(Contents::Text(Rc::new(text)));
+            let text = String::from_utf8(memory).expect("it is empty");
+            match apply_to_text(base, commands, size, text) {
+                Ok(text) => return Some(Contents::Text(Rc::new(text))),
+                Err(text) => memory = text.into_bytes(),
             }
-            memory = text.into_bytes();
             memory.clear();
         }
         apply(base.as_bytes(), commands, size, &mut memory)?;
@@ -228,8 +235,8 @@ impl Decoder {
         let size = object.as_bytes().len();
         let most = match self.kind {
             // Blobs come one file after the other; trees of all sizes are asked for in turn.
-            gix::objs::Kind::Blob => CACHE_BYTES.get().min(CACHE_BYTES_MIN.max(CACHE_OBJECTS * size)),
-            _ => CACHE_BYTES.get(),
+            gix::objs::Kind::Blob => self.cache_bytes.min(CACHE_BYTES_MIN.max(CACHE_OBJECTS * size)),
+            _ => self.cache_bytes,
         };
         while self.cache.len() + self.cache.weight() + size >= most {
             let Some((_, oldest)) = self.cache.pop_back() else { break };
@@ -321,19 +328,75 @@ fn apply(base: &[u8], mut commands: &[u8], size: usize, result: &mut Vec<u8>) ->
     (result.len() == size).then_some(())
 }
 
-/// As [`apply`], for text; also none where a part is no text by itself.
-fn apply_to_text(base: &str, mut commands: &[u8], size: usize, result: &mut String) -> Option<()> {
-    while !commands.is_empty() {
-        let part = match command(&mut commands)? {
-            Command::Copy(range) => base.get(range)?,
-            Command::Insert(new) => std::str::from_utf8(new).ok()?,
-        };
-        if part.len() > size - result.len() {
-            return None;
+/// Text that is put together, of which a letter may be cut at the end.
+struct Pieces {
+    text: String,
+    open: Vec<u8>,
+}
+
+impl Pieces {
+    /// Appends bytes that may begin and end within a letter; none where what comes out is no text.
+    fn push_bytes(&mut self, bytes: &[u8]) -> Option<()> {
+        if self.open.is_empty()
+            && let Ok(text) = std::str::from_utf8(bytes)
+        {
+            self.text.push_str(text);
+            return Some(());
         }
-        result.push_str(part);
+        self.open.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.open) {
+            Ok(text) => text,
+            // The letter may go on in what comes next.
+            Err(error) if error.error_len().is_none() => std::str::from_utf8(&self.open[..error.valid_up_to()]).ok()?,
+            Err(_) => return None,
+        };
+        self.text.push_str(whole);
+        let whole = whole.len();
+        self.open.drain(..whole);
+        Some(())
     }
-    (result.len() == size).then_some(())
+
+    /// Appends this part of a text.
+    fn push_part(&mut self, text: &str, range: Range<usize>) -> Option<()> {
+        let from = text.ceil_char_boundary(range.start).min(range.end);
+        let to = text.floor_char_boundary(range.end).max(from);
+        let bytes = text.as_bytes();
+        self.push_bytes(bytes.get(range.start..from)?)?;
+        // A letter that was open has to be whole now.
+        if self.open.is_empty()
+            && let Some(whole) = text.get(from..to)
+        {
+            self.text.push_str(whole);
+            return self.push_bytes(bytes.get(to..range.end)?);
+        }
+        self.push_bytes(bytes.get(from..range.end)?)
+    }
+
+    fn len(&self) -> usize {
+        self.text.len() + self.open.len()
+    }
+}
+
+/// As [`apply`], for text; gives the memory back where what comes out is no text, or `commands` are damaged. Only what is
+/// new is looked at for that, and letters that are cut.
+fn apply_to_text(base: &str, mut commands: &[u8], size: usize, memory: String) -> Result<String, String> {
+    let mut made = Pieces { text: memory, open: Vec::new() };
+    let mut push = |made: &mut Pieces| {
+        let left = size - made.len();
+        match command(&mut commands)? {
+            Command::Copy(range) if range.len() <= left && range.end <= base.len() => made.push_part(base, range)?,
+            Command::Insert(new) if new.len() <= left => made.push_bytes(new)?,
+            _ => return None,
+        }
+        Some(commands.is_empty())
+    };
+    loop {
+        match push(&mut made) {
+            Some(false) => {}
+            Some(true) if made.open.is_empty() && made.text.len() == size => return Ok(made.text),
+            _ => return Err(made.text),
+        }
+    }
 }
 
 /// A size at the start of `bytes`, seven bits a byte from the lowest on, and what follows.
@@ -352,9 +415,69 @@ fn size(bytes: &[u8]) -> Option<(u64, &[u8])> {
 mod tests {
     use super::*;
 
+    fn decoder() -> Decoder {
+        let cache_bytes = NonZeroUsize::new(1 << 20).expect("it is not zero");
+        Decoder::with_packs(Arc::default(), cache_bytes, gix::objs::Kind::Blob, OBJECT_BYTES_MAX)
+    }
+
     fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
-        let mut decoder = Decoder::new(Arc::default(), gix::objs::Kind::Blob, OBJECT_BYTES_MAX);
+        let mut decoder = decoder();
         decoder.patch(&Contents::new(base.to_vec()), delta).map(|object| object.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn text_is_put_together_from_cut_letters() {
+        let base = "aÄß€𝄞z".as_bytes();
+        let all = |from: usize, to: usize| [0x91, from as u8, (to - from) as u8];
+        // All ways to cut the text in three, copied and inserted.
+        for first in 0..=base.len() {
+            for second in first..=base.len() {
+                for inserted in 0..8 {
+                    let mut delta = vec![base.len() as u8, base.len() as u8];
+                    for (part, (from, to)) in
+                        [(0, first), (first, second), (second, base.len())].into_iter().enumerate()
+                    {
+                        if from == to {
+                            continue;
+                        }
+                        if inserted & 1 << part == 0 {
+                            delta.extend(all(from, to));
+                        } else {
+                            delta.push((to - from) as u8);
+                            delta.extend(&base[from..to]);
+                        }
+                    }
+                    let mut decoder = decoder();
+                    let made = decoder.patch(&Contents::new(base.to_vec()), &delta).expect("a good delta");
+                    assert!(matches!(&made, Contents::Text(text) if text.as_bytes() == base), "{first} {second}");
+                }
+            }
+        }
+        // Parts in another order are text only where no letter is cut.
+        for first in 0..=base.len() {
+            for second in first..=base.len() {
+                let size = base.len() - (second - first);
+                let mut delta = vec![base.len() as u8, size as u8];
+                if first > 0 {
+                    delta.extend(all(0, first));
+                }
+                if second < base.len() {
+                    delta.extend(all(second, base.len()));
+                }
+                let expected = [&base[..first], &base[second..]].concat();
+                if expected.is_empty() {
+                    continue;
+                }
+                let mut decoder = decoder();
+                let made = decoder.patch(&Contents::new(base.to_vec()), &delta).expect("a good delta");
+                assert_eq!(made.as_bytes(), expected);
+                assert_eq!(
+                    matches!(made, Contents::Text(_)),
+                    std::str::from_utf8(&expected).is_ok(),
+                    "{first} {second}"
+                );
+            }
+        }
     }
 
     #[test]

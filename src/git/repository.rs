@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fs,
     io::Read as _,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
@@ -25,9 +26,6 @@ use super::{Error, packs::Packs};
 /// Largest single allocation that a pack may ask for, in bytes. Blobs over `--blob-bytes-max` are never decoded, but
 /// the delta base of a small blob can be larger than it.
 const ALLOC_BYTES_MAX: usize = 256 << 20;
-
-/// Delta bases kept per thread, in bytes.
-const PACK_CACHE_BYTES: usize = 48 << 20;
 
 /// Longest chain of symbolic refs that is followed, git's own limit (SYMREF_MAXDEPTH).
 const SYMREF_DEPTH_MAX: usize = 5;
@@ -71,7 +69,7 @@ impl std::ops::Deref for Objects {
 
 impl Objects {
     /// Counts a decoded object.
-    pub(super) fn count(&self, kind: gix::objs::Kind) {
+    pub fn count(&self, kind: gix::objs::Kind) {
         let counter = match kind {
             gix::objs::Kind::Commit => &self.reads.commits,
             gix::objs::Kind::Tree => &self.reads.trees,
@@ -98,6 +96,10 @@ fn is_environment(error: &std::io::Error) -> bool {
     let of_contents = [E::NotFound, E::InvalidInput, E::IsADirectory, E::NotADirectory, E::InvalidFilename];
     error.raw_os_error().is_some() && !of_contents.contains(&error.kind())
 }
+
+/// Objects that a thread remembers, in bytes.
+const CACHE_BYTES_MIN: usize = 2 << 20;
+const CACHE_BYTES_MAX: usize = 48 << 20;
 
 /// What [`tips_digest`] says of a repository without commits.
 pub const NO_TIPS: &str = "none";
@@ -127,6 +129,15 @@ pub struct Repository {
     reads: Arc<Reads>,
     objects_dir: PathBuf,
     packs: OnceLock<Arc<Packs>>,
+    memory: Memory,
+}
+
+/// The memory that a repository may take, and what is known to be held for its history.
+#[derive(Debug)]
+struct Memory {
+    bytes_max: u64,
+    threads: u64,
+    held: AtomicU64,
 }
 
 /// Where mining starts.
@@ -170,11 +181,46 @@ impl Repository {
         let shallow = shallow(&common_dir.join("shallow")).map_err(|e| open(format!("its shallow file: {e}")))?;
         let (trouble, reads) = (Arc::default(), Arc::default());
         let (store, packs) = (Arc::new(store), OnceLock::new());
-        Ok(Repository { path: path.to_owned(), store, refs, hash, shallow, trouble, reads, objects_dir, packs })
+        let memory = Memory { bytes_max: u64::MAX, threads: 1, held: AtomicU64::new(0) };
+        Ok(Repository { path: path.to_owned(), store, refs, hash, shallow, trouble, reads, objects_dir, packs, memory })
+    }
+
+    /// Bounds the memory that goes into its history and into what `threads` threads remember of objects. An object that has
+    /// to be decoded takes its size beside that.
+    #[must_use]
+    pub fn with_memory(mut self, bytes_max: u64, threads: usize) -> Self {
+        self.memory = Memory { bytes_max, threads: threads.max(1) as u64, held: AtomicU64::new(0) };
+        self
+    }
+
+    /// Counts `bytes` as held for the history.
+    ///
+    /// # Errors
+    /// With them it is more than its share.
+    pub fn hold(&self, bytes: u64) -> Result<(), Error> {
+        let Memory { bytes_max, held, .. } = &self.memory;
+        let all = held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if all > bytes_max / 8 * 5 {
+            return Err(Error::Memory { path: self.path.clone(), bytes_max: *bytes_max });
+        }
+        Ok(())
+    }
+
+    /// Counts nothing as held any more.
+    pub(super) fn hold_nothing(&self) {
+        self.memory.held.store(0, Ordering::Relaxed);
+    }
+
+    /// What a thread may remember of objects, in bytes: a quarter of all memory over all threads, within bounds that make
+    /// sense.
+    pub(super) fn cache_bytes(&self) -> NonZeroUsize {
+        let share = self.memory.bytes_max / 4 / self.memory.threads;
+        let bytes = share.clamp(CACHE_BYTES_MIN as u64, CACHE_BYTES_MAX as u64);
+        NonZeroUsize::new(bytes as usize).expect("bounded from below")
     }
 
     /// The packs as they are when this is first asked; what comes later is for [`Repository::objects`] to find.
-    pub(super) fn packs(&self) -> Arc<Packs> {
+    pub fn packs(&self) -> Arc<Packs> {
         Arc::clone(self.packs.get_or_init(|| Arc::new(Packs::open(&self.objects_dir, self.hash))))
     }
 
@@ -230,7 +276,8 @@ impl Repository {
         // An object that is not found is looked for again among the packs that are there by now: somebody may repack
         // the repository while it is mined.
         let mut cache = gix::odb::Cache::from(self.store.to_handle_arc());
-        cache.set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
+        let cache_bytes = self.cache_bytes().get();
+        cache.set_pack_cache(move || Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(cache_bytes)));
         Objects { cache, trouble: Arc::clone(&self.trouble), reads: Arc::clone(&self.reads) }
     }
 

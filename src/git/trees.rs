@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, rc::Rc};
 
 use clru::{CLruCache, CLruCacheConfig, WeightScale};
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
+use hashbrown::HashMap;
 
 use super::{
     blobs::{ReadError, read},
@@ -12,8 +13,11 @@ use super::{
     repository::{Objects, Repository},
 };
 
-/// Trees that a thread remembers, in bytes.
-const CACHE_BYTES: NonZeroUsize = NonZeroUsize::new(16 << 20).expect("it is not zero");
+/// Of what a thread may remember of objects, trees that were taken apart get one part in so many,
+const TREES_PART: usize = 3;
+
+/// and the last trees of directories.
+const LAST_PART: usize = 12;
 
 /// git's canonical modes (`canon_mode` in git's cache.h).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +40,10 @@ impl Entry<'_> {
     /// A file and a directory of one name are two different entries, as for git.
     pub fn same_name(&self, other: &Self) -> bool {
         self.name == other.name && (self.mode == Mode::Tree) == (other.mode == Mode::Tree)
+    }
+
+    fn is_notable(&self, notable: Notable) -> bool {
+        self.mode != Mode::Submodule && notable(self.name, self.mode == Mode::Tree)
     }
 
     /// git's order of tree entries: a directory sorts as if its name ended in a slash.
@@ -71,33 +79,36 @@ impl Tree {
         let known = known.filter(|known| known.damage == 0);
         let mut tree = Tree { bytes, hash, starts: vec![0], notable: Vec::new(), damage: 0 };
         let bytes = Rc::clone(&tree.bytes);
-        // The first entry of `known` that may come next here, too.
-        let mut next = 0;
+        // The first entry of `known` that may come next here, too, and the last one that was taken.
+        let (mut next, mut last): (usize, Option<Entry<'_>>) = (0, None);
         while tree.end() < bytes.len() {
             let rest = &bytes[tree.end()..];
-            let last = tree.len().checked_sub(1).and_then(|last| tree.entry(last));
-            let Some((entry, length)) = parse_entry(rest, hash) else {
-                return Tree::parse_damaged(bytes, hash, notable);
-            };
             // A name that comes twice would make two changes of one id. git reads the first when it looks for a path.
-            if last.is_some_and(|last| last.same_name(&entry)) {
-                return Tree::parse_damaged(bytes, hash, notable);
-            }
-            let mut same = 0;
+            let parsed = parse_entry(rest, hash).filter(|(entry, _)| last.is_none_or(|last| !last.same_name(entry)));
+            let Some((entry, length)) = parsed else { return Tree::parse_damaged(bytes, hash, notable) };
+            last = Some(entry);
             if let Some(known) = known {
                 let behind = |other: Entry<'_>| !other.same_name(&entry) && other.before(&entry);
                 while known.entry(next).is_some_and(behind) {
                     next += 1;
                 }
-                same = known.common_entries(next, rest);
+                let same = known.common_entries(next, rest);
                 if same > 0 {
                     tree.take(known, next..next + same);
                     next += same;
+                    let start = tree.starts[tree.len() - 1] as usize;
+                    last = parse_entry(&bytes[start..], hash).map(|(entry, _)| entry);
+                    continue;
+                }
+                // Another version of an entry that is known.
+                if known.entry(next).is_some_and(|other| other.same_name(&entry) && other.mode == entry.mode) {
+                    let is_notable = known.notable.binary_search(&(next as u32)).is_ok();
+                    tree.push(length, is_notable);
+                    next += 1;
+                    continue;
                 }
             }
-            if same == 0 {
-                tree.push(entry, length, notable);
-            }
+            tree.push(length, entry.is_notable(notable));
         }
         tree
     }
@@ -119,16 +130,16 @@ impl Tree {
                 continue;
             }
             kept.extend_from_slice(own);
-            tree.push(entry, length, notable);
+            tree.push(length, entry.is_notable(notable));
             last = Some(entry);
         }
         tree.bytes = Rc::new(kept);
         tree
     }
 
-    fn push(&mut self, entry: Entry<'_>, length: usize, notable: Notable) {
-        let is_tree = entry.mode == Mode::Tree;
-        if entry.mode != Mode::Submodule && notable(entry.name, is_tree) {
+    /// Appends an entry of so many bytes.
+    fn push(&mut self, length: usize, is_notable: bool) {
+        if is_notable {
             self.notable.push(self.len() as u32);
         }
         self.starts.push((self.end() + length) as u32);
@@ -142,6 +153,11 @@ impl Tree {
         let first = known.notable.partition_point(|at| (*at as usize) < entries.start);
         let notable = known.notable[first..].iter().take_while(|at| (**at as usize) < entries.end);
         self.notable.extend(notable.map(|at| at - positions.0 + positions.1));
+    }
+
+    /// Bytes that it takes.
+    fn weight(&self) -> usize {
+        self.bytes.len() + 4 * self.starts.len()
     }
 
     /// Number of entries.
@@ -197,7 +213,7 @@ struct Bytes;
 
 impl WeightScale<ObjectId, Rc<Tree>> for Bytes {
     fn weight(&self, _: &ObjectId, tree: &Rc<Tree>) -> usize {
-        tree.bytes.len() + 4 * tree.starts.len()
+        tree.weight()
     }
 }
 
@@ -208,6 +224,10 @@ pub struct Trees {
     hash: HashKind,
     notable: Notable,
     cache: CLruCache<ObjectId, Rc<Tree>, std::hash::RandomState, Bytes>,
+    /// The last trees of directories, by path, and how large they are together.
+    last: HashMap<Box<[u8]>, Rc<Tree>>,
+    last_bytes: usize,
+    last_bytes_max: usize,
     empty: Rc<Tree>,
 }
 
@@ -216,12 +236,17 @@ impl Trees {
     /// is whether it is a directory's.
     pub fn new(repository: &Repository, notable: fn(&[u8], bool) -> bool) -> Self {
         let (hash, empty) = (repository.hash(), Rc::new(Vec::new()));
+        let bytes = repository.cache_bytes();
+        let cache_bytes = NonZeroUsize::new(bytes.get() / TREES_PART).unwrap_or(bytes);
         Trees {
             objects: repository.objects(),
-            decoder: Decoder::new(repository.packs(), Kind::Tree, u64::MAX),
+            decoder: Decoder::new(repository, Kind::Tree, u64::MAX),
             hash,
             notable,
-            cache: CLruCache::with_config(CLruCacheConfig::new(CACHE_BYTES).with_scale(Bytes)),
+            cache: CLruCache::with_config(CLruCacheConfig::new(cache_bytes).with_scale(Bytes)),
+            last: HashMap::new(),
+            last_bytes: 0,
+            last_bytes_max: bytes.get() / LAST_PART,
             empty: Rc::new(Tree::parse(empty, hash, notable, None)),
         }
     }
@@ -239,6 +264,27 @@ impl Trees {
     /// The notable entries of the tree `id`, unless it is missing or damaged.
     pub fn notable(&mut self, id: ObjectId) -> Option<Vec<(Box<[u8]>, ObjectId)>> {
         self.get(id, None).ok().filter(|tree| tree.damage == 0).map(|tree| tree.notable())
+    }
+
+    /// The tree of the directory at `path` that was noted last.
+    pub(super) fn last(&self, path: &[u8]) -> Option<Rc<Tree>> {
+        self.last.get(path).map(Rc::clone)
+    }
+
+    /// Notes a tree of the directory at `path`.
+    pub(super) fn note(&mut self, path: &[u8], tree: &Rc<Tree>) {
+        if self.last_bytes > self.last_bytes_max {
+            self.last.clear();
+            self.last_bytes = 0;
+        }
+        self.last_bytes += tree.weight() + path.len();
+        match self.last.get_mut(path) {
+            Some(last) => {
+                self.last_bytes -= last.weight() + path.len();
+                *last = Rc::clone(tree);
+            }
+            None => drop(self.last.insert(path.into(), Rc::clone(tree))),
+        }
     }
 
     /// The tree `id`. `known` is one that may have entries in common with it.

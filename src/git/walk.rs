@@ -17,6 +17,9 @@ use crate::verdict::{Counts, Skip};
 /// Commit objects that are kept for those who ask for them again, in bytes. git's own commits have 700 each.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
+/// What a commit takes in the tables of a walk and in what is planned and known of it later, in bytes, beside the object.
+const COMMIT_BYTES: u64 = 400;
+
 /// A commit to compare with its first parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
@@ -72,6 +75,7 @@ pub fn walk(
     note: &mut dyn FnMut(ObjectId, &super::commit::Commit<'_>),
 ) -> Result<Walked, Error> {
     let objects = repository.objects();
+    repository.hold_nothing();
     let mut seen = ancestors(repository, &objects, hidden, interrupt)?;
     let mut unmet: HashSet<ObjectId> = hidden.iter().filter(|id| !tips.contains(id)).copied().collect();
     let mut skipped = Counts::default();
@@ -90,6 +94,7 @@ pub fn walk(
                 continue;
             }
         };
+        repository.hold(COMMIT_BYTES)?;
         trees.insert(id, parsed.tree);
         let cut = repository.shallow().contains(&id);
         for parent in parsed.parents.iter().filter(|_| !cut) {
@@ -106,7 +111,9 @@ pub fn walk(
             skipped.skip(Skip::OutsideWindow);
         } else {
             let object = Some(&buffer).filter(|object| object.len() <= room).map(|object| object.as_slice().into());
-            room -= object.as_deref().map_or(0, <[u8]>::len);
+            let object_len = object.as_deref().map_or(0, <[u8]>::len);
+            repository.hold(object_len as u64)?;
+            room -= object_len;
             let Parsed { tree, parents, time } = parsed;
             commits.push(Commit { time, id, tree, parent: parents.first().copied(), object });
         }

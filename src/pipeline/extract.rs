@@ -269,6 +269,7 @@ pub fn plan<E: From<git::Error> + Send>(
         compare,
         |block, compared| {
             for (at, compared) in compared.into_iter().enumerate() {
+                repository.hold(compared.as_ref().map_or(0, Compared::bytes))?;
                 plan.add(block as usize * COMMITS_PER_BLOCK + at, compared, &mut directories, drops)?;
             }
             progress(((block + 1) * COMMITS_PER_BLOCK as u64).min(total as u64), total as u64);
@@ -395,6 +396,17 @@ struct Compared {
     /// The account of all others.
     counts: Counts,
     drops: Vec<Dropped>,
+}
+
+impl Compared {
+    /// What its candidates take in a plan, in bytes, with the room that a growing list has.
+    fn bytes(&self) -> u64 {
+        let candidate = |change: &Change| 2 * size_of::<Candidate>() + change.path.len();
+        let directory =
+            |directory: &Directory| if directory.notable.is_empty() { 0 } else { directory.path.len() + 64 };
+        let candidates: usize = self.candidates.iter().map(candidate).sum();
+        (candidates + self.directories.iter().map(directory).sum::<usize>()) as u64
+    }
 }
 
 impl Plan {
@@ -544,6 +556,8 @@ struct Extractor<'a> {
     licenses: Resolver<'a>,
     /// What the source list says, for files of which nothing else is known.
     declared: Option<Arc<Found>>,
+    /// The last expression, and CommitPack's name for it.
+    named: (String, Option<String>),
     blobs: Blobs,
     comparer: Comparer,
     encoder: Encoder,
@@ -561,8 +575,9 @@ impl<'a> Extractor<'a> {
             tables,
             languages: Languages::in_use(),
             path: PathFacts::default(),
-            licenses: Resolver::new(&plan.places, repository.hash()),
+            licenses: Resolver::new(&plan.places, repository),
             declared: job.recipe.license.as_deref().map(declared).map(Arc::new),
+            named: Default::default(),
             blobs: Blobs::new(repository, job.recipe.blob_bytes_max),
             comparer: Comparer::default(),
             encoder: Encoder::default(),
@@ -615,7 +630,9 @@ impl<'a> Extractor<'a> {
 
     /// Makes the row of `candidate`, as far as no rule objects. `observe` sees what rules see, before they are asked.
     fn row(&mut self, candidate: &Candidate, observe: Option<Observe<'_>>) -> Result<(), Refusal> {
-        let Extractor { repository, plan, job, tables, languages, path, licenses, declared, blobs, rows, .. } = self;
+        let Extractor {
+            repository, plan, job, tables, languages, path, licenses, declared, named, blobs, rows, ..
+        } = self;
         let (comparer, buffer) = (RefCell::new(&mut self.comparer), &mut self.buffer);
         let Job { recipe, rules, origin, .. } = *job;
         let change = &candidate.change;
@@ -675,7 +692,10 @@ impl<'a> Extractor<'a> {
             .get_or_init(|| CommitLabels::of(&facts, &tables.authors, recipe.message_language));
         let (license, label, unified) = (license(), label(), unified());
         let license_spdx = license.as_ref().and_then(|found| found.expression.as_deref());
-        let commitpack_license = license_spdx.and_then(license::commitpack_name);
+        if let Some(expression) = license_spdx.filter(|expression| *expression != named.0) {
+            *named = (expression.to_owned(), license::commitpack_name(expression));
+        }
+        let commitpack_license = license_spdx.and(named.1.as_deref());
         let id = SampleId::of(commit.id.as_bytes(), old_file.map(str::as_bytes), new_file.map(str::as_bytes)).to_hex();
         let hex = |id: Option<ObjectId>| id.map(|id| id.to_string());
         let parent = hex(commit.parent);
@@ -693,7 +713,7 @@ impl<'a> Extractor<'a> {
             subject: texts.last_subject(),
             message: texts.last_message(),
             lang: tables.commitpack.lang(new_path),
-            license: commitpack_license.as_deref(),
+            license: commitpack_license,
             repos: origin.name,
             diff: &unified.text,
             parent: parent.as_deref(),

@@ -21,6 +21,7 @@ use crate::{
     git::{
         blobs::{read, size},
         change::{Directory, TreeDiff},
+        packs::Decoder,
         repository::{Objects, Repository},
         trees::{self, Trees},
         walk,
@@ -67,7 +68,8 @@ pub fn is_evidence(name: &[u8], is_directory: bool) -> bool {
     let ends = [&b".gemspec"[..], b".cabal", b".podspec", b".rockspec", b".nuspec"];
     let stem = &name[..memchr::memchr(b'.', name).unwrap_or(name.len())];
     let ends_so = |part: &[u8]| part.last().is_some_and(|last| last.eq_ignore_ascii_case(&b'e'));
-    let is_named = || (ends_so(stem) || ends_so(name)) && name.windows(4).any(|part| part.eq_ignore_ascii_case(b"icen"));
+    let is_named =
+        || (ends_so(stem) || ends_so(name)) && name.windows(4).any(|part| part.eq_ignore_ascii_case(b"icen"));
     if !b"lcuompsdbrga".contains(&first) && !ends.iter().any(|end| name.ends_with(end)) && !is_named() {
         return false;
     }
@@ -113,20 +115,22 @@ pub struct Resolver<'a> {
     head: String,
     /// What `head` says.
     header: (Said, HeaderKind),
+    decoder: Decoder,
     buffer: Vec<u8>,
 }
 
 impl<'a> Resolver<'a> {
     /// `places` are those that [`Resolver::resolve`] is asked about.
-    pub fn new(places: &'a [Place], hash: HashKind) -> Self {
+    pub fn new(places: &'a [Place], repository: &Repository) -> Self {
         Resolver {
             places,
-            hash,
+            hash: repository.hash(),
             annotations: HashMap::new(),
             annotation_files: HashMap::new(),
             said: HashMap::new(),
             head: String::new(),
             header: (Said::Nothing, HeaderKind::Notice),
+            decoder: Decoder::new(repository, Kind::Blob, TEXT_BYTES_MAX as u64),
             buffer: Vec::new(),
         }
     }
@@ -332,6 +336,11 @@ impl<'a> Resolver<'a> {
 
     /// None where it can't be read, or is too long.
     fn text(&mut self, objects: &Objects, id: ObjectId) -> Option<String> {
+        // Versions of package metadata are chains of deltas.
+        if let Some(contents) = self.decoder.decode(&id) {
+            objects.count(Kind::Blob);
+            return Some(String::from_utf8_lossy(contents.as_bytes()).into_owned());
+        }
         if size(objects, id).ok()? > TEXT_BYTES_MAX as u64 {
             return None;
         }
@@ -352,7 +361,7 @@ pub fn of_repository(repository: &Repository, commit: ObjectId) -> Option<Found>
     let never = AtomicBool::new(false);
     let mut trees = Trees::new(repository, is_evidence);
     let root = TreeDiff::new(&mut trees, 0, &never).root(tree);
-    Resolver::new(&[root.into()], repository.hash()).nearest(&objects, 0)
+    Resolver::new(&[root.into()], repository).nearest(&objects, 0)
 }
 
 /// Whether all that [`of_repository`] goes by can be read.

@@ -37,6 +37,8 @@ use crate::{
 pub struct Options {
     /// Threads for one repository.
     pub threads: usize,
+    /// Memory for its history and for what threads remember of its objects, in bytes.
+    pub memory: u64,
     /// Size in bytes after which a segment is sealed.
     pub segment_bytes_max: u64,
     /// Whether to count what a run would mine, and leave the store as it is.
@@ -83,6 +85,11 @@ impl Error {
                 Some("add --replace to mine it again and replace its rows, or use another --store".into())
             }
         }
+    }
+
+    /// Whether it takes more memory than it was given.
+    pub fn is_of_memory(&self) -> bool {
+        matches!(self, Error::Git(git::Error::Memory { .. }))
     }
 
     /// Whether it is the user's wish to stop.
@@ -147,7 +154,7 @@ pub fn mine_repository(
 ) -> Result<Report, Error> {
     let Settings { recipe, rules, .. } = settings;
     progress(Progress::Walking);
-    let repository = Repository::open(path)?;
+    let repository = Repository::open(path)?.with_memory(options.memory, options.threads);
     let tips = repository.tips(&recipe.revision)?;
     let license = match tips[..] {
         [tip] => license::of_repository(&repository, tip).and_then(|found| found.expression),

@@ -37,6 +37,8 @@ const REPOSITORIES_AT_ONCE_MAX: usize = 8;
 pub struct Options {
     /// Threads that mine, over all repositories.
     pub threads: usize,
+    /// Memory for histories and for what is remembered of objects, over all repositories, in bytes.
+    pub memory: u64,
     /// Size in bytes after which a segment is sealed.
     pub segment_bytes_max: u64,
     /// The store whose rows a dry run takes as mined.
@@ -88,6 +90,15 @@ pub struct Failure {
     pub reason: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether it took more memory than its share.
+    pub needs_memory: bool,
+}
+
+impl Failure {
+    /// What `error` says, with what to do about it.
+    pub fn new(error: &dyn std::error::Error, hint: Option<String>) -> Self {
+        Failure { reason: error.to_string(), hint, needs_memory: false }
+    }
 }
 
 /// What happens to a source.
@@ -116,8 +127,10 @@ pub fn run(
         mirror::clean_up_all(&options.mirrors.directory);
     }
     let outcomes = Mutex::new(vec![None; sources.len()]);
-    let (remote, local): (Vec<usize>, Vec<usize>) =
+    let (remote, mut local): (Vec<usize>, Vec<usize>) =
         (0..sources.len()).partition(|&number| matches!(sources[number].location, Location::Url(_)));
+    // The largest first, so that the last ones leave no thread without work for long.
+    local.sort_by_cached_key(|&number| std::cmp::Reverse(pack_bytes(&sources[number].location)));
     let run = Run {
         target,
         sources,
@@ -129,6 +142,7 @@ pub fn run(
         remote: Queue::new(remote),
         local: Queue::new(local),
         unfinished: AtomicUsize::new(sources.len()),
+        large: Mutex::default(),
     };
     // A mirror is fetched ahead of its mining only as far as the channel reaches: with --discard-mirrors that bounds
     // the disk that mirrors take.
@@ -146,7 +160,16 @@ pub fn run(
         }
         drop(receive);
     });
+    run.mine_large();
     outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The size of the packs of a repository on this machine; 0 where that can't be told.
+fn pack_bytes(location: &Location) -> u64 {
+    let Location::Path(path) = location else { return 0 };
+    let packs = ["objects/pack", ".git/objects/pack"].iter().filter_map(|pack| fs::read_dir(path.join(pack)).ok());
+    let files = packs.flatten().flatten().filter(|file| file.path().extension().is_some_and(|end| end == "pack"));
+    files.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
 }
 
 struct Queue {
@@ -175,6 +198,8 @@ struct Run<'a> {
     remote: Queue,
     local: Queue,
     unfinished: AtomicUsize,
+    /// What took more than its share of memory beside others.
+    large: Mutex<Vec<(usize, PathBuf)>>,
 }
 
 impl Run<'_> {
@@ -198,7 +223,7 @@ impl Run<'_> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => return,
                 Err(error) => {
                     let hint = hint(error.kind()).map(str::to_owned);
-                    self.finish(number, Err(Failure { reason: error.to_string(), hint }));
+                    self.finish(number, Err(Failure::new(&error, hint)));
                 }
             }
         }
@@ -214,15 +239,39 @@ impl Run<'_> {
             // A fetched mirror goes first, so that its fetcher can go on.
             let next = ready.try_recv().ok().or_else(|| self.local.pop().and_then(|number| self.local_path(number)));
             let Some((number, path)) = next.or_else(|| ready.recv().ok()) else { return };
-            let Some(result) = self.mine(number, &path) else { return };
-            self.finish(number, result);
-            if self.options.mirrors.discard && matches!(self.sources[number].location, Location::Url(_)) {
-                // What can't be removed is fetched into, not cloned again, by the next run.
-                let _kept_at_worst = fs::remove_dir_all(&path);
-                let mut lock = path.into_os_string();
-                lock.push(".lock");
-                let _kept_at_worst = fs::remove_file(lock);
+            let at_once = self.repositories_at_once();
+            let Some(result) = self.mine(number, &path, at_once) else { return };
+            if at_once > 1 && result.as_ref().is_err_and(|failure| failure.needs_memory) {
+                self.large.lock().unwrap_or_else(PoisonError::into_inner).push((number, path));
+                continue;
             }
+            self.finish(number, result);
+            self.discard(number, path);
+        }
+    }
+
+    /// Mines what is too large beside others, one after the other.
+    fn mine_large(&self) {
+        let mut large = std::mem::take(&mut *self.large.lock().unwrap_or_else(PoisonError::into_inner));
+        large.sort_unstable();
+        for (number, path) in large {
+            if self.interrupted() {
+                return;
+            }
+            let Some(result) = self.mine(number, &path, 1) else { return };
+            self.finish(number, result);
+            self.discard(number, path);
+        }
+    }
+
+    /// Removes a mirror, where mirrors are not to be kept.
+    fn discard(&self, number: usize, path: PathBuf) {
+        if self.options.mirrors.discard && matches!(self.sources[number].location, Location::Url(_)) {
+            // What can't be removed is fetched into, not cloned again, by the next run.
+            let _kept_at_worst = fs::remove_dir_all(&path);
+            let mut lock = path.into_os_string();
+            lock.push(".lock");
+            let _kept_at_worst = fs::remove_file(lock);
         }
     }
 
@@ -233,12 +282,13 @@ impl Run<'_> {
         }
     }
 
-    /// `None` when interrupted.
-    fn mine(&self, number: usize, path: &Path) -> Option<Result<Report, Failure>> {
+    /// `None` when interrupted. So many are mined at once.
+    fn mine(&self, number: usize, path: &Path, at_once: usize) -> Option<Result<Report, Failure>> {
         // The last repositories get the threads that the others no longer use.
         let unfinished = self.unfinished.load(Ordering::Relaxed).max(1);
         let options = mine::Options {
-            threads: self.options.threads.div_ceil(self.repositories_at_once().min(unfinished)),
+            threads: self.options.threads.div_ceil(at_once.min(unfinished)),
+            memory: self.options.memory / at_once as u64,
             segment_bytes_max: self.options.segment_bytes_max,
             dry_run: self.target.is_none(),
             ledger: self.options.ledger,
@@ -254,7 +304,7 @@ impl Run<'_> {
         let entered = self.target.map_or(Ok(()), |target| enter(target, spec, &(self.settings)(spec), &result));
         let result = match entered {
             Ok(()) => result,
-            Err(error) => Err(Failure { reason: error.to_string(), hint: error.hint() }),
+            Err(error) => Err(Failure::new(&error, error.hint())),
         };
         self.unfinished.fetch_sub(1, Ordering::Relaxed);
         (self.observe)(number, Event::Finished(&result));
@@ -304,10 +354,13 @@ pub fn mine(
     match mined {
         Ok(Ok(report)) => Some(Ok(report)),
         Ok(Err(error)) if error.is_interruption() => None,
-        Ok(Err(error)) => Some(Err(Failure { reason: error.to_string(), hint: error.hint() })),
+        Ok(Err(error)) => {
+            let failure = Failure::new(&error, error.hint());
+            Some(Err(Failure { needs_memory: error.is_of_memory(), ..failure }))
+        }
         Err(_) => {
             let hint = Some("please report it with the message above".into());
-            Some(Err(Failure { reason: "a bug in gitlode".into(), hint }))
+            Some(Err(Failure { reason: "a bug in gitlode".into(), hint, needs_memory: false }))
         }
     }
 }

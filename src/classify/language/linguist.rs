@@ -131,9 +131,13 @@ struct Disambiguation {
 
 struct Rules {
     list: Vec<Rule>,
-    /// All patterns of all rules.
+    all: OnceLock<Patterns>,
+}
+
+/// All patterns of all rules for a kind of file.
+struct Patterns {
     any: AnyOf,
-    /// How many lines that are not blank a match of them can begin and end in, beside one; none where that has no bound.
+    /// How many lines that are not blank a match can go on to from another one; none where that has no bound.
     lines: Option<usize>,
 }
 
@@ -141,6 +145,16 @@ struct Rule {
     languages: Vec<LanguageId>,
     every: Vec<AnyOf>,
     none: Option<AnyOf>,
+}
+
+impl Disambiguation {
+    fn patterns(&self) -> Patterns {
+        let patterns = self.raw.iter().flat_map(|raw| raw.every.iter().flatten().chain(&raw.none));
+        let patterns: Vec<String> = patterns.cloned().collect();
+        let parsed = syntax::parse_many_with(&patterns, &pattern_syntax(true)).unwrap_or_default();
+        let lines = parsed.iter().map(line_ends).try_fold(0, |most, ends| Some(ends?.max(most)));
+        Patterns { any: compile(&patterns), lines }
+    }
 }
 
 /// Several patterns that are looked for at once.
@@ -389,10 +403,11 @@ impl Linguist {
         let Some(number) = endings.filter_map(|ending| self.by_disambiguated.get(ending)).next() else {
             return Vec::new();
         };
-        let Rules { list, any, lines } = self.rules(&self.disambiguations[*number]);
+        let disambiguation = &self.disambiguations[*number];
+        let Rules { list, all } = self.rules(disambiguation);
         // Where nothing had a match, what is new has to have one before anything can change.
         if let Some(languages) = decided.languages.as_ref().filter(|_| decided.bare)
-            && let Some(lines) = lines
+            && let Patterns { any, lines: Some(lines) } = all.get_or_init(|| disambiguation.patterns())
             && !any.is_match(Input::new(head).range(touched(&decided.start, head, *lines)))
         {
             let languages = languages.clone();
@@ -400,8 +415,7 @@ impl Linguist {
             decided.start.extend_from_slice(head);
             return languages;
         }
-        let bare = list.len() > 1 && !any.is_match(Input::new(head).earliest(true));
-        let mut decide = |start: &[u8], whole: bool, languages: &[LanguageId]| {
+        let mut decide = |start: &[u8], (whole, bare): (bool, bool), languages: &[LanguageId]| {
             decided.start.clear();
             decided.start.extend_from_slice(start);
             (decided.whole, decided.bare, decided.languages) = (whole, bare, Some(languages.to_vec()));
@@ -413,15 +427,16 @@ impl Linguist {
         if let [Rule { languages, every, none: None }, others @ ..] = rules
             && let [any] = &every[..]
         {
-            if !bare && let Some(found) = any.search_half(&Input::new(head).earliest(true)) {
+            if let Some(found) = any.search_half(&Input::new(head).earliest(true)) {
                 let start = head.get(..=found.offset());
-                return decide(start.unwrap_or(head), start.is_none(), languages);
+                return decide(start.unwrap_or(head), (start.is_none(), false), languages);
             }
             rules = others;
         }
+        let bare = list.len() > 1 && !all.get_or_init(|| disambiguation.patterns()).any.is_match(head);
         let found = |any: &AnyOf| !bare && any.is_match(head);
         let holds = |rule: &&Rule| rule.every.iter().all(found) && !rule.none.as_ref().is_some_and(found);
-        decide(head, true, rules.iter().find(holds).map_or(&[], |rule| rule.languages.as_slice()))
+        decide(head, (true, bare), rules.iter().find(holds).map_or(&[], |rule| rule.languages.as_slice()))
     }
 
     /// Compiles every pattern, to see whether it is one.
@@ -440,19 +455,13 @@ impl Linguist {
 
     fn rules<'a>(&self, disambiguation: &'a Disambiguation) -> &'a Rules {
         disambiguation.rules.get_or_init(|| {
-            let compile =
-                |patterns: &[String]| any_of(patterns, true).expect("tables are checked before they are used");
             let list = disambiguation.raw.iter().map(|raw| Rule {
                 languages: raw.languages.iter().filter_map(|name| self.find(name)).collect(),
                 every: raw.every.iter().map(|any| compile(any)).collect(),
                 none: (!raw.none.is_empty()).then(|| compile(&raw.none)),
             });
             let list = list.collect();
-            let patterns = disambiguation.raw.iter().flat_map(|raw| raw.every.iter().flatten().chain(&raw.none));
-            let patterns: Vec<String> = patterns.cloned().collect();
-            let parsed = syntax::parse_many_with(&patterns, &pattern_syntax(true)).unwrap_or_default();
-            let lines = parsed.iter().map(line_ends).try_fold(0, |most, ends| Some(ends?.max(most)));
-            Rules { list, any: compile(&patterns), lines }
+            Rules { list, all: OnceLock::new() }
         })
     }
 
@@ -508,6 +517,11 @@ fn any_of(patterns: &[String], multi_line: bool) -> Result<AnyOf, Box<regex_auto
         .syntax(syntax)
         .build_many(patterns)
         .map_err(Box::new)
+}
+
+/// Patterns of heuristics.
+fn compile(patterns: &[String]) -> AnyOf {
+    any_of(patterns, true).expect("tables are checked before they are used")
 }
 
 fn pattern_syntax(multi_line: bool) -> syntax::Config {
@@ -748,7 +762,8 @@ mod tests {
             (drawn >> 33) as usize % below
         };
         let (mut bare, mut others) = (0, 0);
-        for ending in [".h", ".rs", ".pl", ".m", ".md", ".inc", ".1", ".t", ".tex", ".v", ".ml", ".json", ".ts", ".sql"] {
+        for ending in [".h", ".rs", ".pl", ".m", ".md", ".inc", ".1", ".t", ".tex", ".v", ".ml", ".json", ".ts", ".sql"]
+        {
             let path = format!("x{ending}");
             for _ in 0..60 {
                 let (mut decided, mut text): (Decided, Vec<&str>) = (Decided::default(), vec!["int x;"; draw(30)]);
