@@ -454,6 +454,38 @@ fn purges_by_commit_path_and_author() {
 }
 
 #[test]
+fn an_address_is_gone_wherever_a_row_names_it() {
+    let lab = Lab::new();
+    copy(&lab, "a", "Change the seventh line");
+    let script = "echo x >> a.txt; GIT_COMMITTER_EMAIL=Fay@example.com git commit -qam 'Add a line that Fay commits'
+        echo y >> a.txt; git commit -qam $'Add a line that Fay signs\\n\\nSigned-off-by: Fay <fay@example.com>'
+        echo z >> a.txt; git commit -qam $'Add a line that gay signs\\n\\nSigned-off-by: G <gay@example.com>'";
+    lab.script(&lab.path("a"), script);
+    let expected = BTreeSet::from(
+        ["Add the words of a", "Change the seventh line", "Add a line that gay signs"].map(str::to_owned),
+    );
+    for more in [&[] as &[&str], &["--replace"]] {
+        lab.mine("a", "store", &[&["--filter", "none", "--authors"], more].concat());
+        if more.is_empty() {
+            assert_eq!(subjects(&lab, "store").len(), 5);
+            lab.ok(&["purge", "store", "--author", "fay@example.com"]);
+        }
+        assert_eq!(subjects(&lab, "store"), expected);
+        let rows = lab.rows("store");
+        assert!(rows.iter().all(|row| !row.to_string().to_lowercase().contains("fay@example.com")), "{rows:?}");
+        lab.ok(&["verify", "store"]);
+    }
+    // Of what was mined before there was such a line, `verify` says that it is there.
+    lab.mine("a", "late", &["--filter", "none", "--authors"]);
+    let line = format!("author:{}\n", gitlode::dedup::opt_out::author_hash("fay@example.com"));
+    fs::write(lab.path("out.txt"), line).expect("written");
+    lab.mine("a", "late", &["--filter", "none", "--authors", "--opt-out", "out.txt"]);
+    let said = lab.gitlode(&["verify", "late", "--json"]);
+    let said: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    assert!(said["not_purged"][0].as_str().is_some_and(|wrong| wrong.starts_with("2 rows of a ")), "{said}");
+}
+
+#[test]
 fn who_opted_out_is_not_mined() {
     let lab = Lab::new();
     ann_and_bob(&lab);

@@ -25,10 +25,11 @@ pub struct Args {
     /// What a path is like, in every repository.
     #[arg(long, value_name = "GLOB")]
     path: Vec<String>,
-    /// The work of the author whose e-mail address, in lower case, has this SHA-256; rows must have been mined with --authors.
+    /// All rows that an e-mail address stands in as author's, as committer's or in the message, by the SHA-256 of the address in
+    /// lower case; rows must have been mined with --authors.
     #[arg(long, value_name = "SHA256")]
     author_hash: Vec<String>,
-    /// The same for an address, of which the store only keeps the hash.
+    /// The same by the address itself, of which the store only keeps the hash.
     #[arg(long, value_name = "ADDRESS")]
     author: Vec<String>,
     /// File of lines owner:NAME, repository:OWNER/NAME, commit:ID, path:GLOB, author:HASH.

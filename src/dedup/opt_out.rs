@@ -9,6 +9,9 @@ use crate::{filter::glob, sample::Sample};
 /// The rule that what is named here goes by, as ledgers and accounts name it.
 pub const RULE: &str = "opt_out";
 
+/// Counts up when lines name other work than before, so that what was decided by them is decided again.
+const RULES_OF_NAMING: &[u8] = b"gitlode opt-outs 2\0";
+
 /// Fewest digits that a commit id may be shortened to.
 const COMMIT_DIGITS_MIN: usize = 7;
 
@@ -50,9 +53,9 @@ pub struct Work<'a> {
     pub commit: &'a str,
     /// Paths before and after.
     pub paths: [Option<&'a str>; 2],
-    /// The author's address.
-    pub author: Option<&'a str>,
-    /// The message, whose trailers name further authors.
+    /// The addresses of the author and of the committer.
+    pub people: [Option<&'a str>; 2],
+    /// The message, which may name further people.
     pub message: &'a str,
 }
 
@@ -62,7 +65,7 @@ impl<'a> From<&'a Sample<'a>> for Work<'a> {
             repositories: sample.repos,
             commit: sample.commit,
             paths: [sample.old_file, sample.new_file],
-            author: sample.author_email,
+            people: [sample.author_email, sample.committer_email],
             message: sample.message,
         }
     }
@@ -75,8 +78,8 @@ fn number(commit: &str) -> Option<u128> {
 
 impl OptOuts {
     /// Reads `text`: lines `owner:NAME`, `repository:OWNER/NAME`, `commit:ID` (seven digits at the least), `path:GLOB`
-    /// and `author:HASH` (the SHA-256 of an e-mail address in lower case); empty lines and those that begin with `#`
-    /// say nothing.
+    /// and `author:HASH` (the SHA-256 of an e-mail address in lower case, which names all work that the address stands in as
+    /// author's, as committer's or in the message); empty lines and those that begin with `#` say nothing.
     ///
     /// # Errors
     /// A line is none of these; the first one, by number from 1, and what is wrong with it.
@@ -133,6 +136,7 @@ impl OptOuts {
     /// What decides what it names, as text.
     pub fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
+        hasher.update(RULES_OF_NAMING);
         let lines: BTreeSet<&str> = self.list.iter().map(|(line, _)| line.as_str()).collect();
         lines.iter().for_each(|line| {
             hasher.update(line.as_bytes()).update(b"\n");
@@ -188,12 +192,12 @@ impl OptOuts {
         if self.is_empty() {
             return None;
         }
-        let authors = if self.has_authors { authors(&work) } else { Vec::new() };
+        let people = if self.has_authors { people(&work) } else { Vec::new() };
         let line = self.list.iter().position(|(_, named)| match named {
             Named::Owner(_) | Named::Repository(_) => false,
             Named::Commit(start) => work.commit.starts_with(start),
             Named::Path(glob) => work.paths.into_iter().flatten().any(|path| glob.is_match(path)),
-            Named::Author(hash) => authors.contains(hash),
+            Named::Author(hash) => people.contains(hash),
         });
         let is_purged = || number(work.commit).is_some_and(|commit| self.commits.contains(&commit));
         line.or_else(|| is_purged().then_some(self.list.len()))
@@ -206,15 +210,13 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// Hashes of the addresses of those who wrote `work`: the author, and who the message's Co-authored-by trailers name.
-fn authors(work: &Work<'_>) -> Vec<String> {
-    const TRAILER: &str = "co-authored-by:";
-    let trailers = work.message.lines().filter_map(|line| {
-        let is_trailer = line.get(..TRAILER.len()).is_some_and(|start| start.eq_ignore_ascii_case(TRAILER));
-        let (_, address) = line.split_once('<').filter(|_| is_trailer)?;
-        address.split_once('>').map(|(address, _)| address)
-    });
-    work.author.into_iter().chain(trailers).map(author_hash).collect()
+/// Hashes of all addresses that stand in `work`: those of the author and the committer, and whatever looks like one in
+/// the message, in a trailer or elsewhere.
+fn people(work: &Work<'_>) -> Vec<String> {
+    let is_around = |c: char| c.is_whitespace() || "<>()[]{},;:\"'`|".contains(c);
+    let words = work.message.split(is_around).map(|word| word.trim_end_matches(['.', '!', '?']));
+    let mentioned = words.filter(|word| word.len() > 2 && word.contains('@'));
+    work.people.into_iter().flatten().chain(mentioned).map(author_hash).collect()
 }
 
 /// The SHA-256 in hexadecimal of the e-mail address `address`, without spaces around it and in lower case.
@@ -279,11 +281,17 @@ mod tests {
         assert_eq!(author_hash(" Ann@Example.com"), hash);
         let list = format!("author:{}", author_hash("ann@example.com").to_uppercase());
         let opt_outs = OptOuts::read(&list).map_err(|(_, reason)| reason).expect("a list");
-        let find = |author, message| opt_outs.find(Work { author, message, ..Work::default() }).is_some();
-        assert!(find(Some("ANN@example.com"), ""));
-        assert!(find(Some("bob@example.com"), "Add it\n\nco-authored-by: A <ann@example.com>\n"));
-        assert!(!find(Some("bob@example.com"), "Thank <ann@example.com>"));
-        assert!(!find(None, ""));
+        let find = |people, message: &str| opt_outs.find(Work { people, message, ..Work::default() }).is_some();
+        let (ann, bob) = (Some("ANN@example.com"), Some("bob@example.com"));
+        assert!(find([ann, None], ""));
+        assert!(find([bob, ann], ""), "who commits is in the row, too");
+        for message in ["co-authored-by: A <ann@example.com>", "Thank ann@example.com.", "mailto:Ann@Example.com"] {
+            assert!(find([bob, bob], &format!("Add it\n\n{message}\n")), "{message}");
+        }
+        for message in ["", "Thank joann@example.com", "ann@example.com.org", "@ann"] {
+            assert!(!find([bob, bob], message), "{message}");
+        }
+        assert!(!find([None; 2], ""));
         assert!(OptOuts::read(&format!("author:{}", &hash[1..])).is_err());
     }
 

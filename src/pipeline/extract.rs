@@ -130,7 +130,7 @@ impl<'a> Job<'a> {
             repositories: self.origin.name,
             commit: &commit.to_string(),
             paths: [paths.0, paths.1],
-            author: Some(&facts.author.email),
+            people: [Some(&facts.author.email), Some(&facts.committer.email)],
             message: &facts.message,
         };
         let line = self.opt_outs?.find(work)?;

@@ -214,7 +214,7 @@ fn mentions(
                     repositories: &checkpoint.repository.name,
                     commit: &dropped.commit,
                     paths: [dropped.old_file.as_deref(), dropped.new_file.as_deref()],
-                    author: None,
+                    people: [None; 2],
                     message: "",
                 };
                 if dropped.rule == opt_out::RULE || opt_outs.find(work).is_some() {
