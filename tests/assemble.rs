@@ -454,6 +454,113 @@ fn purges_by_commit_path_and_author() {
 }
 
 #[test]
+fn who_names_nothing_is_told() {
+    let lab = Lab::new();
+    ann_and_bob(&lab);
+    let rules = "id = 'x'\nwhy = 'x'\n[[rule]]\nid = 'eve'\nnot = { field = 'subject', contains = 'Eve' }\nwhy = 'x'\nkeep = ['a']\ndrop = ['Eve']\n";
+    fs::write(lab.path("subject.toml"), rules).expect("written");
+    lab.mine("@list.csv", "store", &["--filter", "subject.toml"]);
+    lab.mine("@list.csv", "all", &["--filter", "none"]);
+    let commit = |grep: &str| {
+        let id = git(&lab.path("c"), &["log", "-1", "--format=%H", "--grep", grep]);
+        String::from_utf8(id).expect("an id").trim().to_owned()
+    };
+    let eve = format!("commit:{}", commit("Eve"));
+    let seven = format!("commit:{}", &commit("seven")[..9]);
+    let lines = ["owner:nobody", "owner:ann", "path:a.*", "path:b.*", "commit:0123456789", &seven, &eve];
+    fs::write(lab.path("out.txt"), lines.join("\n")).expect("written");
+    let unmatched = json!(["commit:0123456789", "owner:nobody", "path:b.*"]);
+    let said = |args: &[&str]| {
+        let output = lab.gitlode(args);
+        assert!(output.status.success(), "{output:?}");
+        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (json, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for more in [&[] as &[&str], &["--keep-shared"], &[]] {
+        let args = [&["assemble", "all", "--opt-out", "out.txt", "--json"], more].concat();
+        let (assembly, warned) = said(&args);
+        assert_eq!(assembly["unmatched_opt_outs"], unmatched, "{more:?}");
+        assert!(warned.contains("owner:nobody names nothing") && !warned.contains("ann"), "{warned}");
+    }
+    // A commit that rules dropped is known by the ledger; what names nothing is remembered all the same.
+    let (receipt, warned) = said(&["purge", "store", "--opt-out", "out.txt", "--json"]);
+    assert_eq!(receipt["unmatched"], unmatched, "{receipt}");
+    let rows = &receipt["rows_by_line"];
+    assert_eq!((&rows["owner:ann"], &rows["owner:nobody"], &rows[&eve]), (&json!(2), &json!(0), &json!(0)), "{rows}");
+    assert!(warned.contains("path:b.* names nothing"), "{warned}");
+    let list = fs::read_to_string(lab.path("store/opt-out/list")).expect("a list");
+    assert!(list.contains("owner:nobody\n"), "{list}");
+    // What the store remembers was told when it came in.
+    let (assembly, _) = said(&["assemble", "store", "--opt-out", "out.txt", "--json"]);
+    assert_eq!(assembly.get("unmatched_opt_outs"), None);
+}
+
+#[test]
+fn what_is_taken_from_the_record_of_purges_is_noticed() {
+    let lab = Lab::new();
+    ann_and_bob(&lab);
+    lab.mine("@list.csv", "new", &["--filter", "none"]);
+    for line in ["--owner=ann", "--path=*.c", "--repo=x/y"] {
+        lab.ok(&["purge", "new", line]);
+    }
+    lab.ok(&["verify", "new"]);
+    let receipt = |number: u32| format!("opt-out/00000{number}.json");
+    let remove = |name: String| move |store: &Path| fs::remove_file(store.join(&name)).expect("it was there");
+    let shorten = |store: &Path| fs::write(store.join("opt-out/list"), "owner:ann\n").expect("written");
+    let clear = |store: &Path| fs::write(store.join("opt-out/commits"), "").expect("written");
+    let all = |store: &Path| fs::remove_dir_all(store.join("opt-out")).expect("it was there");
+    let swap = |store: &Path| {
+        let path = store.join("opt-out/000002.json");
+        let mut receipt: Value = serde_json::from_slice(&fs::read(&path).expect("a receipt")).expect("JSON");
+        (receipt["lines"], receipt["blake3"]) = (json!([]), Value::Null);
+        receipt.sort_all_objects();
+        receipt["blake3"] = blake3::hash(receipt.to_string().as_bytes()).to_hex().to_string().into();
+        fs::write(path, receipt.to_string()).expect("written");
+    };
+    let (first, second, last) = (remove(receipt(1)), remove(receipt(2)), remove(receipt(3)));
+    type Take<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Take<'_>, &str); 7] = [
+        ("the first receipt", &first, "000001.json is missing"),
+        ("one in between", &second, "000002.json is missing"),
+        ("the last one", &last, "000003.json is missing"),
+        ("lines", &shorten, "are not as they were left"),
+        ("commits", &clear, "are not as they were left"),
+        ("everything", &all, "are not as they were left"),
+        ("another receipt with a checksum of its own", &swap, "000002.json is another one"),
+    ];
+    for (what, take, expected) in cases {
+        let store = lab.path("store");
+        let _absent_the_first_time = fs::remove_dir_all(&store);
+        lab.script(&lab.path(""), "cp -r new store");
+        take(&store);
+        let output = lab.gitlode(&["verify", "store"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(5) && said.contains(expected), "{what}: {said}");
+        // Nobody goes on without those who opted out.
+        let is_list = expected.contains("left");
+        let output = lab.gitlode(&["export", "store", "out"]);
+        assert_eq!(output.status.code(), Some(if is_list { 5 } else { 0 }), "{what}");
+        assert_eq!(lab.gitlode(&["purge", "store", "--owner", "z"]).status.success(), !is_list, "{what}");
+        // A further purge hides nothing.
+        assert_eq!(lab.gitlode(&["verify", "store"]).status.code(), Some(5), "{what}");
+        let _not_there_where_it_failed = fs::remove_dir_all(lab.path("out"));
+    }
+    // A process that was killed between the files of a purge leaves nothing wrong, and neither does an older version.
+    let mark: Value = serde_json::from_slice(&fs::read(lab.path("new/store.json")).expect("a mark")).expect("JSON");
+    assert_eq!(mark["opt_outs"]["receipts"], 3, "{mark}");
+    fs::write(lab.path("new/opt-out/list.tmp"), "owner:").expect("written");
+    support::edit(&lab.path("new/store.json"), &|mark| {
+        mark["opt_outs"]["lists"].as_array_mut().expect("digests").push(json!("of what was to be written"));
+    });
+    lab.ok(&["verify", "new"]);
+    support::edit(&lab.path("new/store.json"), &|mark| *mark = json!({"gitlode_store": 1}));
+    lab.ok(&["verify", "new"]);
+    lab.ok(&["purge", "new", "--owner", "y"]);
+    lab.ok(&["verify", "new"]);
+    lab.ok(&["export", "new", "out"]);
+}
+
+#[test]
 fn an_address_is_gone_wherever_a_row_names_it() {
     let lab = Lab::new();
     copy(&lab, "a", "Change the seventh line");

@@ -107,6 +107,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
         }
         result => result?,
     };
+    for line in &assembly.unmatched_opt_outs {
+        let line = super::printable(line);
+        anstream::eprintln!("{}: the opt-out {line} names nothing in this store", super::style("warning"));
+    }
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(assembly)));
     }

@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         Index::rebuild(&store)?;
     }
     let assembled = if running { Ok(()) } else { assemble::verify(&store) };
-    let purged = if running { Vec::new() } else { not_purged(&store, &checked)? };
+    let purged = if running { purge::Verified::default() } else { not_purged(&store, &checked)? };
     if args.json {
         print_json(&checked, &lost, &purged)?
     } else {
@@ -83,11 +83,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
         anstream::eprintln!("{}: run `gitlode assemble` again", super::style("hint"));
         return Err(Error::Reported(5));
     }
-    if !purged.is_empty() {
-        for wrong in &purged {
-            anstream::eprintln!("{}: {}", super::style("error"), printable(wrong));
-        }
+    for wrong in purged.there.iter().chain(&purged.missing) {
+        anstream::eprintln!("{}: {}", super::style("error"), printable(wrong));
+    }
+    if !purged.missing.is_empty() {
+        anstream::eprintln!("{}: put opt-outs and receipts back from a copy", super::style("hint"));
+    }
+    if !purged.there.is_empty() {
         anstream::eprintln!("{}: run `gitlode purge {}`", super::style("hint"), args.store.display());
+    }
+    if !(purged.there.is_empty() && purged.missing.is_empty()) {
         return Err(Error::Reported(5));
     }
     let unmended = |checked: &&Checked| !checked.damage().is_empty() && checked.batches_left.is_none();
@@ -103,14 +108,14 @@ pub fn run(args: &Args) -> Result<(), Error> {
 }
 
 /// What opt-outs name and is there all the same. A store that is damaged can't be asked.
-fn not_purged(store: &Store, checked: &[Checked]) -> Result<Vec<String>, Error> {
+fn not_purged(store: &Store, checked: &[Checked]) -> Result<purge::Verified, Error> {
     if checked.iter().any(|checked| !checked.damage().is_empty()) {
-        return Ok(Vec::new());
+        return Ok(purge::Verified::default());
     }
     Ok(purge::verify(store, &super::interrupt_flag())?)
 }
 
-fn print_json(checked: &[Checked], lost: &[String], purged: &[String]) -> Result<(), Error> {
+fn print_json(checked: &[Checked], lost: &[String], purged: &purge::Verified) -> Result<(), Error> {
     let repositories: Vec<_> = checked
         .iter()
         .map(|checked| {
@@ -121,7 +126,12 @@ fn print_json(checked: &[Checked], lost: &[String], purged: &[String]) -> Result
             })
         })
         .collect();
-    print(&format!("{:#}\n", json!({"repositories": repositories, "lost": lost, "not_purged": purged})))
+    print(&format!(
+        "{:#}\n",
+        json!({
+            "repositories": repositories, "lost": lost, "not_purged": purged.there, "opt_outs_missing": purged.missing,
+        })
+    ))
 }
 
 fn print_text(checked: &[Checked], lost: &[String], running: bool) -> Result<(), Error> {

@@ -172,18 +172,11 @@ impl OptOuts {
         }
         let repositories = repositories.to_lowercase();
         let names = || repositories.split(',').filter(|name| !name.is_empty());
-        let is_named = |named: &Named, name: &str| match named {
-            Named::Owner(owner) => {
-                name.rsplit_once('/').is_some_and(|(above, _)| above.split('/').any(|part| part == owner))
-            }
-            Named::Repository(repository) => name == repository,
-            Named::Commit(_) | Named::Path(_) | Named::Author(_) => false,
-        };
-        let is_left = |name: &str| !self.list.iter().any(|(_, named)| is_named(named, name));
+        let is_left = |name: &str| !self.list.iter().any(|(_, named)| named.names_repository(name));
         if self.keep_shared && names().any(is_left) {
             return None;
         }
-        self.list.iter().position(|(_, named)| names().any(|name| is_named(named, name)))
+        self.list.iter().position(|(_, named)| names().any(|name| named.names_repository(name)))
     }
 
     /// The position of the first line that names `work` by commit, path or author; behind the last one where the commit
@@ -193,14 +186,43 @@ impl OptOuts {
             return None;
         }
         let people = if self.has_authors { people(&work) } else { Vec::new() };
-        let line = self.list.iter().position(|(_, named)| match named {
+        let line = self.list.iter().position(|(_, named)| named.names_work(&work, &people));
+        let is_purged = || number(work.commit).is_some_and(|commit| self.commits.contains(&commit));
+        line.or_else(|| is_purged().then_some(self.list.len()))
+    }
+
+    /// The positions of all lines that name `work` or one of its repositories, whether others share it or not.
+    pub fn find_all(&self, work: Work<'_>) -> Vec<usize> {
+        let people = if self.has_authors { people(&work) } else { Vec::new() };
+        let repositories = work.repositories.to_lowercase();
+        let is_named = |named: &Named| {
+            named.names_work(&work, &people) || repositories.split(',').any(|name| named.names_repository(name))
+        };
+        let lines = self.list.iter().enumerate();
+        lines.filter(|(_, (_, named))| is_named(named)).map(|(at, _)| at).collect()
+    }
+}
+
+impl Named {
+    /// Whether it is the repository `name`, in lower case, or its owner.
+    fn names_repository(&self, name: &str) -> bool {
+        match self {
+            Named::Owner(owner) => {
+                name.rsplit_once('/').is_some_and(|(above, _)| above.split('/').any(|part| part == owner))
+            }
+            Named::Repository(repository) => name == repository,
+            Named::Commit(_) | Named::Path(_) | Named::Author(_) => false,
+        }
+    }
+
+    /// Whether it is the commit, a path, or one of `people`, of `work`.
+    fn names_work(&self, work: &Work<'_>, people: &[String]) -> bool {
+        match self {
             Named::Owner(_) | Named::Repository(_) => false,
             Named::Commit(start) => work.commit.starts_with(start),
             Named::Path(glob) => work.paths.into_iter().flatten().any(|path| glob.is_match(path)),
             Named::Author(hash) => people.contains(hash),
-        });
-        let is_purged = || number(work.commit).is_some_and(|commit| self.commits.contains(&commit));
-        line.or_else(|| is_purged().then_some(self.list.len()))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) mod spill;
 pub mod weight;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
@@ -177,6 +177,9 @@ pub struct Assembly {
     pub pairs: (u64, u64),
     /// Rows of which not all candidates were compared, since too many share a band with them.
     pub rows_cut_short: u64,
+    /// Lines of the file of opt-outs that name no row and no repository, and that the store does not remember, whose work is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmatched_opt_outs: Vec<String>,
     /// Hits in benchmarks by the benchmark's file name.
     pub contamination: BTreeMap<String, u64>,
     /// What was masked in the rows that came as far as that, before duplicates and caps.
@@ -338,6 +341,7 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
     let rules = recipe::rules(&options.filter)?;
     let benchmarks = benchmarks(options)?;
     let mut opt_outs = [purge::opt_outs(store)?, opt_out::OptOuts::default()];
+    let remembered: BTreeSet<String> = opt_outs[0].lines().map(str::to_owned).collect();
     if let Some(path) = &options.opt_out {
         let given = purge::parse(path, &fs::read_to_string(path).map_err(io_error(path))?)?;
         match options.keep_shared {
@@ -370,6 +374,7 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
         changes,
         pairs,
         rows_cut_short,
+        unmatched_opt_outs: unmatched(&judge, &decisions, &remembered),
         contamination,
         masked: std::mem::take(&mut decisions.masked),
         links,
@@ -380,6 +385,14 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
     sweep(&path, |name| name.starts_with("decisions-"), &ledger.into_iter().collect::<Vec<_>>())?;
     sweep(&facts::directory(store), |_| true, &wanted)?;
     Ok(assembly)
+}
+
+/// The lines that were given and name nothing, without those that are `remembered`.
+fn unmatched(judge: &Judge<'_>, decisions: &Decisions<'_>, remembered: &BTreeSet<String>) -> Vec<String> {
+    let lists = judge.opt_outs.iter().zip(&decisions.known_lines);
+    let lines = lists.flat_map(|(list, known)| list.lines().enumerate().filter(|(at, _)| !known.contains(at)));
+    let lines: BTreeSet<&str> = lines.map(|(_, line)| line).filter(|line| !remembered.contains(*line)).collect();
+    lines.into_iter().map(str::to_owned).collect()
 }
 
 /// Removes from `directory` the files with names that `is_ours`, but for those in `keep`.

@@ -4,20 +4,26 @@
 //! STORE/opt-out/list                lines that name what is not wanted
 //! STORE/opt-out/commits             ids of commits that were purged, so that no fork brings them back
 //! STORE/opt-out/<number>.json       receipts of purges
+//! STORE/store.json                  what shows that some of these were taken away
 //! ```
 //!
 //! A purge writes the list and the commits first: from then on neither `mine` nor an export lets those rows through,
 //! whatever becomes of the process. Segments are written beside the old ones, and a checkpoint that names the new ones
 //! takes the place of the old one before those go. A purge that was killed is done again and finds what is left.
 
+mod remembered;
+
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use serde::{Deserialize, Serialize};
+
+use remembered::{add_lines, last_receipt};
+pub use remembered::{opt_outs, remember};
 
 use super::recipe::Recipe;
 use crate::{
@@ -45,65 +51,12 @@ pub enum Error {
     OptOut { path: PathBuf, line: usize, reason: String },
 }
 
-fn directory(store: &Store) -> PathBuf {
-    store.root().join("opt-out")
-}
-
 /// Reads opt-outs from `text`, which is of the file `path`.
 ///
 /// # Errors
 /// A line is none; the message names it.
 pub fn parse(path: &Path, text: &str) -> Result<OptOuts, Error> {
     OptOuts::read(text).map_err(|(line, reason)| Error::OptOut { path: path.to_owned(), line, reason })
-}
-
-/// The text of the file `name` in the directory of opt-outs; empty where there is none.
-fn text(store: &Store, name: &str) -> Result<String, store::Error> {
-    let path = directory(store).join(name);
-    match fs::read_to_string(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        text => text.map_err(io_error(&path)),
-    }
-}
-
-/// Everything that `store` remembers of who opted out.
-///
-/// # Errors
-/// A file can't be read, or is not as it was written.
-pub fn opt_outs(store: &Store) -> Result<OptOuts, store::Error> {
-    let damaged = |name: &str, (line, reason): (usize, String)| store::Error::BadManifest {
-        path: directory(store).join(name),
-        reason: format!("line {line}: {reason}"),
-    };
-    let mut opt_outs = OptOuts::read(&text(store, "list")?).map_err(|found| damaged("list", found))?;
-    opt_outs.add_commits(&text(store, "commits")?).map_err(|found| damaged("commits", found))?;
-    Ok(opt_outs)
-}
-
-/// Adds the lines of `lines` to the file `name`, sorted, each once.
-fn add_lines<'a>(
-    store: &Store,
-    name: &str,
-    lines: impl Iterator<Item = &'a str>,
-) -> Result<BTreeSet<String>, store::Error> {
-    let known: BTreeSet<String> = text(store, name)?.lines().map(str::to_owned).collect();
-    let mut all = known.clone();
-    all.extend(lines.map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
-    if all != known {
-        let path = directory(store);
-        fs::create_dir_all(&path).map_err(io_error(&path))?;
-        let text: String = all.iter().map(|line| format!("{line}\n")).collect();
-        store::write_text(&path.join(name), text.as_bytes())?;
-    }
-    Ok(all)
-}
-
-/// Makes `store`, which must be locked, remember the opt-outs in `text`, which [`parse`] read.
-///
-/// # Errors
-/// The store can't be written.
-pub fn remember(store: &Store, text: &str) -> Result<(), store::Error> {
-    add_lines(store, "list", text.lines()).map(|_| ())
 }
 
 /// A file before and after a purge.
@@ -147,10 +100,19 @@ pub struct Receipt {
     pub lines: Vec<String>,
     /// Rows that went.
     pub rows: u64,
+    /// For each of the lines how many rows it named; records of before they were counted say nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rows_by_line: BTreeMap<String, u64>,
+    /// The lines that named nothing: no row, no repository, and no commit that a ledger knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmatched: Vec<String>,
     /// Commits that will not come back.
     pub commits: u64,
     /// What went, by repository. What has none of it is not listed.
     pub repositories: Vec<PurgedRepository>,
+    /// The `blake3` of the receipt before; none of the first one, and of those of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
     /// BLAKE3 in hexadecimal of all other fields as JSON without spaces, in order of their names, and `null` for this one.
     pub blake3: String,
 }
@@ -173,7 +135,9 @@ pub fn without_authors(store: &Store) -> Result<Vec<String>, store::Error> {
 /// # Errors
 /// A line is none (the place is "opt-out"), the store is damaged or can't be written, or an interruption.
 pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) -> Result<Receipt, Error> {
-    let mut wanted = parse(Path::new("opt-out"), &lines.join("\n"))?;
+    let asked = parse(Path::new("opt-out"), &lines.join("\n"))?;
+    let mut tally = Tally::new(&asked);
+    let mut wanted = asked.clone();
     wanted.add(opt_outs(store)?);
     let batches = store.batches()?;
     let is_gone = |checkpoint: &Checkpoint| {
@@ -184,9 +148,12 @@ pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) 
     for (directory, checkpoint) in &batches {
         let whole = is_gone(checkpoint);
         let name = &checkpoint.repository.name;
+        tally.repository(name);
         for segment in &checkpoint.segments {
             each_row(&directory.join(&segment.file), interrupt, &mut |sample| {
-                let work = Work { repositories: name, paths: [None, None], ..Work::from(&sample) };
+                let work = Work { repositories: name, ..Work::from(&sample) };
+                tally.row(work);
+                let work = Work { paths: [None, None], ..work };
                 if (whole || wanted.find(work).is_some()) && !commits.contains(sample.commit) {
                     commits.insert(sample.commit.to_owned());
                 }
@@ -197,8 +164,9 @@ pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) 
             commits.extend(ledger::read(&directory.join(&ledger.file))?.into_iter().map(|dropped| dropped.commit));
         }
     }
-    let receipts = receipts(store)?;
-    let number = receipts.last().map_or(0, |(_, receipt)| receipt.number) + 1;
+    tally.look_into_ledgers(&batches)?;
+    let (number, previous) = last_receipt(store)?;
+    let number = number + 1;
     remember(store, &lines.join("\n"))?;
     let known = add_lines(store, "commits", commits.iter().map(String::as_str))?;
     let wanted = opt_outs(store)?;
@@ -207,7 +175,10 @@ pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) 
         number,
         time: now,
         lines: lines.to_vec(),
+        rows_by_line: tally.rows_by_line(),
+        unmatched: tally.unmatched(),
         commits: known.len() as u64,
+        previous,
         ..Receipt::default()
     };
     let mut index = Index::open(store)?;
@@ -253,8 +224,61 @@ pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) 
     drop(index);
     Index::rebuild(store)?;
     receipt.blake3 = store::digest(serde_json::json!(receipt));
-    store::write_json(&directory(store).join(format!("{number:06}.json")), &receipt)?;
+    remembered::add_receipt(store, &receipt)?;
     Ok(receipt)
+}
+
+/// What the lines that are asked for name in the store as it was.
+struct Tally<'a> {
+    asked: &'a OptOuts,
+    rows: Vec<u64>,
+    is_known: Vec<bool>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(asked: &'a OptOuts) -> Self {
+        let lines = asked.lines().count();
+        Tally { asked, rows: vec![0; lines], is_known: vec![false; lines] }
+    }
+
+    fn repository(&mut self, name: &str) {
+        let work = Work { repositories: name, ..Work::default() };
+        self.asked.find_all(work).into_iter().for_each(|at| self.is_known[at] = true);
+    }
+
+    fn row(&mut self, work: Work<'_>) {
+        for at in self.asked.find_all(work) {
+            self.rows[at] += 1;
+            self.is_known[at] = true;
+        }
+    }
+
+    /// A commit without rows is known all the same where rules dropped it.
+    fn look_into_ledgers(&mut self, batches: &store::Batches) -> Result<(), store::Error> {
+        for (directory, checkpoint) in batches {
+            for ledger in ledgers(checkpoint) {
+                if self.is_known.iter().all(|is_known| *is_known) {
+                    return Ok(());
+                }
+                for Dropped { commit, old_file, new_file, .. } in ledger::read(&directory.join(&ledger.file))? {
+                    let paths = [old_file.as_deref(), new_file.as_deref()];
+                    let work = Work { commit: &commit, paths, ..Work::default() };
+                    self.asked.find_all(work).into_iter().for_each(|at| self.is_known[at] = true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rows_by_line(&self) -> BTreeMap<String, u64> {
+        self.asked.lines().map(str::to_owned).zip(self.rows.iter().copied()).collect()
+    }
+
+    fn unmatched(&self) -> Vec<String> {
+        let lines = self.asked.lines().zip(&self.is_known);
+        let lines: BTreeSet<&str> = lines.filter(|(_, is_known)| !**is_known).map(|(line, _)| line).collect();
+        lines.into_iter().map(str::to_owned).collect()
+    }
 }
 
 fn ledgers(checkpoint: &Checkpoint) -> impl Iterator<Item = &LedgerManifest> {
@@ -459,43 +483,33 @@ impl Purging<'_> {
     }
 }
 
-/// The receipts of `store`, in order, each with its path.
-///
-/// # Errors
-/// One can't be read, or is not as it was written.
-pub fn receipts(store: &Store) -> Result<Vec<(PathBuf, Receipt)>, store::Error> {
-    let mut receipts = Vec::new();
-    for (path, _) in store::json_files(&directory(store))? {
-        let fields: serde_json::Value = store::parse(&path, &fs::read(&path).map_err(io_error(&path))?)?;
-        let bad = |reason: String| store::Error::BadManifest { path: path.clone(), reason };
-        let receipt = Receipt::deserialize(&fields).map_err(|e| bad(e.to_string()))?;
-        if store::digest(fields) != receipt.blake3 {
-            return Err(bad("its checksum does not match".into()));
-        }
-        receipts.push((path, receipt));
-    }
-    Ok(receipts)
+/// What a check of the purges of a store found, in words.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Rows that opt-outs name and files that were purged, which are there.
+    pub there: Vec<String>,
+    /// Receipts and opt-outs that are not there any more, or are not as they were written.
+    pub missing: Vec<String>,
 }
 
-/// What is wrong with the purges of `store`, in words: rows that opt-outs name and files that are still there. A store
-/// that remembers none has nothing wrong.
+/// What is wrong with the purges of `store`. A store that remembers none has nothing wrong.
 ///
 /// # Errors
 /// The store is damaged.
-pub fn verify(store: &Store, interrupt: &AtomicBool) -> Result<Vec<String>, store::Error> {
-    let opt_outs = opt_outs(store)?;
-    let mut wrong = Vec::new();
+pub fn verify(store: &Store, interrupt: &AtomicBool) -> Result<Verified, store::Error> {
+    let mut verified = Verified { missing: remembered::missing(store)?, ..Verified::default() };
+    let opt_outs = remembered::opt_outs_as_they_are(store)?;
     if opt_outs.is_empty() {
-        return Ok(wrong);
+        return Ok(verified);
     }
-    for (_, receipt) in receipts(store)? {
+    for (_, receipt) in remembered::receipts(store)? {
         for repository in &receipt.repositories {
             let there = repository.before.iter().filter(|file| {
                 // The same name may be taken again by another run; the same contents may not.
                 let now = fs::read(store.root().join(&file.file));
                 now.is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == file.blake3)
             });
-            wrong.extend(there.map(|file| format!("{} was purged and is still there", file.file)));
+            verified.there.extend(there.map(|file| format!("{} was purged and is still there", file.file)));
         }
     }
     for (directory, checkpoint) in store.batches()? {
@@ -510,8 +524,9 @@ pub fn verify(store: &Store, interrupt: &AtomicBool) -> Result<Vec<String>, stor
             })?;
         }
         if named > 0 {
-            wrong.push(format!("{named} rows of {} are named by opt-outs such as {line}", checkpoint.repository.name));
+            let name = &checkpoint.repository.name;
+            verified.there.push(format!("{named} rows of {name} are named by opt-outs such as {line}"));
         }
     }
-    Ok(wrong)
+    Ok(verified)
 }

@@ -58,6 +58,8 @@ pub enum Error {
     Changed { path: PathBuf },
     #[error("{path} is in the place of {what} of the store")]
     InTheWay { path: PathBuf, what: &'static str },
+    #[error("the opt-outs in {path} are not as they were left: lines or commits were taken away or changed")]
+    OptOutsChanged { path: PathBuf },
     #[error("interrupted")]
     Interrupted,
     #[error("can't encode rows: {0}")]
@@ -82,6 +84,9 @@ impl Error {
                 "run `gitlode verify STORE --repair` to drop what is damaged; the next `gitlode mine` makes its rows again".into(),
             ),
             Error::Changed { .. } => Some("run the command again when `gitlode mine` is done".into()),
+            Error::OptOutsChanged { .. } => Some(
+                "put its files `list` and `commits` back from a copy; who means to take opt-outs back takes `opt_outs` out of store.json as well".into(),
+            ),
             Error::Newer { .. } => Some("use the newer gitlode for this store".into()),
             Error::Io { .. } | Error::Encode(_) | Error::Interrupted => None,
         }
@@ -235,6 +240,34 @@ pub struct Store {
 #[derive(Serialize, Deserialize)]
 struct Mark {
     gitlode_store: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    opt_outs: Option<OptOutMark>,
+}
+
+impl Mark {
+    const NEW: Mark = Mark { gitlode_store: FORMAT_VERSION, opt_outs: None };
+
+    fn read(root: &Path) -> Result<Self, Error> {
+        let path = root.join(MARK);
+        match fs::read(&path) {
+            Ok(text) => parse(&path, &text),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(Error::NotAStore { path: root.to_owned() })
+            }
+            Err(source) => Err(Error::Io { path, source }),
+        }
+    }
+}
+
+/// What shows that opt-outs or receipts of purges were taken away; `pipeline::purge` makes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptOutMark {
+    /// Digest over the lists of opt-outs; while they are written, that of before and that of after.
+    pub lists: Vec<String>,
+    /// Number of the last receipt.
+    pub receipts: u32,
+    /// Checksum of the last receipt.
+    pub last_receipt: Option<String>,
 }
 
 impl Store {
@@ -243,15 +276,7 @@ impl Store {
     /// # Errors
     /// Not a store, or one of a newer format.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let path = root.join(MARK);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Err(Error::NotAStore { path: root.to_owned() });
-            }
-            Err(source) => return Err(Error::Io { path, source }),
-        };
-        let mark: Mark = parse(&path, &text)?;
+        let mark = Mark::read(root)?;
         if mark.gitlode_store > FORMAT_VERSION {
             return Err(Error::Newer { path: root.to_owned(), found: mark.gitlode_store, known: FORMAT_VERSION });
         }
@@ -285,7 +310,7 @@ impl Store {
             }
         }
         if !mark.exists() {
-            write_json(&mark, &Mark { gitlode_store: FORMAT_VERSION })?;
+            write_json(&mark, &Mark::NEW)?;
         }
         Ok(Store { _lock: Some(lock), ..Store::open(root)? })
     }
@@ -298,10 +323,27 @@ impl Store {
     pub fn restore_mark(root: &Path) -> Result<(), Error> {
         match Store::open(root) {
             Err(Error::NotAStore { .. } | Error::BadManifest { .. }) if root.join("repositories").is_dir() => {
-                write_json(&root.join(MARK), &Mark { gitlode_store: FORMAT_VERSION })
+                write_json(&root.join(MARK), &Mark::NEW)
             }
             _ => Ok(()),
         }
+    }
+
+    /// What shows that opt-outs were taken away; none where there never were any.
+    ///
+    /// # Errors
+    /// The mark of the store can't be read.
+    pub fn opt_out_mark(&self) -> Result<Option<OptOutMark>, Error> {
+        Ok(Mark::read(&self.root)?.opt_outs)
+    }
+
+    /// Writes that into the mark of the store, which must be locked.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn set_opt_out_mark(&self, opt_outs: &OptOutMark) -> Result<(), Error> {
+        let mark = Mark::read(&self.root)?;
+        write_json(&self.root.join(MARK), &Mark { opt_outs: Some(opt_outs.clone()), ..mark })
     }
 
     /// The store's directory.

@@ -1,6 +1,9 @@
 //! The decisions on all rows, from what is kept of each, in bounded memory.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use hashbrown::HashMap;
 
@@ -55,6 +58,8 @@ pub struct Decisions<'a> {
     /// For each repository and each set of those that rows have in common, the lines that opt it out.
     opted_out: [Vec<[Option<usize>; 2]>; 2],
     decisions: Table<Decision>,
+    /// For both lists of opt-outs, the positions of lines that name a repository or a row.
+    pub known_lines: [BTreeSet<usize>; 2],
     /// The account of near-duplicates.
     pub account: Account,
     /// What is masked in the rows that came as far as redaction.
@@ -113,6 +118,7 @@ impl<'a> Decisions<'a> {
             forks,
             opted_out: [of_repositories, of_sets],
             decisions: Table::new(&directory, 0),
+            known_lines: Default::default(),
             account: Account::default(),
             masked: Masked::default(),
         };
@@ -161,6 +167,12 @@ impl<'a> Decisions<'a> {
             candidates: Table::new(&deciding.directory, memory / 16 * 3),
         };
         let (mut forks, mut masked) = (std::mem::take(&mut self.forks), Masked::default());
+        let mut known_lines: [BTreeSet<usize>; 2] = Default::default();
+        for repository in self.repositories {
+            for (known, lines) in known_lines.iter_mut().zip(self.judge.lines_of_repository(repository.name)) {
+                known.extend(lines);
+            }
+        }
         forks.rewind();
         order::for_each(&self.segments, Read::Bands, self.means.interrupt, |row| {
             let Numbered { number, facts, .. } = &row;
@@ -170,6 +182,12 @@ impl<'a> Decisions<'a> {
                 let is_deletion = u8::from(facts.new_file.is_none());
                 let at = row.at;
                 seen.candidates.push(Candidate { change_size, license, time, id, digest, at, is_deletion })?;
+            }
+            if let Some(verdict) = &row.verdict {
+                for (at, known) in known_lines.iter_mut().enumerate() {
+                    let lines = verdict.opt_outs[at].iter().chain(&verdict.further[at]);
+                    known.extend(lines.map(|line| *line as usize));
+                }
             }
             let set = forks.set_of(number)?;
             let goes = forks.copies.has(number)
@@ -186,7 +204,7 @@ impl<'a> Decisions<'a> {
             let bands = facts.bands.iter().flatten().filter(|_| near != Near::Off);
             bands.map(|hash| Band { hash: *hash, number }).try_for_each(|band| seen.bands.push(band))
         })?;
-        (self.forks, self.masked) = (forks, masked);
+        (self.forks, self.masked, self.known_lines) = (forks, masked, known_lines);
         Ok(seen)
     }
 

@@ -21,6 +21,9 @@ use crate::{
     verdict::Masked,
 };
 
+/// Counts up when verdicts are written down in another way.
+const VERSION: &str = "2";
+
 /// Columns that tell of a benchmark.
 const HIT_COLUMNS: [&str; 5] = ["new_contents", "old_contents", "message", "diff", "parent"];
 
@@ -29,6 +32,8 @@ const HIT_COLUMNS: [&str; 5] = ["new_contents", "old_contents", "message", "diff
 pub struct Verdict {
     /// For each list of opt-outs, the position of the line that names it by commit, path or author.
     pub opt_outs: [Option<u32>; 2],
+    /// The positions of further lines that do, in both lists.
+    pub further: [Vec<u32>; 2],
     /// What else.
     pub reason: Option<Reason>,
     /// What is masked in it; none where nothing is.
@@ -94,8 +99,16 @@ impl Judge<'_> {
             true => String::new(),
             false => serde_json::json!([repository.name, repository.columns, license]).to_string(),
         };
-        let parts =
-            [facts, env!("CARGO_PKG_VERSION"), &lists[0], &lists[1], self.rules.digest(), &self.benchmarks.1, &origin];
+        let parts = [
+            facts,
+            env!("CARGO_PKG_VERSION"),
+            VERSION,
+            &lists[0],
+            &lists[1],
+            self.rules.digest(),
+            &self.benchmarks.1,
+            &origin,
+        ];
         self.is_needed().then(|| key(&parts.map(str::as_bytes)))
     }
 
@@ -110,9 +123,12 @@ impl Judge<'_> {
     ) -> Option<Verdict> {
         let checkpoint = self.repositories[repository];
         let columns = std::borrow::Cow::Borrowed(&checkpoint.repository.columns);
-        let opt_outs = self.opt_outs.each_ref().map(|list| {
-            let line = list.find_work(Work::from(sample));
-            line.map(|line| u32::try_from(line).unwrap_or(u32::MAX))
+        let number = |line| u32::try_from(line).unwrap_or(u32::MAX);
+        let work = Work { repositories: "", ..Work::from(sample) };
+        let opt_outs = self.opt_outs.each_ref().map(|list| list.find_work(work).map(number));
+        let further = [0, 1].map(|at| match opt_outs[at] {
+            Some(first) => self.opt_outs[at].find_all(work).into_iter().map(number).filter(|n| *n > first).collect(),
+            None => Vec::new(),
         });
         let reason = match trial::judge_row(&self.rules, &Row { sample, checkpoint, columns }) {
             Err(dropped) => {
@@ -128,7 +144,12 @@ impl Judge<'_> {
         });
         let masked = Some(masked).filter(|masked| masked.rows > 0 && reason.is_none());
         let says_something = opt_outs != [None; 2] || reason.is_some() || masked.is_some();
-        says_something.then_some(Verdict { opt_outs, reason, masked })
+        says_something.then_some(Verdict { opt_outs, further, reason, masked })
+    }
+
+    /// The positions of the lines that name the repository `name`, in both lists.
+    pub fn lines_of_repository(&self, name: &str) -> [Vec<usize>; 2] {
+        self.opt_outs.each_ref().map(|list| list.find_all(Work { repositories: name, ..Work::default() }))
     }
 
     /// The line of opt-outs that names a row of `repositories` (names with commas between them), of which `verdict` is
@@ -159,6 +180,9 @@ impl Verdict {
         for line in self.opt_outs {
             bytes.extend_from_slice(&line.map_or(0, |line| line.saturating_add(1)).to_le_bytes());
         }
+        for lines in &self.further {
+            bytes.extend_from_slice(&u32::try_from(lines.len()).unwrap_or_default().to_le_bytes());
+        }
         let masked = self.masked.as_ref().map(|masked| serde_json::json!(masked).to_string()).unwrap_or_default();
         let (kind, number, texts): (u8, usize, [&str; 3]) = match &self.reason {
             None => (0, 0, [""; 3]),
@@ -181,17 +205,24 @@ impl Verdict {
             bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or_default().to_le_bytes());
         }
         texts.iter().for_each(|text| bytes.extend_from_slice(text.as_bytes()));
+        self.further.iter().flatten().for_each(|line| bytes.extend_from_slice(&line.to_le_bytes()));
     }
 
     fn read(file: &mut KeptReader) -> Result<(u32, Self), Error> {
-        let mut fixed = [0; 4 + 2 * 4 + 2 + 4 * 4];
+        let mut fixed = [0; 4 + 2 * 4 + 2 * 4 + 2 + 4 * 4];
         file.read(&mut fixed)?;
         let mut fields = Fields(&fixed);
         let position = fields.u32();
         let opt_outs = [0; 2].map(|_| fields.u32().checked_sub(1));
+        let further = [0; 2].map(|_| fields.u32());
         let [kind, number] = fields.take();
         let mut text = || file.text(fields.u32() as usize);
         let [first, value, bound, masked] = [text()?, text()?, text()?, text()?];
+        let mut lines = |len: u32| -> Result<Vec<u32>, Error> {
+            let mut line = [0; 4];
+            (0..len).map(|_| file.read(&mut line).map(|()| u32::from_le_bytes(line))).collect()
+        };
+        let further = [lines(further[0])?, lines(further[1])?];
         let number = usize::from(number);
         let reason = match kind {
             0 => None,
@@ -207,7 +238,7 @@ impl Verdict {
         };
         // What is kept is whole, so this can be read; without it, only a number would be missing.
         let masked = serde_json::from_str(&masked).ok();
-        Ok((position, Verdict { opt_outs, reason, masked }))
+        Ok((position, Verdict { opt_outs, further, reason, masked }))
     }
 }
 
