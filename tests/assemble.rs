@@ -545,9 +545,14 @@ fn what_is_taken_from_the_record_of_purges_is_noticed() {
         assert_eq!(lab.gitlode(&["verify", "store"]).status.code(), Some(5), "{what}");
         let _not_there_where_it_failed = fs::remove_dir_all(lab.path("out"));
     }
+    // What a purge that was killed had moved away is not gone yet.
+    fs::create_dir_all(lab.path("new/removed/some-repository")).expect("a directory");
+    assert_eq!(lab.gitlode(&["verify", "new"]).status.code(), Some(5));
+    lab.ok(&["purge", "new"]);
+    lab.ok(&["verify", "new"]);
     // A process that was killed between the files of a purge leaves nothing wrong, and neither does an older version.
     let mark: Value = serde_json::from_slice(&fs::read(lab.path("new/store.json")).expect("a mark")).expect("JSON");
-    assert_eq!(mark["opt_outs"]["receipts"], 3, "{mark}");
+    assert_eq!(mark["opt_outs"]["receipts"], 4, "{mark}");
     fs::write(lab.path("new/opt-out/list.tmp"), "owner:").expect("written");
     support::edit(&lab.path("new/store.json"), &|mark| {
         mark["opt_outs"]["lists"].as_array_mut().expect("digests").push(json!("of what was to be written"));

@@ -130,7 +130,7 @@ fn whatever_happened_before_the_outcome_is_that_of_a_new_store() {
             2 if there.len() > 1 => {
                 let name = *there.iter().nth(numbers.below(there.len())).expect("one of them");
                 there.remove(name);
-                fs::remove_dir_all(directory(&lab, "store", name)).expect("it can be removed");
+                lab.ok(&["remove", "store", name]);
                 format!("removing {name}")
             }
             3 => {
@@ -187,38 +187,114 @@ fn whatever_happened_before_the_outcome_is_that_of_a_new_store() {
 }
 
 #[test]
-fn orders_and_increments_of_mining_do_not_show() {
+fn orders_increments_threads_and_removals_do_not_show() {
     let lab = Lab::new();
     repositories(&lab);
-    let mine = |name: &str, store: &str| {
-        lab.mine(name, store, &["--filter", "none", "--rev", "step", "--kinds", "modified,added"]);
+    let mine = |name: &str, store: &str, threads: &str| {
+        let more = ["--filter", "none", "--rev", "step", "--kinds", "modified,added", "--threads", threads];
+        lab.mine(name, store, &more);
     };
     let step = |back: usize| {
         for name in NAMES {
             git(&lab.path(name), &["branch", "-f", "step", &format!("HEAD~{back}")]);
         }
     };
-    let mut ledgers = BTreeSet::new();
     for back in [9, 6, 3, 0] {
         step(back);
         for name in NAMES {
-            mine(name, "increments");
+            mine(name, "increments", "2");
             assemble(&lab, "increments", &["--memory", "60K"]);
         }
     }
-    ledgers.insert(outcome(&lab, "increments").1);
+    let mut stores = vec!["increments".to_owned()];
     for turn in 0..NAMES.len() {
-        let store = format!("order{turn}");
+        let (store, threads) = (format!("order{turn}"), ["1", "2"][turn % 2]);
         for at in 0..NAMES.len() {
             // Some turned, some turned and backwards.
             let at = if turn % 2 == 0 { at } else { NAMES.len() - 1 - at };
-            mine(NAMES[(at + turn) % NAMES.len()], &store);
-            assemble(&lab, &store, &["-j", "2"]);
+            mine(NAMES[(at + turn) % NAMES.len()], &store, threads);
+            assemble(&lab, &store, &["-j", threads]);
         }
-        ledgers.insert(outcome(&lab, &store).1);
+        stores.push(store);
     }
-    assert_eq!(ledgers.len(), 1);
-    assert!(ledgers.first().is_some_and(|ledger| !ledger.is_empty()));
+    lab.mine("a", "one-go", &["b", "c", "d", "fork", "--filter", "none", "--rev", "step", "--kinds", "modified,added"]);
+    stores.push("one-go".to_owned());
+    // Two that share rows, one of them with increments behind it.
+    lab.script(&lab.path(""), "cp -r increments removed");
+    for name in ["a", "fork"] {
+        let is_there = || {
+            let rows = lab.rows("removed");
+            rows.iter().any(|row| row["repos"].as_str().is_some_and(|repos| repos.split(',').any(|one| one == name)))
+        };
+        assert!(is_there());
+        lab.ok(&["remove", "removed", name]);
+        assert!(!is_there(), "{name} is gone");
+        lab.ok(&["verify", "removed"]);
+        assemble(&lab, "removed", &[]);
+        mine(name, "removed", "1");
+    }
+    stores.push("removed".to_owned());
+
+    let mut outcomes = BTreeSet::new();
+    for store in &stores {
+        for threads in ["1", "2"] {
+            assemble(&lab, store, &["-j", threads]);
+            let ledger = outcome(&lab, store).1;
+            assert!(!ledger.is_empty());
+            let mut files = vec![(String::new(), ledger)];
+            for (format, more) in [("jsonl", &["--assembled"] as &[&str]), ("hf", &["--assembled"]), ("jsonl", &[])] {
+                let _absent_the_first_time = fs::remove_dir_all(lab.path("out"));
+                let splits = ["-j", threads, "--split", support::SPLITS, "--shuffle", "3"];
+                lab.ok(&[&["export", store, "out", "--format", format], &splits as &[&str], more].concat());
+                files
+                    .extend(support::files(&lab.path("out")).into_iter().filter(|(name, _)| name.starts_with("data/")));
+            }
+            assert!(files.len() > 3, "{store}");
+            outcomes.insert(files);
+        }
+    }
+    assert_eq!(outcomes.len(), 1, "{stores:?}");
+}
+
+#[test]
+fn what_is_removed_leaves_nothing_behind() {
+    let lab = Lab::new();
+    repositories(&lab);
+    ["a", "b"].iter().for_each(|name| mine(&lab, name, "store"));
+    ["b"].iter().for_each(|name| mine(&lab, name, "never"));
+    let (both, one) = (lab.export("store"), lab.export("never"));
+    // By the path that was mined, and by what it is called; a name that nothing has is an error.
+    for name in ["./a", "a"] {
+        assert!(lab.ok(&["remove", "store", name]).contains("rows of "), "{name}");
+        assert_eq!(lab.export("store"), one, "{name}");
+        let stats: Value = serde_json::from_str(&lab.ok(&["stats", "store", "--json"])).expect("JSON");
+        assert!(!stats.to_string().contains("/a\""), "{stats}");
+        lab.ok(&["verify", "store"]);
+        let again = lab.gitlode(&["remove", "store", name]);
+        let said = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert!(again.status.code() == Some(2) && said.contains("is not in this store"), "{said}");
+        mine(&lab, "a", "store");
+        assert_eq!(lab.export("store"), both, "{name}");
+    }
+    // A process that was killed had moved the rows away, and no more.
+    fs::create_dir_all(lab.path("store/removed")).expect("a directory");
+    let its = directory(&lab, "store", "a");
+    fs::rename(&its, lab.path("store/removed").join(its.file_name().expect("a name"))).expect("it can be moved");
+    assert_eq!(lab.export("store"), one);
+    lab.gitlode(&["remove", "store", "a"]);
+    assert!(!lab.path("store/removed").exists(), "what is on its way out goes");
+    lab.ok(&["remove", "store", "b"]);
+    lab.ok(&["verify", "store"]);
+    // Several of one name are told apart by their paths, and none of them goes unasked.
+    fs::write(lab.path("list.csv"), "path,name\na,x/y\nc,x/y\n").expect("written");
+    mine(&lab, "@list.csv", "twins");
+    let output = lab.gitlode(&["remove", "twins", "x/y"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("several repositories are called x/y"), "{said}");
+    let rows = lab.rows("twins").len();
+    lab.ok(&["remove", "twins", lab.path("c").canonicalize().expect("a path").to_str().expect("a text")]);
+    assert_eq!(2 * lab.rows("twins").len(), rows);
+    assert_eq!(lab.gitlode(&["remove", "nowhere", "a"]).status.code(), Some(5));
 }
 
 #[test]
@@ -249,7 +325,7 @@ fn an_assembly_reads_what_is_new_and_forgets_what_is_gone() {
     assemble(&[]);
     let with_c = times();
     assert!(first.iter().all(|kept| with_c.contains(kept)) && with_c.len() > first.len());
-    fs::remove_dir_all(directory(&lab, "store", "c")).expect("it can be removed");
+    lab.ok(&["remove", "store", "c"]);
     assemble(&[]);
     assert_eq!(times(), first);
     // What is masked changes what is known of a row, and what is said of it.

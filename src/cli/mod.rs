@@ -18,6 +18,7 @@ mod publish;
 mod purge;
 mod push;
 mod records;
+mod remove;
 mod report;
 mod show;
 mod stats;
@@ -85,6 +86,8 @@ enum Command {
     Forget(forget::Args),
     /// Decide which rows of a store go: duplicates, near-duplicates, texts of benchmarks.
     Assemble(assemble::Args),
+    /// Take repositories out of a store; mined again, they are back.
+    Remove(remove::Args),
     /// Take the rows of those who opted out of a store for good.
     Purge(purge::Args),
     /// Write the rows of a store for other programs.
@@ -296,6 +299,7 @@ fn run_with(arguments: &[OsString]) -> Result<(), Error> {
         Command::Verify(args) => verify::run(&args),
         Command::Forget(args) => forget::run(&args),
         Command::Assemble(args) => assemble::run(&args),
+        Command::Remove(args) => remove::run(&args),
         Command::Purge(args) => purge::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Push(args) => push::run(&args),

@@ -18,6 +18,7 @@ pub mod purge;
 pub mod read;
 pub mod recipe;
 pub mod redact;
+pub mod remove;
 pub mod report;
 pub mod reversal;
 pub mod run;

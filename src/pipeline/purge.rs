@@ -25,11 +25,10 @@ use serde::{Deserialize, Serialize};
 use remembered::{add_lines, last_receipt};
 pub use remembered::{opt_outs, remember};
 
-use super::recipe::Recipe;
+use super::{recipe::Recipe, remove::remove_mirror};
 use crate::{
     dedup::opt_out::{OptOuts, RULE, Work},
     sample::Sample,
-    source::url::mirror_path,
     store::{
         self, Checkpoint, LedgerManifest, SegmentManifest, Store, batch_stem,
         index::Index,
@@ -139,6 +138,8 @@ pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) 
     let mut tally = Tally::new(&asked);
     let mut wanted = asked.clone();
     wanted.add(opt_outs(store)?);
+    // What a process that was killed had on its way out is not to stay either.
+    store.clean_up()?;
     let batches = store.batches()?;
     let is_gone = |checkpoint: &Checkpoint| {
         wanted.find(Work { repositories: &checkpoint.repository.name, ..Work::default() }).is_some()
@@ -197,11 +198,8 @@ pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) 
                 purged.before.extend(checkpoint.segments.iter().map(|s| of_segment(store, path, s)));
                 purged.before.extend(ledgers(checkpoint).map(|l| of_ledger(store, path, l)));
             }
-            fs::remove_dir_all(path).map_err(io_error(path))?;
-            let mirror = store.root().join("mirrors").join(mirror_path(&repository.identity));
-            if mirror.is_dir() {
-                fs::remove_dir_all(&mirror).map_err(io_error(&mirror))?;
-            }
+            store.remove(&repository.identity)?;
+            remove_mirror(store, &repository.identity)?;
             index.forget_source(&repository.identity)?;
         } else {
             let purging = Purging { store, directory: path, wanted: &wanted, number, interrupt };
@@ -501,6 +499,9 @@ pub fn verify(store: &Store, interrupt: &AtomicBool) -> Result<Verified, store::
     let opt_outs = remembered::opt_outs_as_they_are(store)?;
     if opt_outs.is_empty() {
         return Ok(verified);
+    }
+    if store.has_rows_on_their_way_out() {
+        verified.there.push("rows that a process which was killed had moved away are still there".into());
     }
     for (_, receipt) in remembered::receipts(store)? {
         for repository in &receipt.repositories {

@@ -476,6 +476,11 @@ impl Store {
         remove_tree(&place)
     }
 
+    /// Whether rows that a process had moved away to be removed are still there.
+    pub fn has_rows_on_their_way_out(&self) -> bool {
+        fs::read_dir(self.root.join(REMOVED)).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// Removes what a process that was killed had moved away to be removed.
     ///
     /// # Errors
