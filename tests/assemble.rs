@@ -454,6 +454,33 @@ fn purges_by_commit_path_and_author() {
 }
 
 #[test]
+fn a_fork_of_what_was_never_mined_goes_with_it() {
+    let lab = Lab::new();
+    ann_and_bob(&lab);
+    // As `discover --forks attach` lists a fork: whose it was is in the list alone.
+    let list = "path,name,parent,root\nb,bob/one,dan/one,Ann/one\nc,carl/two,,\n";
+    fs::write(lab.path("forks.csv"), list).expect("written");
+    let left = BTreeSet::from(["Add a line of Eve", "Add the words of c", "Change line seven"].map(str::to_owned));
+    lab.mine("@forks.csv", "store", &["--filter", "none"]);
+    fs::write(lab.path("out.txt"), "owner:ann\n").expect("written");
+    let assembly = assemble(&lab, "store", &["--opt-out", "out.txt", "--near-duplicates", "off"]);
+    assert_eq!(assembly["changes"]["dropped"], json!({"opt_out": 3}), "{assembly}");
+    assert_eq!(assembly.get("unmatched_opt_outs"), None);
+    let assembly = assemble(&lab, "store", &["--opt-out", "out.txt", "--keep-shared", "--near-duplicates", "off"]);
+    assert_eq!(assembly["changes"]["dropped"], json!({"opt_out": 3}), "{assembly}");
+    // A run leaves it out, exports do, and a purge takes it for good.
+    let mined = lab.mine("@forks.csv", "new", &["--filter", "none", "--opt-out", "out.txt"]);
+    assert_eq!(mined["changes"]["kept"], 3, "{mined}");
+    lab.mine("@forks.csv", "store", &["--filter", "none", "--opt-out", "out.txt"]);
+    assert_eq!(subjects(&lab, "store"), left);
+    assert_eq!(lab.gitlode(&["verify", "store"]).status.code(), Some(5));
+    let receipt: Value = serde_json::from_str(&lab.ok(&["purge", "store", "--owner", "Ann", "--json"])).expect("JSON");
+    assert_eq!((&receipt["rows"], &receipt["rows_by_line"]), (&json!(3), &json!({"owner:Ann": 3})));
+    lab.ok(&["verify", "store"]);
+    assert_eq!(subjects(&lab, "store"), left);
+}
+
+#[test]
 fn who_names_nothing_is_told() {
     let lab = Lab::new();
     ann_and_bob(&lab);

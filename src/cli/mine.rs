@@ -25,7 +25,7 @@ use crate::{
         message::TrailerPolicy,
         natural::Judge,
     },
-    dedup::opt_out::{OptOuts, Work},
+    dedup::opt_out::OptOuts,
     export::Format,
     filter::Ruleset,
     git::{mirror::redact_url, repository::Revision, supervise::Limits, walk::Window},
@@ -497,7 +497,7 @@ fn mine_all(
                 let result = Ok(Report { skipped_by_license: true, ..Report::default() });
                 outcomes.push(Outcome { name: spec.name, identity: spec.identity, result });
             }
-            Ok(spec) if opt_outs.find(Work { repositories: &spec.name, ..Work::default() }).is_some() => {
+            Ok(spec) if opt_outs.find_source(&spec.name, &spec.columns).is_some() => {
                 let result = Ok(Report { opted_out: true, ..Report::default() });
                 outcomes.push(Outcome { name: spec.name, identity: spec.identity, result });
             }

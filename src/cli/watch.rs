@@ -27,7 +27,6 @@ use crate::{
         notify::Notifier,
         watch::{self, Means, Note, Options, Sources, Summary, Watch},
     },
-    dedup::opt_out::Work,
     git::mirror::{Outcome, redact_url},
     pipeline::{
         recipe::{Settings, rules},
@@ -211,7 +210,7 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let has_news = || finder.as_ref().is_some_and(|finder| finder.has_news.swap(false, Ordering::Relaxed));
     let complete = |mut spec: RepoSpec| {
         remember_columns_of(&mut spec, &lock(&index))?;
-        let is_opted_out = opt_outs.find(Work { repositories: &spec.name, ..Work::default() }).is_some();
+        let is_opted_out = opt_outs.find_source(&spec.name, &spec.columns).is_some();
         Ok(match (is_opted_out, mining.refuses(&spec)) {
             (true, _) => Err("its owner opted out"),
             (_, true) => Err("its declared licence is left out"),

@@ -1,6 +1,6 @@
 //! Who does not want their work in the rows: owners, repositories, commits, paths and authors, one a line.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use regex::Regex;
 
@@ -11,6 +11,9 @@ pub const RULE: &str = "opt_out";
 
 /// Counts up when lines name other work than before, so that what was decided by them is decided again.
 const RULES_OF_NAMING: &[u8] = b"gitlode opt-outs 2\0";
+
+/// Columns of a source list that name what a repository was forked from, as `discover --forks attach` writes them.
+const ORIGIN_COLUMNS: [&str; 2] = ["parent", "root"];
 
 /// Fewest digits that a commit id may be shortened to.
 const COMMIT_DIGITS_MIN: usize = 7;
@@ -25,6 +28,8 @@ pub struct OptOuts {
     list: Vec<(String, Named)>,
     /// The first half of the ids of commits that were purged, by number.
     commits: HashSet<u128>,
+    /// Of a repository's name the names of what it was forked from, all in lower case.
+    origins: HashMap<String, BTreeSet<String>>,
     /// Whether some line names an author.
     has_authors: bool,
     /// Whether work of several repositories is only named where all of them are.
@@ -110,6 +115,25 @@ impl OptOuts {
         self.list.extend(other.list);
         self.commits.extend(other.commits);
         self.has_authors |= other.has_authors;
+        for (name, origins) in other.origins {
+            self.origins.entry(name).or_default().extend(origins);
+        }
+    }
+
+    /// Makes lines that name what the repository `name` was forked from, by the `columns` of its source list, name the fork
+    /// as well: which of its commits are whose is not known.
+    pub fn add_origins(&mut self, name: &str, columns: &BTreeMap<String, String>) {
+        let origins: BTreeSet<String> = origins(columns).collect();
+        if !origins.is_empty() {
+            self.origins.entry(name.to_lowercase()).or_default().extend(origins);
+        }
+    }
+
+    /// The first line that names the repository `name`, or what it was forked from by the `columns` of its source list.
+    pub fn find_source(&self, name: &str, columns: &BTreeMap<String, String>) -> Option<String> {
+        let names = origins(columns).chain([name.to_owned()]);
+        let line = names.filter_map(|name| self.find_repository(&name)).min()?;
+        Some(self.line(line, ""))
     }
 
     /// Makes a line of an owner or repository name work of several repositories only where all of them are named, as in
@@ -172,11 +196,17 @@ impl OptOuts {
         }
         let repositories = repositories.to_lowercase();
         let names = || repositories.split(',').filter(|name| !name.is_empty());
-        let is_left = |name: &str| !self.list.iter().any(|(_, named)| named.names_repository(name));
+        let is_left = |name: &str| !self.list.iter().any(|(_, named)| self.is_of(named, name));
         if self.keep_shared && names().any(is_left) {
             return None;
         }
-        self.list.iter().position(|(_, named)| names().any(|name| named.names_repository(name)))
+        self.list.iter().position(|(_, named)| names().any(|name| self.is_of(named, name)))
+    }
+
+    /// Whether the repository `name`, in lower case, or what it was forked from, is `named`.
+    fn is_of(&self, named: &Named, name: &str) -> bool {
+        let origins = self.origins.get(name).into_iter().flatten();
+        named.names_repository(name) || origins.into_iter().any(|origin| named.names_repository(origin))
     }
 
     /// The position of the first line that names `work` by commit, path or author; behind the last one where the commit
@@ -196,7 +226,7 @@ impl OptOuts {
         let people = if self.has_authors { people(&work) } else { Vec::new() };
         let repositories = work.repositories.to_lowercase();
         let is_named = |named: &Named| {
-            named.names_work(&work, &people) || repositories.split(',').any(|name| named.names_repository(name))
+            named.names_work(&work, &people) || repositories.split(',').any(|name| self.is_of(named, name))
         };
         let lines = self.list.iter().enumerate();
         lines.filter(|(_, (_, named))| is_named(named)).map(|(at, _)| at).collect()
@@ -224,6 +254,12 @@ impl Named {
             Named::Author(hash) => people.contains(hash),
         }
     }
+}
+
+/// What a repository was forked from, in lower case, by the columns of its source list.
+fn origins(columns: &BTreeMap<String, String>) -> impl Iterator<Item = String> + '_ {
+    let named = ORIGIN_COLUMNS.iter().filter_map(|column| columns.get(*column));
+    named.filter(|name| !name.is_empty()).map(|name| name.to_lowercase())
 }
 
 /// Lines that say something, by number from 1.
@@ -294,6 +330,30 @@ mod tests {
         for (text, line) in [("owner:a\nnobody", 2), ("commit:abc", 1), ("owner:", 1), ("commit:xyzxyzx", 1)] {
             assert_eq!(OptOuts::read(text).err().map(|(line, _)| line), Some(line), "{text}");
         }
+    }
+
+    #[test]
+    fn forks_go_with_what_they_were_forked_from() {
+        let read = || OptOuts::read("repository:bob/two\nowner:ann").map_err(|(_, reason)| reason).expect("a list");
+        let columns = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let forks = columns(&[("parent", "Dan/one"), ("root", "Ann/one")]);
+        let others = columns(&[("parent", ""), ("owner", "ann"), ("source", "ann/one")]);
+        assert_eq!(read().find_source("dan/fork", &forks), Some("owner:ann".into()));
+        assert_eq!(read().find_source("dan/fork", &others), None);
+        assert_eq!(read().find_source("Ann/x", &others), Some("owner:ann".into()));
+        let mut opt_outs = read();
+        opt_outs.add_origins("Carl/Fork", &forks);
+        opt_outs.add_origins("carl/other", &others);
+        let find = |opt_outs: &OptOuts, repositories| opt_outs.find(Work { repositories, ..Work::default() });
+        for (repositories, line) in
+            [("carl/fork", Some("owner:ann")), ("x/y,carl/fork", Some("owner:ann")), ("carl/other", None)]
+        {
+            assert_eq!(find(&opt_outs, repositories).as_deref(), line, "{repositories}");
+        }
+        assert_eq!(opt_outs.find_all(Work { repositories: "carl/fork", ..Work::default() }), [1]);
+        let shared = opt_outs.keep_shared();
+        assert_eq!(find(&shared, "carl/fork,x/y"), None);
+        assert_eq!(find(&shared, "ann/one,carl/fork").as_deref(), Some("owner:ann"), "nobody else has it");
     }
 
     #[test]

@@ -351,6 +351,9 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
     }
     let digest = digest(store, options)?;
     let batches = store.batches()?;
+    for (_, Checkpoint { repository, .. }) in &batches {
+        opt_outs.iter_mut().for_each(|list| list.add_origins(&repository.name, &repository.columns));
+    }
     let repositories = order::repositories(&batches);
     let newest = repositories.iter().map(|repository| repository.newest).collect();
     let redaction = redact::Redaction::new(options.redact, options.secrets.as_deref())?;

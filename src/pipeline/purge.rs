@@ -134,13 +134,16 @@ pub fn without_authors(store: &Store) -> Result<Vec<String>, store::Error> {
 /// # Errors
 /// A line is none (the place is "opt-out"), the store is damaged or can't be written, or an interruption.
 pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) -> Result<Receipt, Error> {
-    let asked = parse(Path::new("opt-out"), &lines.join("\n"))?;
-    let mut tally = Tally::new(&asked);
-    let mut wanted = asked.clone();
-    wanted.add(opt_outs(store)?);
+    let mut asked = parse(Path::new("opt-out"), &lines.join("\n"))?;
     // What a process that was killed had on its way out is not to stay either.
     store.clean_up()?;
     let batches = store.batches()?;
+    for (_, Checkpoint { repository, .. }) in &batches {
+        asked.add_origins(&repository.name, &repository.columns);
+    }
+    let mut tally = Tally::new(&asked);
+    let mut wanted = asked.clone();
+    wanted.add(opt_outs(store)?);
     let is_gone = |checkpoint: &Checkpoint| {
         wanted.find(Work { repositories: &checkpoint.repository.name, ..Work::default() }).is_some()
     };

@@ -12,7 +12,7 @@ use serde::Deserialize as _;
 use super::Receipt;
 use crate::{
     dedup::opt_out::OptOuts,
-    store::{self, OptOutMark, Store, io_error},
+    store::{self, Checkpoint, OptOutMark, Store, io_error},
 };
 
 /// Where a store keeps it.
@@ -59,6 +59,13 @@ impl Lists {
         };
         let mut opt_outs = OptOuts::read(&self.list).map_err(|found| damaged("list", found))?;
         opt_outs.add_commits(&self.commits).map_err(|found| damaged("commits", found))?;
+        if !self.list.is_empty() {
+            // What can't be read is damage to those who read its rows.
+            let (batches, _damage) = store.batches_and_damage()?;
+            for (_, Checkpoint { repository, .. }) in &batches {
+                opt_outs.add_origins(&repository.name, &repository.columns);
+            }
+        }
         Ok(opt_outs)
     }
 }
