@@ -176,39 +176,168 @@ fn the_same_rows_are_the_same_bytes() {
     }
 }
 
-#[test]
-fn a_repository_keeps_its_split_and_forks_share_it() {
-    let lab = Lab::new();
-    for name in ["tokio", "redis"] {
-        lab.repository(name, "sha1", &FILES.replace("NAME", name));
+/// The split of each row by its id, of an export to `out` with three splits.
+fn splits_of(lab: &Lab, store: &str) -> BTreeMap<String, String> {
+    let _absent_the_first_time = fs::remove_dir_all(lab.path("out"));
+    lab.ok(&["export", store, "out", "--split", SPLITS]);
+    let mut ids = BTreeMap::new();
+    for (name, bytes) in files(&lab.path("out/data")) {
+        let split = name.split('-').next().expect("a split").to_owned();
+        for line in String::from_utf8(bytes).expect("text").lines() {
+            let row: Value = serde_json::from_str(line).expect("JSON");
+            let before = ids.insert(row["id"].as_str().expect("an id").to_owned(), split.clone());
+            assert_eq!(before, None, "a row is in one split");
+        }
     }
-    // A fork under its old name, and one under a name of another split that is sorted behind it.
-    git(&lab.path(""), &["clone", "-q", "tokio", "zfork/tokio"]);
-    git(&lab.path(""), &["clone", "-q", "tokio", "zfork/ripgrep"]);
-    let splits_of = |out: &str| -> BTreeMap<String, String> {
-        let mut ids = BTreeMap::new();
-        for (name, bytes) in files(&lab.path(out).join("data")) {
-            let split = name.split('-').next().expect("a split").to_owned();
-            for line in String::from_utf8(bytes).expect("text").lines() {
-                let row: Value = serde_json::from_str(line).expect("JSON");
-                ids.insert(row["id"].as_str().expect("an id").to_owned(), split.clone());
+    ids
+}
+
+/// Demands that the rows of `before` are where they were.
+fn unmoved(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>, what: &str) {
+    let moved: Vec<_> = before.iter().filter(|(id, split)| after.get(*id) != Some(split)).collect();
+    assert!(moved.is_empty(), "{what}: {moved:?}");
+}
+
+/// Makes what was mined into `store` look as versions did that noted no roots.
+fn forget_roots(lab: &Lab, store: &str) {
+    for repository in fs::read_dir(lab.path(store).join("repositories")).expect("repositories") {
+        for entry in fs::read_dir(repository.expect("an entry").path()).expect("files") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|ending| ending == "json") {
+                support::edit(&path, &|manifest| {
+                    manifest.as_object_mut().expect("an object").remove("roots");
+                });
             }
         }
-        ids
+    }
+    lab.ok(&["verify", store]);
+}
+
+/// A root of test, one of validation and one of train, and forks of the first with commits of their own, under its name and
+/// under others.
+fn forks(lab: &Lab) -> [&'static str; 6] {
+    for (name, root) in [("m/tokio", "Begin tokio 5"), ("m/redis", "Begin redis 1"), ("m/git", "Begin git 1")] {
+        let script = format!("git commit -q --allow-empty -m '{root}'\n{}", FILES.replace("NAME", name));
+        lab.repository(name, "sha1", &script);
+    }
+    for fork in ["a/git", "z/tokio", "z/redis"] {
+        git(&lab.path(""), &["clone", "-q", "m/tokio", fork]);
+        lab.script(&lab.path(fork), &format!("echo {fork} >> b.txt; git add .; git commit -qm 'Add a file of {fork}'"));
+    }
+    ["m/tokio", "m/redis", "m/git", "a/git", "z/tokio", "z/redis"]
+}
+
+#[test]
+fn no_repository_that_is_added_moves_a_row() {
+    let lab = Lab::new();
+    let names = forks(&lab);
+    // The name of a repository is what its path ends in; these have the owner in front.
+    let mine = |name: &str, store: &str| {
+        fs::write(lab.path("list.csv"), format!("path,name\n{name},{name}\n")).expect("a list");
+        lab.mine("@list.csv", store, &["--kinds", "modified,added"]);
     };
-    lab.mine("tokio", "store", &[]);
-    lab.ok(&["export", "store", "one", "--split", SPLITS]);
-    assert_eq!(splits_of("one").into_values().collect::<BTreeSet<_>>(), ["test".to_owned()].into());
-    fs::write(lab.path("list.csv"), "path,name\nredis,a/redis\nzfork/tokio,zfork/tokio\nzfork/ripgrep,zfork/ripgrep\n")
-        .expect("a list");
-    lab.mine("@list.csv", "store", &[]);
-    lab.ok(&["export", "store", "more", "--split", SPLITS]);
-    let (one, more) = (splits_of("one"), splits_of("more"));
-    assert!(one.len() < more.len() && one.iter().all(|(id, split)| more.get(id) == Some(split)));
-    // The fork named otherwise has all rows of `tokio`, and that is told.
-    assert_eq!(manifest(&lab, "more")["rows_of_several_splits"], one.len());
-    let card = fs::read_to_string(lab.path("more/README.md")).expect("a card");
-    assert!(card.contains(&format!("; {} rows are also in a repository of another split.", one.len())));
+    let mut last = Vec::new();
+    for turn in 0..4 {
+        let (store, mut before) = (format!("store{turn}"), BTreeMap::new());
+        for at in 0..names.len() {
+            let at = if turn % 2 == 0 { at } else { names.len() - 1 - at };
+            let name = names[(at + turn) % names.len()];
+            mine(name, &store);
+            let after = splits_of(&lab, &store);
+            assert!(after.len() >= before.len(), "{name}");
+            unmoved(&before, &after, &format!("{store}, {name}"));
+            assert_eq!(manifest(&lab, "out")["rows_of_several_splits"], 0, "forks go together");
+            before = after;
+        }
+        last.push(before);
+    }
+    assert!(last.iter().all(|splits| *splits == last[0]));
+    assert_eq!(last[0].values().collect::<BTreeSet<_>>().len(), 3);
+    let card = fs::read_to_string(lab.path("out/README.md")).expect("a card");
+    assert!(card.contains("; 0 rows are in a repository that is mostly in another split."), "{card}");
+}
+
+#[test]
+fn rows_of_before_roots_were_noted_stay_where_they_are() {
+    let lab = Lab::new();
+    forks(&lab);
+    let mine = |name: &str, store: &str, more: &[&str]| {
+        fs::write(lab.path("list.csv"), format!("path,name\n{name},{name}\n")).expect("a list");
+        lab.mine("@list.csv", store, &[&["--kinds", "modified,added"], more].concat());
+    };
+    mine("z/redis", "store", &[]);
+    let by_root = splits_of(&lab, "store");
+    forget_roots(&lab, "store");
+    let by_name = splits_of(&lab, "store");
+    let is_all = |splits: &BTreeMap<String, String>, split: &str| splits.values().all(|other| other == split);
+    assert!(is_all(&by_root, "test") && is_all(&by_name, "validation"), "{by_root:?} {by_name:?}");
+    // Neither a fork with an earlier name moves them, nor new commits of their own.
+    mine("a/git", "store", &[]);
+    let with_fork = splits_of(&lab, "store");
+    unmoved(&by_name, &with_fork, "a fork is added");
+    assert_eq!(manifest(&lab, "out")["rows_of_several_splits"], by_name.len() - 1, "of two ways to tell, it is said");
+    lab.script(&lab.path("z/redis"), "echo more >> b.txt; git commit -qam 'Add a line to the file'");
+    mine("z/redis", "store", &[]);
+    let with_commits = splits_of(&lab, "store");
+    unmoved(&with_fork, &with_commits, "a commit is added");
+    assert_eq!(with_commits.values().filter(|split| *split == "validation").count(), by_name.len() + 1);
+    // Mined anew, it goes with its root for good.
+    mine("z/redis", "store", &["--replace"]);
+    assert!(is_all(&splits_of(&lab, "store"), "test"));
+}
+
+#[test]
+fn each_history_in_a_repository_has_its_split() {
+    let lab = Lab::new();
+    forks(&lab);
+    // What `m/redis` and `m/git` are is merged into a fork, in a directory and beside it.
+    git(&lab.path(""), &["clone", "-q", "m/tokio", "joined"]);
+    let step = |name: &str, line: &str| {
+        lab.script(&lab.path(name), &format!("echo {line} >> b.txt; git add .; git commit -qm 'Add the line {line}'"));
+    };
+    lab.mine("joined", "store", &["--kinds", "modified,added"]);
+    let alone = splits_of(&lab, "store");
+    for (name, tree) in [("m/redis", "git read-tree --prefix=lib/ -u FETCH_HEAD"), ("m/git", "true")] {
+        let merge = format!(
+            "git fetch -q ../{name} main; git merge -q -s ours --no-commit --allow-unrelated-histories FETCH_HEAD; {tree}; \
+             git commit -qm 'Merge {name}'"
+        );
+        lab.script(&lab.path("joined"), &merge);
+        step("joined", "behind");
+        step("joined", "further");
+        // Some of it in an increment of its own.
+        lab.mine("joined", "store", &["--kinds", "modified,added"]);
+    }
+    let all = splits_of(&lab, "store");
+    unmoved(&alone, &all, "histories are merged into it");
+    let several = manifest(&lab, "out")["rows_of_several_splits"].clone();
+    let count = |split: &str| all.values().filter(|other| *other == split).count();
+    assert_eq!(several, count("validation") + count("train"), "the rows of what was merged");
+    assert!(count("validation") > 0 && count("train") > 0 && count("test") == alone.len() + 4, "{all:?}");
+    // The merged repository, mined too, moves nothing, and in one go it is the same.
+    lab.mine("m/redis", "store", &["--kinds", "modified,added"]);
+    unmoved(&all, &splits_of(&lab, "store"), "what was merged is added");
+    lab.mine("joined", "one-go", &["--kinds", "modified,added"]);
+    assert_eq!(splits_of(&lab, "one-go"), all);
+    assert_eq!(manifest(&lab, "out")["rows_of_several_splits"], several);
+}
+
+#[test]
+fn a_shallow_clone_moves_no_row_of_a_whole_one() {
+    let lab = Lab::new();
+    let whole = forks(&lab)[4];
+    let url = format!("file://{}", lab.path(whole).display());
+    git(&lab.path(""), &["clone", "-q", "--depth", "2", &url, "a/redis"]);
+    // Its root is not there, so it goes by its name.
+    lab.mine("a/redis", "store", &["--kinds", "modified,added"]);
+    let shallow = splits_of(&lab, "store");
+    assert_eq!(shallow.values().collect::<Vec<_>>(), ["validation"]);
+    lab.mine(whole, "both", &["--kinds", "modified,added"]);
+    let before = splits_of(&lab, "both");
+    assert!(before.values().all(|split| split == "test"), "{before:?}");
+    lab.mine("a/redis", "both", &["--kinds", "modified,added"]);
+    assert_eq!(splits_of(&lab, "both"), before);
+    assert_eq!(manifest(&lab, "out")["rows_of_several_splits"], 1, "of the clone, whose name is of another one");
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub struct Args {
     /// How JSON lines are compressed; the other formats are as they have to be.
     #[arg(long, value_enum, default_value_t)]
     compression: Compression,
-    /// Splits with their parts of the repositories, like train=0.98,validation=0.01,test=0.01.
+    /// Splits with their parts of the histories, like train=0.98,validation=0.01,test=0.01. Forks go together.
     #[arg(long, default_value = "train=1", value_delimiter = ',', value_name = "NAME=PART")]
     split: Vec<String>,
     /// Columns (of dolma metadata): all, commitpack (its ten, and what --format commitpack always has), or a list; of sft, kto and dpo
@@ -306,7 +306,7 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
     }
     if exported.rows_of_several_splits > 0 {
         text.push_str(&format!(
-            "{} rows are in repositories of several splits; they are in the split of the first\n",
+            "{} rows are in repositories that are mostly in another split, where their own history begins\n",
             grouped(exported.rows_of_several_splits)
         ));
     }

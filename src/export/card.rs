@@ -91,7 +91,7 @@ pub struct About<'a> {
     pub facts: &'a Facts,
     /// The splits.
     pub splits: &'a BTreeMap<&'a str, Split>,
-    /// Rows that repositories of different splits have.
+    /// Rows of repositories that are mostly in another split.
     pub rows_of_several_splits: u64,
     /// What the rows came from.
     pub inputs: &'a [Input],
@@ -509,15 +509,15 @@ fn redaction(card: &mut String, about: &About<'_>) -> std::fmt::Result {
 }
 
 fn splits(card: &mut String, about: &About<'_>) -> std::fmt::Result {
-    card.push_str("## Splits\n\n| split | part of the repositories | rows |\n|---|---:|---:|\n");
+    card.push_str("## Splits\n\n| split | part of the histories | rows |\n|---|---:|---:|\n");
     for name in about.options.splits {
         let split = about.splits.get(name).copied().unwrap_or_default();
         writeln!(card, "| {name} | {} | {} |", split.fraction, grouped(split.rows))?;
     }
     writeln!(
         card,
-        "\nA repository goes to one split whole, by a hash of the last part of its name, so that most forks go along. A row that \
-         several repositories have goes with the first by name; {} rows are also in a repository of another split.\n",
+        "\nA history goes to one split whole, with all of its forks, by a hash of its root commit (by a hash of the last part of \
+         the repository's name where that is not known); {} rows are in a repository that is mostly in another split.\n",
         grouped(about.rows_of_several_splits)
     )
 }
@@ -688,7 +688,7 @@ pub const LIMITS: [&str; 4] = [
     "`lang` goes by the ending of the path alone; `language` looks at contents.",
     "Licences are found by their texts and notices. What is not known is `unknown`, not free; check what you rely on.",
     "Languages of messages are a guess where a message is short.",
-    "Files by one author, or copied between repositories, are in several splits unless the repositories are named alike.",
+    "Files by one author, or copied between repositories, are in several splits unless the repositories share their history.",
 ];
 
 /// What somebody does who wants no part in it.

@@ -87,7 +87,7 @@ pub struct Manifest<'a> {
     pub rows: u64,
     /// The same by split, with its part of the repositories.
     pub splits: &'a BTreeMap<&'a str, Split>,
-    /// Rows that repositories of different splits have; they went with the first.
+    /// Rows of repositories that are mostly in another split.
     pub rows_of_several_splits: u64,
     /// Name of the ruleset.
     pub filter: &'a str,

@@ -1,10 +1,22 @@
-//! Which split a row goes to: a matter of its repository's name alone, so that rows that come later move no other row.
+//! Which split a row goes to: a matter of where its history begins, so that rows that come later move no other row.
 
 /// Fractions are counted in billionths, so that they add up exactly.
 const WHOLE: u64 = 1_000_000_000;
 
-/// Keeps these hashes apart from all others that are made of a name.
-const DOMAIN: &[u8] = b"gitlode split 1\0";
+/// Keeps these hashes apart from all others that are made of a name,
+const NAME_DOMAIN: &[u8] = b"gitlode split 1\0";
+
+/// or of a commit id.
+const ROOT_DOMAIN: &[u8] = b"gitlode split 2\0";
+
+/// What the split of a row depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key<'a> {
+    /// The root commit that first parents lead to, in hexadecimal. All forks of a history have it.
+    Root(&'a str),
+    /// The name of a repository whose root is not known. Forks mostly keep the name behind the owner's, so only that counts.
+    Name(&'a str),
+}
 
 /// The splits of an export, each with its part of all repositories.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,14 +70,16 @@ impl Splits {
         self.parts.iter().map(|(name, part)| (name.as_str(), *part as f64 / WHOLE as f64))
     }
 
-    /// The split of a repository. Forks mostly keep the name behind the owner's, so only that counts.
-    fn of_repository(&self, name: &str) -> usize {
-        let name = name.trim_end_matches('/');
-        let last = name.rsplit('/').next().unwrap_or(name).to_lowercase();
-        let last = last.strip_suffix(".git").unwrap_or(&last);
+    fn of_key(&self, key: Key<'_>) -> usize {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(DOMAIN);
-        hasher.update(last.as_bytes());
+        match key {
+            Key::Root(root) => hasher.update(ROOT_DOMAIN).update(root.as_bytes()),
+            Key::Name(name) => {
+                let name = name.trim_end_matches('/');
+                let last = name.rsplit('/').next().unwrap_or(name).to_lowercase();
+                hasher.update(NAME_DOMAIN).update(last.strip_suffix(".git").unwrap_or(&last).as_bytes())
+            }
+        };
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
         let at = (u128::from(u64::from_le_bytes(bytes)) * u128::from(WHOLE)) >> 64;
@@ -77,15 +91,18 @@ impl Splits {
         found.unwrap_or(self.parts.len() - 1)
     }
 
-    /// The split of a row that the repositories in `repos` have, sorted and separated by commas: that of the first one.
-    /// Also whether another one is of another split.
-    pub fn of(&self, repos: &str) -> (usize, bool) {
+    /// The split of a row that `key` decides on. Also whether most rows of one of its repositories, by their keys `others`,
+    /// are in another split.
+    pub fn of<'a, K: Iterator<Item = Key<'a>>>(
+        &self,
+        key: impl FnOnce() -> Key<'a>,
+        others: impl FnOnce() -> K,
+    ) -> (usize, bool) {
         if self.parts.len() == 1 {
             return (0, false);
         }
-        let mut splits = repos.split(',').map(|name| self.of_repository(name));
-        let first = splits.next().unwrap_or(0);
-        (first, splits.any(|other| other != first))
+        let split = self.of_key(key());
+        (split, others().any(|other| self.of_key(other) != split))
     }
 }
 
@@ -135,33 +152,42 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_its_split_for_ever() {
+    fn a_root_or_a_name_has_its_split_for_ever() {
         let splits = parse("train=0.5,validation=0.25,test=0.25").expect("splits");
-        let of = |name: &str| splits.names()[splits.of(name).0];
+        let of = |key| splits.names()[splits.of_key(key)];
         // These are promises: a change here moves rows of data sets that are out.
         let expected =
             [("tokio", "test"), ("redis", "validation"), ("git", "train"), ("ripgrep", "train"), ("linux", "test")];
-        let found = expected.map(|(name, _)| (name, of(name)));
+        let found = expected.map(|(name, _)| (name, of(Key::Name(name))));
         assert_eq!(found, expected);
         for alike in ["tokio-rs/tokio", "Tokio-RS/Tokio", "fork/tokio.git", "https://host/a/tokio/"] {
-            assert_eq!(of(alike), of("tokio"), "{alike}");
+            assert_eq!(of(Key::Name(alike)), of(Key::Name("tokio")), "{alike}");
         }
-        let mut counts = [0_u32; 3];
+        // The root commits of git and of Linux.
+        let expected = [
+            ("e83c5163316f89bfbde7d9ab23ca2e25604af290", "validation"),
+            ("1da177e4c3f41524e886b7f1b8a0c1fc7321cac2", "train"),
+        ];
+        assert_eq!(expected.map(|(root, _)| (root, of(Key::Root(root)))), expected);
+        let mut counts = [[0_u32; 3]; 2];
         for n in 0..10_000 {
-            counts[splits.of(&format!("owner/name{n}")).0] += 1;
+            counts[0][splits.of_key(Key::Name(&format!("owner/name{n}")))] += 1;
+            counts[1][splits.of_key(Key::Root(&format!("{n:040x}")))] += 1;
         }
-        assert!(counts[0].abs_diff(5000) < 150 && counts[1].abs_diff(2500) < 150, "{counts:?}");
+        for [train, validation, _] in counts {
+            assert!(train.abs_diff(5000) < 150 && validation.abs_diff(2500) < 150, "{counts:?}");
+        }
     }
 
     #[test]
-    fn a_shared_row_goes_with_its_first_repository() {
+    fn a_row_in_repositories_of_another_split_is_told() {
         let splits = parse("train=0.5,test=0.5").expect("splits");
-        let names = ["a/one", "b/two", "c/three", "d/four", "e/five", "f/six"];
-        let of = |name: &str| splits.of(name).0;
-        let (train, test) = (names.iter().find(|n| of(n) == 0), names.iter().find(|n| of(n) == 1));
-        let (train, test) = (train.expect("one"), test.expect("one"));
-        assert_eq!(splits.of(&format!("{train},{test}")), (0, true));
-        assert_eq!(splits.of(&format!("{test},{train}")), (1, true));
-        assert_eq!(splits.of(&format!("{train},z/{}", &train[2..])), (0, false), "forks go together");
+        let roots: Vec<String> = (0..20).map(|n| format!("{n:040x}")).collect();
+        let first = |split: usize| roots.iter().find(|root| splits.of_key(Key::Root(root)) == split).expect("one");
+        let (train, test) = (Key::Root(first(0)), Key::Root(first(1)));
+        assert_eq!(splits.of(|| train, || [train, train].into_iter()), (0, false));
+        assert_eq!(splits.of(|| train, || [train, test].into_iter()), (0, true));
+        assert_eq!(splits.of(|| test, || [train].into_iter()), (1, true));
+        assert_eq!(Splits::default().of(|| test, || [train].into_iter()), (0, false));
     }
 }

@@ -12,7 +12,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use super::read::{SegmentRows, key};
+use super::{
+    read::{SegmentRows, key},
+    roots,
+};
 use crate::{
     sample::SCHEMA_VERSION,
     store::{
@@ -70,6 +73,7 @@ pub fn compact(
         batch: 0,
         hidden: Vec::new(),
         reversals,
+        roots: roots::joined(&batches),
         early,
         ledger,
         segments: kept.into_iter().chain(new).collect(),

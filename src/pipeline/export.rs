@@ -16,6 +16,7 @@ use super::{
     purge,
     read::{Row, for_each_or, go_on},
     redact,
+    roots::Histories,
     shuffle::Shuffle,
     trial,
 };
@@ -79,7 +80,7 @@ pub struct Exported {
     pub changes: Counts,
     /// Rows by split.
     pub splits: BTreeMap<String, u64>,
-    /// Rows that repositories of different splits have.
+    /// Rows of repositories that are mostly in another split.
     pub rows_of_several_splits: u64,
     /// What was masked; none without redaction.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,6 +158,8 @@ pub(super) struct Going<'a> {
 /// Which rows of a store an export takes.
 pub(super) struct Judge<'a> {
     opt_outs: OptOuts,
+    /// What splits go by; nothing where there is one split.
+    histories: Histories,
     pub(super) options: &'a Options<'a>,
 }
 
@@ -205,7 +208,9 @@ impl Judge<'_> {
         match self.options.redaction.map_or(redact::Fate::Clean, |redaction| redaction.redact(&whole, scratch)) {
             redact::Fate::Drop(rule, _) => Err(rule.to_owned()),
             fate => {
-                let (split, is_divided) = self.options.splits.of(whole.repos);
+                let key = || self.histories.key(whole.commit, whole.repos, row.checkpoint);
+                let (split, is_divided) =
+                    self.options.splits.of(key, || self.histories.keys_of(whole.repos, row.checkpoint));
                 Ok(each(&whole, Going { sample: &fate.sample(&whole), split, is_divided, verdicts: &verdicts }))
             }
         }
@@ -264,7 +269,11 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
     let mut outlet = Outlet::new(directory, options)?;
     let (mut exported, mut facts) = (Exported::default(), Facts::default());
     let mut by_split: Vec<u64> = vec![0; written.splits.len()];
-    let judge = Judge { opt_outs: purge::opt_outs(store)?, options };
+    let histories = match splits.names().len() {
+        1 => Histories::default(),
+        _ => Histories::of(&store.batches()?.into_iter().map(|(_, batch)| batch).collect::<Vec<_>>()),
+    };
+    let judge = Judge { opt_outs: purge::opt_outs(store)?, histories, options };
     let mut known = maker.map(|maker| Known::of(maker, store, directory, &judge)).transpose()?;
     let mut records = Vec::new();
     let (mut scratch, mut answers) = (redact::Scratch::default(), redact::Scratch::default());

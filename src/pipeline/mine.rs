@@ -16,6 +16,7 @@ use super::{
     license,
     recipe::{Recipe, Settings},
     reversal::Reversals,
+    roots::FirstParents,
 };
 use crate::{
     filter::LicenseScope,
@@ -26,7 +27,7 @@ use crate::{
     },
     sample::SCHEMA_VERSION,
     store::{
-        self, Checkpoint, LedgerManifest, RepositoryId, Reversal, SegmentManifest, Store, batch_stem,
+        self, Checkpoint, LedgerManifest, RepositoryId, Reversal, Roots, SegmentManifest, Store, batch_stem,
         ledger::LedgerWriter, rows::Rows, segment, segment::SegmentWriter,
     },
     verdict::{Counts, Funnel, Skip},
@@ -263,10 +264,13 @@ impl Work {
             store::check_presence(directory, &earlier)?;
         }
         let walk = |hidden: &[ObjectId]| {
-            let mut reversals = Reversals::default();
-            let walked =
-                walk::walk(repository, tips, hidden, recipe.window, interrupt, &mut |id, c| reversals.see(id, c))?;
-            Ok::<_, Error>((walked, reversals))
+            let (mut reversals, mut first_parents) = (Reversals::default(), FirstParents::default());
+            let mut note = |id: ObjectId, commit: &git::commit::Commit<'_>| {
+                reversals.see(id, commit);
+                first_parents.see(id, commit);
+            };
+            let walked = walk::walk(repository, tips, hidden, recipe.window, interrupt, &mut note)?;
+            Ok::<_, Error>((walked, reversals, first_parents))
         };
         let mut batch = Batch {
             directory: directory.filter(|_| !options.dry_run),
@@ -310,17 +314,19 @@ impl Work {
         if tips.is_empty() && !earlier.is_empty() {
             return Err(Error::NoTip { name: id.name.clone() });
         }
-        let (mut walked, mut reversals) = walk(&hidden)?;
+        let (mut walked, mut reversals, mut first_parents) = walk(&hidden)?;
         if !walked.continues {
             // Only a history that was read whole can show that it was rewritten.
             if has_lost_objects(&walked.skipped) {
                 return Err(Error::Unreadable { name: id.name.clone() });
             }
             batch.restart(&mut hidden);
-            (walked, reversals) = walk(&hidden)?;
+            (walked, reversals, first_parents) = walk(&hidden)?;
         }
         batch.hidden = hex(&hidden);
         batch.reversals = reversals.resolve(repository);
+        let before = if batch.batch == 0 { &[] } else { &earlier[..] };
+        batch.roots = first_parents.resolve(repository, before);
         batch.set_digest(id, tips, settings, options);
         Ok(Work::Due(Box::new(batch), walked))
     }
@@ -362,6 +368,8 @@ struct Batch {
     license: Option<String>,
     /// What its commits take back.
     reversals: Vec<Reversal>,
+    /// What they go back to.
+    roots: Option<Roots>,
     /// What rules dropped before a blob was read.
     ledger: Option<LedgerManifest>,
     identity: String,
@@ -488,6 +496,7 @@ impl Batch {
             shallow: self.shallow,
             license: self.license,
             reversals: self.reversals,
+            roots: self.roots,
             recipe: serde_json::to_value(recipe)
                 .map_err(|e| store::Error::BadManifest { path: path.clone(), reason: e.to_string() })?,
             early: plan.early.clone(),

@@ -21,6 +21,7 @@ pub mod redact;
 pub mod remove;
 pub mod report;
 pub mod reversal;
+mod roots;
 pub mod run;
 mod shuffle;
 pub mod trial;

@@ -129,6 +129,18 @@ pub struct Reversal {
     pub relands: Vec<String>,
 }
 
+/// Where the first parents of commits lead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roots {
+    /// The root commit of all commits that are not among the others; empty where it can't be reached.
+    pub main: String,
+    /// How many commits those are.
+    pub main_commits: u64,
+    /// Commits that have another root, by that, sorted; those whose root can't be reached, under the empty text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, Vec<String>>,
+}
+
 /// The record of a complete batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -158,6 +170,9 @@ pub struct Checkpoint {
     /// What commits of the batch take back or bring back, also such as have no row; in order of their ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reversals: Vec<Reversal>,
+    /// The root commits that its commits go back to; none where an older version mined the repository first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Roots>,
     /// The settings that decide the rows.
     pub recipe: serde_json::Value,
     /// The account of the changes that were decided without reading a blob, and so stand in no segment.

@@ -196,9 +196,10 @@ pub const SPLITS: &str = "train=0.5,validation=0.25,test=0.25";
 
 /// A store of four repositories that `script` makes, in all three splits, and the rows as JSON lines.
 pub fn four(lab: &Lab, script: &str) -> PathBuf {
-    // `tokio` is of test, `redis` of validation, `git` and `ripgrep` of train.
-    for name in ["tokio", "redis", "git", "ripgrep"] {
-        lab.repository(name, "sha1", &script.replace("NAME", name));
+    // By its root, `tokio` is of test, `redis` of validation, `git` and `ripgrep` of train.
+    for (name, number) in [("tokio", 5), ("redis", 1), ("git", 1), ("ripgrep", 1)] {
+        let root = format!("git commit -q --allow-empty -m 'Begin {name} {number}'\n");
+        lab.repository(name, "sha1", &(root + &script.replace("NAME", name)));
     }
     lab.mine("tokio", "store", &["redis", "git", "ripgrep", "--kinds", "modified,added"]);
     lab.ok(&["export", "store", "plain"]);
