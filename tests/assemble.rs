@@ -132,7 +132,7 @@ fn rows_with_text_of_a_benchmark_go() {
     "#;
     lab.repository("r", "sha1", script);
     lab.mine("r", "store", &["--filter", "none"]);
-    let bench = "{\"task\": \"x/1\", \"text\": [{\"doc\": \"return the largest number that divides n evenly and that is smaller\"}]}\n";
+    let bench = "{\"task_id\": \"x/1\", \"text\": [{\"doc\": \"return the largest number that divides n evenly and that is smaller\"}]}\n";
     fs::write(lab.path("bench.jsonl"), bench).expect("it can be written");
     let assembly = assemble(&lab, "store", &["--decontaminate", "bench.jsonl"]);
     assert_eq!(assembly["changes"]["dropped"], json!({"contamination": 1}));
@@ -140,11 +140,21 @@ fn rows_with_text_of_a_benchmark_go() {
     let dropped = decisions(&lab.path("store"), &assembly);
     assert_eq!(
         (dropped[0].value.as_str(), dropped[0].new_file.as_deref()),
-        ("bench.jsonl:1 in new_contents", Some("a.rs"))
+        ("bench.jsonl:1 (x/1) in new_contents", Some("a.rs"))
     );
-    for (text, reason) in
-        [("{\"a\": \"too short\"}\n", "would never be found"), ("no JSON\n", "line 1"), ("", "never be found")]
-    {
+    assert_eq!(assembly.get("not_searched"), None);
+    fs::write(lab.path("more.jsonl"), format!("{bench}{{\"text\": \"too short\"}}\n")).expect("it can be written");
+    let output = lab.gitlode(&["assemble", "store", "--decontaminate", "more.jsonl", "--json"]);
+    let assembly: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(assembly["not_searched"], json!({"more.jsonl": 1}));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("1 rows of more.jsonl are not looked for"), "{said}");
+    for (text, reason) in [
+        ("{\"a\": \"too short\"}\n", "would never be found"),
+        ("no JSON\n", "line 1"),
+        ("", "never be found"),
+        ("{}\n{\"base_commit\": \"0123abc\"}\n", "line 2: base_commit `0123abc` is no commit id in full"),
+    ] {
         fs::write(lab.path("bench.jsonl"), text).expect("it can be written");
         let output = lab.gitlode(&["assemble", "store", "--decontaminate", "bench.jsonl"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -203,6 +213,47 @@ fn files_are_not_open_all_at_once() {
     assert_eq!(assembly["changes"]["candidates"], 4000);
     let kept = fs::read_dir(lab.path("store/assembly/facts")).expect("a directory").count();
     assert!(kept > 60, "facts and verdicts of {kept} files, more than may be open");
+}
+
+#[test]
+fn what_can_not_be_meant_is_refused() {
+    let lab = Lab::new();
+    copy(&lab, "a", "Change the seventh line");
+    lab.mine("a", "store", &["--filter", "none"]);
+    let at_least = "it has to be 1 at least; leave the option out";
+    for (args, reason) in [
+        (["--cap-per-file", "0"], at_least),
+        (["--cap-per-repository", "0"], at_least),
+        (["--cap-per-language", "0"], at_least),
+        (["-j", "0"], at_least),
+        (["--memory", "0G"], "there has to be some"),
+        (["--ngram-words", "0"], "3..=100"),
+        (["--similarity-min", "0.69"], "few are ever compared"),
+        (["--similarity-min", "1.5"], "a number from 0.7 to 1"),
+    ] {
+        let output = lab.gitlode(&[&["assemble", "store"][..], &args].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(reason), "{args:?}: {said}");
+    }
+    for args in [
+        ["export", "store", "out", "--shard-bytes-max", "0"],
+        ["export", "store", "out", "--threads", "0"],
+        ["mine", "a", "--store=store", "--threads", "0"],
+        ["mine", "a", "--store=store", "--segment-bytes-max", "0"],
+    ] {
+        let output = lab.gitlode(&args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(at_least), "{args:?}: {said}");
+    }
+    // What waits is only named where there is such an option.
+    let lock = fs::File::create(lab.path("store/lock")).expect("it can be opened");
+    lock.try_lock().expect("nobody has it");
+    for (args, waits) in [(&["assemble", "store"][..], false), (&["mine", "a", "--store", "store"], true)] {
+        let output = lab.gitlode(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(5) && said.contains("hint: wait"), "{said}");
+        assert_eq!(said.contains("--wait"), waits, "{said}");
+    }
 }
 
 #[test]

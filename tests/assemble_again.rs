@@ -54,7 +54,7 @@ const OPTIONS: [&[&str]; 8] = [
     &["--opt-out", "out.txt"],
     &["--weight", "lang:text=0.5", "--weight", "license_class:unknown or own terms=0.8", "--cap-per-file", "1"],
     &["--near-duplicates", "change", "--decontaminate", "bench.jsonl"],
-    &["--similarity-min", "0.5", "--filter", "commitpack"],
+    &["--similarity-min", "0.8", "--filter", "commitpack"],
     &["--opt-out", "out.txt", "--keep-shared", "--cap-per-language", "9"],
     &["--near-duplicates", "off", "--cap-per-file", "1"],
 ];

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::atomic::AtomicBool, thread};
 
 use super::{Error, grouped, interrupt_flag, memory, print};
 use crate::{
-    dedup::{fingerprints::Known, redact::Policy},
+    dedup::{fingerprints::Known, near::SIMILARITY_MIN, redact::Policy},
     pipeline::assemble::{self, Assembly, Means, Near, Options, weight::Weight},
     store::{self, Store},
     verdict::Masked,
@@ -29,7 +29,7 @@ pub struct Args {
     /// What has to be alike for two rows to be near-duplicates: the change, or the change and the new contents.
     #[arg(long, default_value = "both", value_name = "WHAT")]
     near_duplicates: Near,
-    /// Jaccard similarity of 5-grams of words, from 0 to 1, from which on two rows are near-duplicates. Below 0.7 few of them are found.
+    /// Jaccard similarity of 5-grams of words, from 0.7 to 1, from which on two rows are near-duplicates.
     #[arg(long, default_value_t = 0.7, value_name = "SHARE", value_parser = share)]
     similarity_min: f64,
     /// JSON lines file of a benchmark; rows that share --ngram-words words in a row with a text in it go.
@@ -60,16 +60,16 @@ pub struct Args {
     #[arg(long, value_name = "COLUMN:VALUE=FRACTION")]
     weight: Vec<Weight>,
     /// Most rows of one path in one repository; which ones stay is drawn by the hash that is their id.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::at_least_one::<u64>)]
     cap_per_file: Option<u64>,
     /// Most rows of one repository.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::at_least_one::<u64>)]
     cap_per_repository: Option<u64>,
     /// Most rows of one language, as in the `lang` column.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = super::at_least_one::<u64>)]
     cap_per_language: Option<u64>,
     /// Threads; as many as there are cores by default. They show in no byte.
-    #[arg(long, short = 'j', value_name = "N")]
+    #[arg(long, short = 'j', value_name = "N", value_parser = super::at_least_one::<usize>)]
     threads: Option<usize>,
     /// Memory for what is kept of rows, such as 512M or 2G; a quarter of the machine's by default. What needs more goes to
     /// files in the store while it runs. It shows in no byte.
@@ -85,8 +85,11 @@ pub struct Args {
 
 fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(share) if (0.1..=1.0).contains(&share) => Ok(share),
-        _ => Err("a number from 0.1 to 1".into()),
+        Ok(share) if (SIMILARITY_MIN..=1.0).contains(&share) => Ok(share),
+        Ok(share) if (0.0..SIMILARITY_MIN).contains(&share) => Err(format!(
+            "it can't be below {SIMILARITY_MIN}: of rows that are less alike, few are ever compared (1 in 7 at 0.6, 1 in 50 at 0.5)"
+        )),
+        _ => Err(format!("a number from {SIMILARITY_MIN} to 1")),
     }
 }
 
@@ -110,6 +113,13 @@ pub fn run(args: &Args) -> Result<(), Error> {
     for line in &assembly.unmatched_opt_outs {
         let line = super::printable(line);
         anstream::eprintln!("{}: the opt-out {line} names nothing in this store", super::style("warning"));
+    }
+    for (benchmark, rows) in &assembly.not_searched {
+        let (rows, benchmark) = (grouped(*rows), super::printable(benchmark));
+        anstream::eprintln!(
+            "{}: {rows} rows of {benchmark} are not looked for: they are too short, or say what many of its rows say",
+            super::style("warning")
+        );
     }
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(assembly)));

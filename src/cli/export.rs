@@ -98,10 +98,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     join: Option<PathBuf>,
     /// Size in bytes after which a new shard begins; of JSON lines before compression.
-    #[arg(long, default_value_t = 500_000_000, value_name = "BYTES")]
+    #[arg(long, default_value_t = 500_000_000, value_name = "BYTES", value_parser = super::at_least_one::<u64>)]
     shard_bytes_max: u64,
     /// Threads that encode Parquet; as many as there are cores by default, 3 at most. They show in no byte.
-    #[arg(long, short = 'j', value_name = "N")]
+    #[arg(long, short = 'j', value_name = "N", value_parser = super::at_least_one::<usize>)]
     threads: Option<usize>,
     /// Print the summary as JSON.
     #[arg(long)]

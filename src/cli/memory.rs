@@ -15,6 +15,9 @@ pub fn size(text: &str) -> Result<u64, String> {
         _ => (text, 0),
     };
     let size = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    if size == Some(0) {
+        return Err("there has to be some".into());
+    }
     size.ok_or_else(|| format!("{text} is no size; one is a number of bytes, or 512M, 2G"))
 }
 

@@ -161,14 +161,14 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Threads that mine; all cores by default.
-    #[arg(long, short = 'j', value_name = "N")]
+    #[arg(long, short = 'j', value_name = "N", value_parser = super::at_least_one::<usize>)]
     threads: Option<usize>,
     /// Memory for histories and for what is remembered of objects, such as 512M or 2G; a quarter of the machine's by
     /// default. A repository that takes more than its share is mined alone, after the others. It shows in no byte.
     #[arg(long, value_name = "SIZE", value_parser = memory::size)]
     memory: Option<u64>,
     /// Size in bytes after which a segment is sealed.
-    #[arg(long, default_value_t = 64 << 20, value_name = "BYTES")]
+    #[arg(long, default_value_t = 64 << 20, value_name = "BYTES", value_parser = super::at_least_one::<u64>)]
     segment_bytes_max: u64,
     /// Wait for another process that writes to the store, instead of giving up.
     #[arg(long)]
@@ -313,6 +313,7 @@ fn mine(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
     let store = match &args.store {
         Some(path) if !args.dry_run => match Store::create(path, &|| wait(args, &interrupt)) {
             Err(store::Error::Locked { .. }) if interrupt.load(Ordering::Relaxed) => return Err(Error::Reported(130)),
+            Err(error @ store::Error::Locked { .. }) => return Err(Error::Locked(error)),
             other => Some(other?),
         },
         _ => None,

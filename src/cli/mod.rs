@@ -149,6 +149,9 @@ enum Error {
     Assemble(#[from] pipeline::assemble::Error),
     #[error(transparent)]
     Purge(#[from] pipeline::purge::Error),
+    /// Of a command that can wait.
+    #[error(transparent)]
+    Locked(store::Error),
     #[error(transparent)]
     Join(#[from] pipeline::join::Error),
     #[error(transparent)]
@@ -190,6 +193,7 @@ impl Error {
                 pipeline::assemble::Error::Store(_)
                 | pipeline::assemble::Error::OptOut(pipeline::purge::Error::Store(_)),
             )
+            | Error::Locked(_)
             | Error::Purge(pipeline::purge::Error::Store(_)) => 5,
             Error::Purge(_) => 4,
             Error::Assemble(_) => 4,
@@ -206,6 +210,7 @@ impl Error {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Error::Locked(error) => error.hint().map(|hint| format!("{hint}; with --wait, this command waits")),
             Error::Store(error) => error.hint(),
             Error::Mine(error) => error.hint(),
             Error::Git(error) => error.hint(),
@@ -355,11 +360,13 @@ fn of_configuration<T: clap::FromArgMatches>(
 }
 
 /// A number of things of which there has to be one.
-fn at_least_one(text: &str) -> Result<usize, String> {
+fn at_least_one<T: std::str::FromStr<Err: std::fmt::Display> + Default + PartialEq>(text: &str) -> Result<T, String> {
     match text.parse() {
-        Ok(0) => Err("it has to be 1 at least".into()),
+        Ok(number) if number == T::default() => {
+            Err("it has to be 1 at least; leave the option out for its default".into())
+        }
         Ok(number) => Ok(number),
-        Err(error) => Err(format!("{error}")),
+        Err(error) => Err(error.to_string()),
     }
 }
 

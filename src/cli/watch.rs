@@ -67,13 +67,13 @@ pub struct Args {
     #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), help_heading = "When to look")]
     reread_seconds: u64,
     /// Looks and fetches at once.
-    #[arg(long, default_value_t = 16, value_name = "N", value_parser = super::at_least_one, help_heading = "How much at once")]
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = super::at_least_one::<usize>, help_heading = "How much at once")]
     connections: usize,
     /// Looks and fetches at once from one server.
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = super::at_least_one, help_heading = "How much at once")]
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = super::at_least_one::<usize>, help_heading = "How much at once")]
     connections_per_host: usize,
     /// Repositories that are mined at once; one place is kept for those that are not large.
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = super::at_least_one, help_heading = "How much at once")]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = super::at_least_one::<usize>, help_heading = "How much at once")]
     mines: usize,
     /// What becomes of the rows of a repository that is gone (404, 410, 451) or has no commits any more.
     #[arg(long, value_enum, default_value_t = Rows::Keep)]
@@ -89,7 +89,7 @@ pub struct Args {
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     gone_after: u32,
     /// Batches of a repository after which they are joined to one, so that a store has few files.
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = super::at_least_one)]
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = super::at_least_one::<usize>)]
     batches_max: usize,
     /// Most bytes that mirrors may take together; beyond it those go that change most rarely, and are cloned anew when they
     /// are due.
@@ -103,7 +103,7 @@ pub struct Args {
     #[arg(long, default_value_t = 86_400, value_name = "SECONDS", help_heading = "Exports")]
     export_every: u64,
     /// Exports that are kept.
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = super::at_least_one, help_heading = "Exports")]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = super::at_least_one::<usize>, help_heading = "Exports")]
     export_keep: usize,
     /// Address of the server for webhooks, metrics and states, like 127.0.0.1:8420; none by default.
     #[arg(long, value_name = "ADDRESS", help_heading = "Server")]

@@ -32,7 +32,7 @@ type Place = (u32, u32);
 pub struct Benchmarks {
     n: usize,
     names: Vec<String>,
-    /// For each benchmark, what its rows are called; nothing where that is their number.
+    /// For each benchmark, what its rows are called.
     tasks: Vec<Vec<String>>,
     /// Runs of words, by their length.
     searches: Vec<Search>,
@@ -70,12 +70,14 @@ pub struct Task {
     pub base: Option<String>,
     /// Unified diffs: its solution, its tests.
     pub patches: Vec<String>,
+    /// What the benchmark calls it.
+    pub name: Option<String>,
 }
 
 /// Where a row meets a benchmark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
-    /// The benchmark's name and the number of its row, from 1.
+    /// The benchmark's name and the number of its row, from 1, with what the benchmark calls it, or that alone.
     pub benchmark: String,
     /// The column of our row.
     pub column: &'static str,
@@ -99,14 +101,26 @@ impl Benchmarks {
         self.names.is_empty()
     }
 
-    /// Adds a benchmark. A text of fewer than `n` words says too little to be looked for.
+    /// The benchmark that a hit's `benchmark` is of.
+    pub fn name_of(&self, benchmark: &str) -> &str {
+        let is_its = |name: &&str| benchmark.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'));
+        self.names.iter().map(String::as_str).filter(is_its).max_by_key(|name| name.len()).unwrap_or_default()
+    }
+
+    /// Adds a benchmark. A text of fewer than `n` words says too little to be looked for. Returns how many of `tasks` are
+    /// not looked for at all: they have neither a text that tells them, nor a base commit, nor a patch.
     ///
     /// # Errors
     /// It would not be found: no text is long enough and there is no base commit, or what was planted in a row was missed.
-    pub fn add(&mut self, name: &str, tasks: &[Task]) -> Result<(), String> {
+    pub fn add(&mut self, name: &str, tasks: &[Task]) -> Result<u64, String> {
         let number = self.names.len() as u32;
         self.names.push(name.to_owned());
-        self.tasks.push(Vec::new());
+        let called = (1..).zip(tasks).map(|(line, task): (u32, &Task)| match &task.name {
+            Some(name) => format!("{line} ({name})"),
+            None => line.to_string(),
+        });
+        self.tasks.push(called.collect());
+        let mut has_patch = vec![false; tasks.len()];
         // For each run the first row that has it, and how many have it.
         let mut found: HashMap<u64, (u32, u32)> = HashMap::new();
         for (at, task) in (0..).zip(tasks) {
@@ -122,12 +136,17 @@ impl Benchmarks {
             let Some(repository) = &task.repository else { continue };
             for patch in task.patches.iter().flat_map(|patch| files_of(patch)).filter_map(changed) {
                 self.patches.entry((repository.to_lowercase(), patch)).or_insert((number, at));
+                has_patch[at as usize] = true;
             }
         }
         let rows_max = (tasks.len() as f64 * FRAME_SHARE).max(FRAME_ROWS_MIN) as u32;
         found.retain(|_, (_, count)| *count <= rows_max);
         let texts = || tasks.iter().flat_map(|task| &task.texts);
         let is_found = |text: &&String| self.runs_of(text).iter().any(|run| found.contains_key(run));
+        let is_missed = |(task, has_patch): &(&Task, &bool)| {
+            !**has_patch && task.base.is_none() && !task.texts.iter().any(|text| is_found(&text))
+        };
+        let missed = tasks.iter().zip(&has_patch).filter(is_missed).count() as u64;
         let longest = texts().filter(is_found).max_by_key(|text| text.len());
         let base = tasks.iter().find_map(|task| task.base.as_deref());
         if longest.is_none() && base.is_none() {
@@ -142,7 +161,7 @@ impl Benchmarks {
         let by_base = base.map(|base| Sample { parent: Some(base), ..Sample::default() });
         let is_found = |canary| self.find(canary, &mut Memory::default()).is_some();
         match by_text.iter().chain(&by_base).all(is_found) {
-            true => Ok(()),
+            true => Ok(missed),
             false => Err("a row with a text of it in it was not found".into()),
         }
     }
@@ -201,11 +220,8 @@ impl Benchmarks {
     pub fn find(&self, sample: &Sample<'_>, memory: &mut Memory) -> Option<Hit> {
         let hit = |(benchmark, row): &Place, column| {
             let name = &self.names[*benchmark as usize];
-            let benchmark = match self.tasks[*benchmark as usize].get(*row as usize) {
-                Some(task) => format!("{name}:{task}"),
-                None => format!("{name}:{}", row + 1),
-            };
-            Hit { benchmark, column }
+            let task = self.tasks[*benchmark as usize].get(*row as usize).map_or("", String::as_str);
+            Hit { benchmark: format!("{name}:{task}"), column }
         };
         if let Some(place) = sample.parent.and_then(|parent| self.bases.get(parent)) {
             return Some(hit(place, "parent"));
@@ -367,9 +383,19 @@ mod tests {
             repository: Some("Owner/Name".into()),
             base: Some("00aa".repeat(10)),
             patches: vec![patch.into()],
+            name: Some("owner__name:1".into()),
         };
         let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
-        benchmarks.add("swe", &[task]).expect("it can be found");
+        let nothing = Task { texts: vec!["too short".into()], ..Task::default() };
+        let alike = Task {
+            texts: vec!["the words that are in each row of a benchmark and tell none".into()],
+            ..Task::default()
+        };
+        let tasks = [&[task, nothing][..], &vec![alike; 4]].concat();
+        assert_eq!(benchmarks.add("a:swe", &tasks), Ok(5), "five of the rows can't be looked for");
+        let row = Sample { parent: Some("00aa00aa00aa00aa00aa00aa00aa00aa00aa00aa"), ..Sample::default() };
+        let hit = benchmarks.find(&row, &mut Memory::default()).expect("a hit").benchmark;
+        assert_eq!((hit.as_str(), benchmarks.name_of(&hit)), ("a:swe:1 (owner__name:1)", "a:swe"));
         let base = "00aa".repeat(10);
         let found = |sample: Sample<'_>| benchmarks.find(&sample, &mut Memory::default()).map(|hit| hit.column);
         let same = "--- a/z.py\n+++ b/z.py\n@@ -7,2 +8,2 @@\n a\n-b = 1\n+b = 2\n";

@@ -182,6 +182,9 @@ pub struct Assembly {
     pub unmatched_opt_outs: Vec<String>,
     /// Hits in benchmarks by the benchmark's file name.
     pub contamination: BTreeMap<String, u64>,
+    /// Rows of benchmarks that can't be looked for, by the benchmark's file name: too short, or alike with many others of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_searched: BTreeMap<String, u64>,
     /// What was masked in the rows that came as far as that, before duplicates and caps.
     #[serde(default)]
     pub masked: Masked,
@@ -296,7 +299,12 @@ fn tasks_of(path: &Path) -> Result<Vec<Task>, Error> {
         collect(&value, &mut task.texts);
         let field = |name: &str| value[name].as_str().map(str::to_owned);
         let is_id = |id: &String| matches!(id.len(), 40 | 64) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        task.base = field("base_commit").filter(is_id);
+        task.base = field("base_commit");
+        if let Some(base) = task.base.as_ref().filter(|base| !is_id(base)) {
+            // Rows that stand on it would be missed.
+            return Err(bad(format!("line {}: base_commit `{base}` is no commit id in full", number + 1)));
+        }
+        task.name = ["task_id", "instance_id"].into_iter().find_map(field);
         task.repository = field("repo");
         task.patches = ["patch", "test_patch"].into_iter().filter_map(field).collect();
         tasks.push(task);
@@ -313,14 +321,18 @@ fn collect(value: &serde_json::Value, texts: &mut Vec<String>) {
     }
 }
 
-/// The benchmarks in `options`, and a digest over them and how they are looked for.
-fn benchmarks(options: &Options) -> Result<(Benchmarks, String), Error> {
+/// The benchmarks in `options`, a digest over them and how they are looked for, and how many of their rows can't be.
+fn benchmarks(options: &Options) -> Result<(Benchmarks, String, BTreeMap<String, u64>), Error> {
+    let mut not_searched = BTreeMap::new();
     let mut benchmarks = Benchmarks::new(options.ngram_words);
     let mut parts = vec![options.ngram_words.to_le_bytes().to_vec()];
     for path in &options.benchmarks {
         let bad = |reason: String| Error::Benchmark { path: path.clone(), reason };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        tasks_of(path).and_then(|tasks| benchmarks.add(&name, &tasks).map_err(bad))?;
+        let missed = tasks_of(path).and_then(|tasks| benchmarks.add(&name, &tasks).map_err(bad))?;
+        if missed > 0 {
+            *not_searched.entry(name.clone().into_owned()).or_default() += missed;
+        }
         parts.push(name.as_bytes().to_vec());
         parts.push(fs::read(path).map_err(|e| bad(e.to_string()))?);
     }
@@ -330,7 +342,7 @@ fn benchmarks(options: &Options) -> Result<(Benchmarks, String), Error> {
         parts.push(known.text().as_bytes().to_vec());
     }
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-    Ok((benchmarks, facts::key(&parts)))
+    Ok((benchmarks, facts::key(&parts), not_searched))
 }
 
 /// Decides for `store`, which must be locked, and writes `STORE/assembly`.
@@ -339,7 +351,8 @@ fn benchmarks(options: &Options) -> Result<(Benchmarks, String), Error> {
 /// The store is damaged or can't be written, the ruleset or a benchmark is not as it should be, or an interruption.
 pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<Assembly, Error> {
     let rules = recipe::rules(&options.filter)?;
-    let benchmarks = benchmarks(options)?;
+    let (benchmarks, of_benchmarks, not_searched) = benchmarks(options)?;
+    let benchmarks = (benchmarks, of_benchmarks);
     let mut opt_outs = [purge::opt_outs(store)?, opt_out::OptOuts::default()];
     let remembered: BTreeSet<String> = opt_outs[0].lines().map(str::to_owned).collect();
     if let Some(path) = &options.opt_out {
@@ -379,6 +392,7 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
         rows_cut_short,
         unmatched_opt_outs: unmatched(&judge, &decisions, &remembered),
         contamination,
+        not_searched,
         masked: std::mem::take(&mut decisions.masked),
         links,
         ledger: ledger.seal()?,

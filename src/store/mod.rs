@@ -79,7 +79,7 @@ impl Error {
             }
             Error::BadManifest { path, .. } if path.ends_with(MARK) => Some(MARK_HINT.into()),
             Error::InTheWay { .. } => Some("move it away, then run `gitlode verify STORE --repair`".into()),
-            Error::Locked { .. } => Some("wait for it to finish (`gitlode mine` does with --wait; a watch ends when it is told to), or use another store".into()),
+            Error::Locked { .. } => Some("wait for it to finish (a watch ends when it is told to), or use another store".into()),
             Error::Damaged { .. } | Error::BadManifest { .. } => Some(
                 "run `gitlode verify STORE --repair` to drop what is damaged; the next `gitlode mine` makes its rows again".into(),
             ),

@@ -336,7 +336,7 @@ impl<'a> Decisions<'a> {
             if dropped.rule == RULES[1]
                 && let Some(Reason::Contaminated(hit)) = row.verdict.and_then(|verdict| verdict.reason)
             {
-                let name = hit.benchmark.rsplit_once(':').map_or("", |(name, _)| name);
+                let name = self.judge.benchmarks.0.name_of(&hit.benchmark);
                 *contamination.entry(name.to_owned()).or_default() += 1;
             }
             ledger.add(dropped)
