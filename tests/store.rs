@@ -183,6 +183,16 @@ fn links_to_directories_are_followed_by_every_command() {
     lab.ok(&["mine", "a", "--store", "store", "-q"]);
     assert!(lab.ok(&["verify", "store"]).starts_with("2 repositories with 13 rows"));
     assert!(lab.path("elsewhere/0001-000003.json").exists());
+    // Removing takes what is behind the link, also where a process was killed that had moved the link away.
+    lab.script(&lab.path(""), "cp -r store killed; cp -r elsewhere aside");
+    lab.ok(&["remove", "store", "a"]);
+    assert!(!lab.path("elsewhere").exists());
+    fs::create_dir_all(lab.path("killed/removed")).expect("a directory");
+    let link = lab.path("killed/repositories").join(dir.file_name().expect("a name"));
+    fs::remove_file(&link).expect("it is a link");
+    std::os::unix::fs::symlink(lab.path("aside"), lab.path("killed/removed/a")).expect("a link");
+    lab.ok(&["purge", "killed", "--owner", "nobody"]);
+    assert!(!lab.path("aside").exists() && !lab.path("killed/removed").exists());
 }
 
 #[test]

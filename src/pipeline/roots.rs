@@ -31,6 +31,9 @@ impl FirstParents {
     /// a repository is to be divided in one way.
     pub fn resolve(self, repository: &Repository, earlier: &[Checkpoint]) -> Option<Roots> {
         let earlier: Vec<&Roots> = earlier.iter().map(|batch| batch.roots.as_ref()).collect::<Option<_>>()?;
+        if let Some(main) = self.only_root(&earlier) {
+            return Some(Roots { main, main_commits: self.of.len() as u64, others: BTreeMap::new() });
+        }
         let mut roots: Vec<String> = vec![UNKNOWN.to_owned()];
         let mut numbers: HashMap<String, usize> = HashMap::from([(UNKNOWN.to_owned(), 0)]);
         let mut number = |root: String| {
@@ -82,6 +85,22 @@ impl FirstParents {
         }
         others.values_mut().for_each(|commits| commits.sort_unstable());
         Some(Roots { main: roots[main].clone(), main_commits: counts[main], others })
+    }
+}
+
+impl FirstParents {
+    /// The root of all commits, where there is no question about it, as in most repositories.
+    fn only_root(&self, earlier: &[&Roots]) -> Option<String> {
+        if earlier.iter().any(|roots| !roots.others.is_empty()) {
+            return None;
+        }
+        let mut found = self.of.iter().filter(|(_, parent)| parent.is_none()).map(|(id, _)| id.to_string());
+        let is_walked = |parent: &ObjectId| self.of.contains_key(parent);
+        match (earlier.first(), found.next()) {
+            (Some(roots), None) => Some(roots.main.clone()),
+            (None, Some(root)) if found.next().is_none() && self.of.values().flatten().all(is_walked) => Some(root),
+            _ => None,
+        }
     }
 }
 

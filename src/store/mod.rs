@@ -488,7 +488,7 @@ impl Store {
             seal(&directory, &place).map_err(io_error(&directory))?;
         }
         // Others may be on their way out beside it.
-        remove_tree(&place)
+        remove_linked(&place)
     }
 
     /// Whether rows that a process had moved away to be removed are still there.
@@ -501,8 +501,24 @@ impl Store {
     /// # Errors
     /// It can't be removed.
     pub fn clean_up(&self) -> Result<(), Error> {
-        remove_tree(&self.root.join(REMOVED))
+        let removed = self.root.join(REMOVED);
+        if removed.exists() {
+            for entry in fs::read_dir(&removed).map_err(io_error(&removed))? {
+                remove_linked(&entry.map_err(io_error(&removed))?.path())?;
+            }
+        }
+        remove_tree(&removed)
     }
+}
+
+/// Removes the directory `path`, and what it leads to where it is a link to one, which goes first.
+fn remove_linked(path: &Path) -> Result<(), Error> {
+    if path.is_symlink()
+        && let Ok(target) = fs::canonicalize(path)
+    {
+        remove_tree(&target)?;
+    }
+    remove_tree(path)
 }
 
 fn remove_tree(path: &Path) -> Result<(), Error> {
