@@ -568,6 +568,14 @@ fn who_names_nothing_is_told() {
     assert!(warned.contains("path:b.* names nothing"), "{warned}");
     let list = fs::read_to_string(lab.path("store/opt-out/list")).expect("a list");
     assert!(list.contains("owner:nobody\n"), "{list}");
+    // A run knows what repositories there are, and tells the first of many.
+    let many: Vec<String> = (0..25).map(|number| format!("owner:nobody{number}")).collect();
+    fs::write(lab.path("many.txt"), format!("owner:ann\nrepository:carl/two\npath:b.*\n{}\n", many.join("\n")))
+        .expect("written");
+    let output = lab.gitlode(&["mine", "@list.csv", "--store", "late", "--filter", "none", "--opt-out", "many.txt"]);
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(warned.matches("names nothing in this run or this store").count(), 20, "{warned}");
+    assert!(warned.contains("5 more opt-outs name nothing") && !warned.contains("carl/two names"), "{warned}");
     // What the store remembers was told when it came in.
     let (assembly, _) = said(&["assemble", "store", "--opt-out", "out.txt", "--json"]);
     assert_eq!(assembly.get("unmatched_opt_outs"), None);

@@ -110,10 +110,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         }
         result => result?,
     };
-    for line in &assembly.unmatched_opt_outs {
-        let line = super::printable(line);
-        anstream::eprintln!("{}: the opt-out {line} names nothing in this store", super::style("warning"));
-    }
+    super::warn_of_unmatched(&assembly.unmatched_opt_outs, "in this store");
     for (benchmark, rows) in &assembly.not_searched {
         let (rows, benchmark) = (grouped(*rows), super::printable(benchmark));
         anstream::eprintln!(

@@ -41,7 +41,8 @@ mod tests {
     #[test]
     fn sizes_are_read() {
         for (text, expected) in [
-            ("0", Some(0)),
+            ("0", None),
+            ("0G", None),
             ("17", Some(17)),
             ("2G", Some(2 << 30)),
             ("512m", Some(512 << 20)),

@@ -491,6 +491,7 @@ fn mine_all(
     let mut specs = Vec::new();
     let mut outcomes = Vec::new();
     let opt_outs = Arc::new(opt_outs(args, target.map(|target| target.store))?);
+    warn_of_unmatched(args, target.map(|target| target.store), &sources)?;
     let rules = Arc::new(rules(&args.filter)?);
     for source in sources {
         match source {
@@ -578,6 +579,22 @@ pub(super) fn opt_outs(args: &Args, target: Option<&Store>) -> Result<OptOuts, E
         .map_or_else(|| Ok(OptOuts::default()), |store| Ok::<_, Error>(purge::opt_outs(store)?))?;
     all.add(given);
     Ok(all)
+}
+
+/// Warns of lines of `--opt-out` with an owner or a repository that neither this run nor the store has. What the others name
+/// is not known before all rows are looked at, which `assemble` does.
+fn warn_of_unmatched(args: &Args, target: Option<&Store>, sources: &Sources) -> Result<(), Error> {
+    let Some(path) = args.opt_out.as_ref().filter(|_| !args.quiet) else { return Ok(()) };
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    let given = purge::parse(path, &text)?;
+    if !given.has_repositories() {
+        return Ok(());
+    }
+    let (batches, _damage) = target.map(Store::batches_and_damage).transpose()?.unwrap_or_default();
+    let in_store = batches.iter().map(|(_, batch)| (&*batch.repository.name, &batch.repository.columns));
+    let of_run = sources.iter().flatten().map(|spec| (&*spec.name, &spec.columns));
+    super::warn_of_unmatched(&given.unmatched_repositories(in_store.chain(of_run)), "in this run or this store");
+    Ok(())
 }
 
 pub(super) fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {

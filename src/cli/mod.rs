@@ -370,6 +370,19 @@ fn at_least_one<T: std::str::FromStr<Err: std::fmt::Display> + Default + Partial
     }
 }
 
+/// So many opt-outs that name nothing are told one by one: lists of them are written for many stores.
+const UNMATCHED_TOLD: usize = 20;
+
+/// Warns of opt-outs that name nothing in what `place` says.
+fn warn_of_unmatched(lines: &[String], place: &str) {
+    for line in lines.iter().take(UNMATCHED_TOLD) {
+        anstream::eprintln!("{}: the opt-out {} names nothing {place}", style("warning"), printable(line));
+    }
+    if let Some(more) = lines.len().checked_sub(UNMATCHED_TOLD + 1) {
+        anstream::eprintln!("{}: {} more opt-outs name nothing {place}", style("warning"), grouped(more as u64 + 1));
+    }
+}
+
 /// Text from repositories and lists must not steer the terminal: controls and marks that turn the direction of writing
 /// are replaced.
 fn printable(text: &str) -> String {

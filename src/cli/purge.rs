@@ -83,13 +83,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         }
         result => result?,
     };
-    for line in &receipt.unmatched {
-        let line = super::printable(line);
-        anstream::eprintln!(
-            "{}: {line} names nothing in this store; the line stays for what comes",
-            super::style("warning")
-        );
-    }
+    super::warn_of_unmatched(&receipt.unmatched, "in this store; it stays for what comes");
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(receipt)));
     }

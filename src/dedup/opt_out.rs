@@ -136,6 +136,27 @@ impl OptOuts {
         Some(self.line(line, ""))
     }
 
+    /// Whether some line names an owner or a repository.
+    pub fn has_repositories(&self) -> bool {
+        self.list.iter().any(|(_, named)| matches!(named, Named::Owner(_) | Named::Repository(_)))
+    }
+
+    /// The lines that name an owner or a repository, but none of `repositories`, names with the columns of their source
+    /// lists.
+    pub fn unmatched_repositories<'a>(
+        &self,
+        repositories: impl Iterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
+    ) -> Vec<String> {
+        let names = repositories.flat_map(|(name, columns)| origins(columns).chain([name.to_lowercase()]));
+        let names: BTreeSet<String> = names.collect();
+        let lines = self.list.iter().filter(|(_, named)| match named {
+            Named::Repository(name) => !names.contains(name),
+            Named::Owner(_) => !names.iter().any(|name| named.names_repository(name)),
+            Named::Commit(_) | Named::Path(_) | Named::Author(_) => false,
+        });
+        lines.map(|(line, _)| line.clone()).collect()
+    }
+
     /// Makes a line of an owner or repository name work of several repositories only where all of them are named, as in
     /// CommitPack, where a commit stays as long as one repository that has it did not opt out.
     pub fn keep_shared(self) -> Self {
@@ -342,6 +363,10 @@ mod tests {
         assert_eq!(read().find_source("dan/fork", &others), None);
         assert_eq!(read().find_source("Ann/x", &others), Some("owner:ann".into()));
         let mut opt_outs = read();
+        let unmatched =
+            |names: &[(&str, &BTreeMap<String, String>)]| opt_outs.unmatched_repositories(names.iter().copied());
+        assert_eq!(unmatched(&[("carl/fork", &forks)]), ["repository:bob/two"]);
+        assert_eq!(unmatched(&[("Bob/Two", &others), ("x/ann", &others)]), ["owner:ann"]);
         opt_outs.add_origins("Carl/Fork", &forks);
         opt_outs.add_origins("carl/other", &others);
         let find = |opt_outs: &OptOuts, repositories| opt_outs.find(Work { repositories, ..Work::default() });
