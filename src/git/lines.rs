@@ -388,13 +388,16 @@ fn slide(
 ) -> bool {
     // The library moves what it found itself: so it is given lines that are in no other text for those that changed.
     let mut number = tokens.len() as u32;
-    let sides: [(&[Token], fn(&Hunk) -> &Range<u32>); 2] = [(old, |hunk| &hunk.before), (new, |hunk| &hunk.after)];
-    for (marked, (shown, lines)) in marked.iter_mut().zip(sides) {
+    for (marked, shown) in marked.iter_mut().zip([&*old, &*new]) {
         marked.clear();
         marked.extend_from_slice(shown);
-        for line in hunks.iter().flat_map(|hunk| lines(hunk).clone()) {
-            marked[line as usize - skipped.0] = Token(number);
-            number += 1;
+    }
+    for hunk in hunks.iter() {
+        for (marked, lines) in marked.iter_mut().zip([&hunk.before, &hunk.after]) {
+            for line in lines.clone() {
+                marked[line as usize - skipped.0] = Token(number);
+                number += 1;
+            }
         }
     }
     diff.compute_with(Algorithm::MyersMinimal, &marked[0], &marked[1], number);

@@ -56,7 +56,7 @@ struct Side {
 impl Side {
     fn shrink(&mut self) {
         let Side { lines, occurs, kept, places, changed } = self;
-        [lines, kept, places].into_iter().for_each(|numbers| shrink(numbers));
+        [lines, kept, places].into_iter().for_each(shrink);
         shrink(occurs);
         shrink(changed);
     }
