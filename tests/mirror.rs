@@ -98,6 +98,7 @@ impl World {
             connect_seconds: 2,
             stall_seconds: 2,
             public_only: false,
+            borrow: None,
         }
     }
 

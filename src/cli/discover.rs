@@ -141,6 +141,7 @@ impl Args {
     pub(super) fn for_watch(mut self) -> Self {
         if self.columns.is_empty() {
             self.columns = LASTING_COLUMNS.map(str::to_owned).to_vec();
+            self.columns.extend((self.forks == Forks::Attach).then(|| "root".to_owned()));
         }
         self
     }

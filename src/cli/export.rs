@@ -289,6 +289,13 @@ fn columns(args: &Args) -> Result<Vec<&str>, Error> {
     Ok(columns)
 }
 
+/// Which forks may lack rows.
+pub fn incomplete(exported: &Exported) -> Option<String> {
+    let names = exported.incomplete.join(", ");
+    let what = "rows may be missing of forks whose root was mined anew since; mine them again";
+    (!names.is_empty()).then(|| format!("{what}: {names}"))
+}
+
 fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
     let mut text = format!(
         "{} of {} rows in {} under {}\n",
@@ -309,6 +316,9 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
             "{} rows are in repositories that are mostly in another split, where their own history begins\n",
             grouped(exported.rows_of_several_splits)
         ));
+    }
+    if let Some(incomplete) = incomplete(exported) {
+        text += &format!("\n{incomplete}");
     }
     let Some(making) = &exported.making else { return text };
     for (rule, rows) in &exported.changes.dropped {

@@ -8,7 +8,11 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use super::{Error, assemble, config, export, grouped, of_configuration};
+use super::{
+    Error, assemble, config,
+    export::{self, incomplete},
+    grouped, of_configuration,
+};
 use crate::{
     dedup::opt_out::Work,
     pipeline::{
@@ -141,7 +145,8 @@ impl Publisher {
         for old in old(&self.directory, now, self.keep)? {
             fs::remove_dir_all(&old).map_err(io(&old))?;
         }
-        Ok(format!("{} rows in {}; {changes}", grouped(exported.changes.kept), out.display()))
+        let incomplete = incomplete(&exported).map(|incomplete| format!("; {incomplete}")).unwrap_or_default();
+        Ok(format!("{} rows in {}; {changes}{incomplete}", grouped(exported.changes.kept), out.display()))
     }
 
     /// Writes what changed since the export that the link leads to; that in a few words.

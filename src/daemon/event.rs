@@ -174,6 +174,8 @@ pub enum Event {
         settings: String,
         /// Whether there was something new.
         is_new: bool,
+        /// Whether it took the place of earlier rows.
+        is_anew: bool,
         /// Whether it was mined from the start since somebody wanted that.
         is_again: bool,
         /// How long it took.

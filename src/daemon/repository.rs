@@ -10,6 +10,8 @@ const TIDY_BYTES: u64 = 256 << 10;
 pub enum Stage {
     /// Nothing to do until it is due.
     Resting,
+    /// Waits until the root that it is attached to was mined for the first time, or can't be.
+    Behind,
     /// Waits for a connection, for a look or a fetch.
     Ready {
         /// Whether for a fetch.
@@ -50,6 +52,8 @@ pub struct Place {
     pub host: Option<String>,
     /// Digest of the settings, rules and tables that it is to be mined with.
     pub settings: String,
+    /// The identity of the repository that it is attached to.
+    pub root: Option<String>,
 }
 
 /// A repository in a schedule.
@@ -66,6 +70,8 @@ pub struct Repository {
     pub seen: Option<String>,
     /// When it was first pushed to since that began which is under way.
     pub pushed_again: Option<u64>,
+    /// Whether its root was begun anew while it was mined.
+    pub is_outdated: bool,
 }
 
 impl Stage {
@@ -73,6 +79,7 @@ impl Stage {
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Resting => "resting",
+            Stage::Behind => "waiting for its root",
             Stage::Ready { is_fetch: false } => "waiting for a look",
             Stage::Ready { is_fetch: true } => "waiting for a fetch",
             Stage::Looking => "looking",
@@ -87,8 +94,9 @@ impl Stage {
     }
 
     /// All that [`Stage::as_str`] says of sources.
-    pub const WORDS: [&str; 10] = [
+    pub const WORDS: [&str; 11] = [
         "resting",
+        "waiting for its root",
         "waiting for a look",
         "waiting for a fetch",
         "looking",
@@ -102,7 +110,7 @@ impl Stage {
 
     /// Whether it waits for something: for a connection, a server that is left alone, or a place to be mined in.
     pub fn waits(self) -> bool {
-        matches!(self, Stage::Ready { .. } | Stage::Fetched { .. } | Stage::Condemned)
+        matches!(self, Stage::Behind | Stage::Ready { .. } | Stage::Fetched { .. } | Stage::Condemned)
     }
 }
 

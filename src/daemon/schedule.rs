@@ -32,6 +32,8 @@ pub struct Schedule {
     policy: Policy,
     repositories: Vec<Repository>,
     by_identity: HashMap<String, Id>,
+    /// Those that are attached to a repository, by its identity.
+    forks: HashMap<String, BTreeSet<Id>>,
     resting: BTreeSet<(u64, Id)>,
     /// By name; the one without a name is this machine.
     hosts: BTreeMap<String, Host>,
@@ -65,6 +67,7 @@ impl Schedule {
             policy,
             repositories: Vec::new(),
             by_identity: HashMap::new(),
+            forks: HashMap::new(),
             resting: BTreeSet::new(),
             hosts: BTreeMap::new(),
             turn: String::new(),
@@ -109,6 +112,7 @@ impl Schedule {
                 if repository.stage != Stage::Retired {
                     return id;
                 }
+                repository.is_outdated = false;
                 (repository.place, repository.state, repository.stage) = (place, state, Stage::Resting);
                 id
             }
@@ -118,10 +122,12 @@ impl Schedule {
                 let seed = u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"));
                 self.by_identity.insert(place.identity.clone(), id);
                 let stage = Stage::Resting;
-                self.repositories.push(Repository { place, seed, state, stage, seen: None, pushed_again: None });
+                let (seen, pushed_again, is_outdated) = (None, None, false);
+                self.repositories.push(Repository { place, seed, state, stage, seen, pushed_again, is_outdated });
                 id
             }
         };
+        self.attach(id, None);
         let bytes = self.state(id).mirror_bytes;
         self.repositories[id as usize].state.mirror_bytes = 0;
         self.size_of_mirror(id, bytes);
@@ -136,11 +142,14 @@ impl Schedule {
     }
 
     /// Has a repository mined with other settings from now on, and looked at for that at once.
-    pub fn settle(&mut self, now: u64, id: Id, settings: String) {
+    pub fn settle(&mut self, now: u64, id: Id, place: Place) {
         let repository = &mut self.repositories[id as usize];
-        repository.state.wanted = Some(settings.clone());
+        repository.state.wanted = Some(place.settings.clone());
         self.unsaved.insert(id);
-        repository.place.settings = settings;
+        repository.place.settings = place.settings;
+        let before = std::mem::replace(&mut repository.place.root, place.root);
+        self.attach(id, before);
+        let repository = &mut self.repositories[id as usize];
         if repository.stage == Stage::Resting && repository.state.settings.as_ref() != Some(&repository.place.settings)
         {
             self.resting.remove(&(repository.state.due, id));
@@ -157,6 +166,7 @@ impl Schedule {
             repository.stage = Stage::Retired;
             self.untidy.remove(&id);
             self.unsaved.remove(&id);
+            self.let_forks_go(id);
         }
     }
 
@@ -192,11 +202,24 @@ impl Schedule {
 
     /// Whether there is one that was neither mined nor failed yet, and whose server is not left alone.
     pub fn is_first_round(&self) -> bool {
-        let is_open = |id: Id| {
-            let host = self.hosts.get(&self.place(id).host_name());
-            host.is_some_and(|host| host.is_open_until().is_some())
+        let waits_for_itself = |id: &Id| self.repositories[*id as usize].stage != Stage::Behind;
+        self.ids().filter(waits_for_itself).any(|id| self.state(id).condition() == "new" && !self.is_left_alone(id))
+    }
+
+    /// Whether there is a fork that is to be mined anew since its root was, so that rows may be missing until then; one that
+    /// can't be mined is not waited for.
+    pub fn has_outdated_fork(&self) -> bool {
+        let is_outdated = |id: &Id| {
+            let State { tips, settings, fault, .. } = self.state(*id);
+            tips.is_some() && settings.is_none() && fault.is_none()
         };
-        self.ids().any(|id| self.state(id).condition() == "new" && !is_open(id))
+        self.forks.values().flatten().any(|id| is_outdated(id) && !self.is_left_alone(*id))
+    }
+
+    /// Whether its server is left alone for now.
+    fn is_left_alone(&self, id: Id) -> bool {
+        let host = self.hosts.get(&self.place(id).host_name());
+        host.is_some_and(|host| host.is_open_until().is_some())
     }
 
     /// How often each fault came up since the start.
@@ -239,7 +262,11 @@ impl Schedule {
         }
         while let Some(&(due, id)) = self.resting.first().filter(|(due, _)| *due <= now) {
             self.resting.remove(&(due, id));
-            self.wait_for_connection(id, false);
+            if self.has_new_root(id) {
+                self.repositories[id as usize].stage = Stage::Behind;
+            } else {
+                self.wait_for_connection(id, false);
+            }
         }
         let furthest = self.furthest(now);
         while let Some(&(due, id)) = self.resting.last().filter(|(due, _)| *due > furthest) {
@@ -273,13 +300,17 @@ impl Schedule {
                 self.looked(now, id, tips);
             }
             Event::Fetched { id, tips, bytes } => self.fetched(now, id, tips, bytes),
-            Event::Mined { id, tips, settings, is_new, is_again, milliseconds, licenses } => {
+            Event::Mined { id, tips, settings, is_new, is_anew, is_again, milliseconds, licenses } => {
                 self.licensed(now, id, licenses, None);
                 let state = &mut self.repositories[id as usize].state;
                 state.again &= !is_again;
                 // Not what was seen: it may have changed since, and be changed back later.
                 (state.tips, state.settings, state.milliseconds) = (Some(tips), Some(settings), milliseconds);
                 self.mined(now, id, is_new);
+                if is_anew {
+                    self.mine_forks_anew(id);
+                }
+                self.let_forks_go(id);
             }
             Event::Moved { id, to } => {
                 let state = &mut self.repositories[id as usize].state;
@@ -292,7 +323,10 @@ impl Schedule {
                 self.failed_for_license(now, id);
             }
             Event::Failed { id, fault, reason, retry_after } => self.failed(now, id, fault, reason, retry_after),
-            Event::Dropped(id) => self.dropped(now, id),
+            Event::Dropped(id) => {
+                self.dropped(now, id);
+                self.mine_forks_anew(id);
+            }
             Event::GivenUp(id) => {
                 self.leave(id);
                 self.rest(id, now);
@@ -347,7 +381,7 @@ impl Schedule {
             | Stage::Tidying => {
                 repository.pushed_again.get_or_insert(now);
             }
-            Stage::Condemned | Stage::Dropping | Stage::Retired => {}
+            Stage::Behind | Stage::Condemned | Stage::Dropping | Stage::Retired => {}
         }
     }
 
@@ -437,6 +471,10 @@ impl Schedule {
         (state.failures, state.fault, state.reason, state.dropped) = (0, None, None, false);
         state.current = state.looked;
         state.pushed = repository.pushed_again.take();
+        if std::mem::take(&mut repository.is_outdated) {
+            state.settings = None;
+            return self.rest(id, 0);
+        }
         // Settings may have changed while it was mined.
         if state.pushed.is_some() || state.settings.as_ref() != Some(&repository.place.settings) {
             return self.rest(id, now);
@@ -460,6 +498,9 @@ impl Schedule {
         state.pushed = state.pushed.or(repository.pushed_again.take());
         state.failures = if state.fault.is_none_or(|before| before == fault) { state.failures + 1 } else { 1 };
         (state.fault, state.reason) = (Some(fault), Some(reason));
+        self.let_forks_go(id);
+        let repository = &mut self.repositories[id as usize];
+        let state = &mut repository.state;
         let is_end = fault.is_end() && state.failures >= gone_after;
         if is_end && rows == Rows::Drop && !state.dropped {
             repository.stage = Stage::Condemned;
@@ -486,6 +527,54 @@ impl Schedule {
         self.rest(id, due);
     }
 
+    /// Takes note of what a repository is attached to now, and was `before`.
+    fn attach(&mut self, id: Id, before: Option<String>) {
+        if let Some(forks) = before.and_then(|root| self.forks.get_mut(&root)) {
+            forks.remove(&id);
+        }
+        if let Some(root) = self.place(id).root.clone() {
+            self.forks.entry(root).or_default().insert(id);
+        }
+    }
+
+    /// Whether it is attached to a repository that is about to be mined for the first time: what that has, it leaves out.
+    fn has_new_root(&self, id: Id) -> bool {
+        let root = self.place(id).root.as_ref().and_then(|root| self.find(root));
+        root.is_some_and(|root| {
+            let is_new = self.place(root).root.is_none() && self.state(root).condition() == "new";
+            is_new && !self.is_left_alone(root)
+        })
+    }
+
+    /// The forks that are attached to a repository.
+    fn forks_of(&self, id: Id) -> Vec<Id> {
+        self.forks.get(&self.place(id).identity).into_iter().flatten().copied().collect()
+    }
+
+    /// Lets the forks of a repository go that waited for it.
+    fn let_forks_go(&mut self, id: Id) {
+        for fork in self.forks_of(id) {
+            if self.repositories[fork as usize].stage == Stage::Behind {
+                self.wait_for_connection(fork, false);
+            }
+        }
+    }
+
+    /// Has the forks of a repository mined anew whose rows were replaced or removed: they left out what it may have no more. They
+    /// are due since ever, and so in a single round as well.
+    fn mine_forks_anew(&mut self, id: Id) {
+        for fork in self.forks_of(id) {
+            let repository = &mut self.repositories[fork as usize];
+            repository.state.settings = None;
+            repository.is_outdated = matches!(repository.stage, Stage::Mining { .. });
+            self.unsaved.insert(fork);
+            if repository.stage == Stage::Resting && !repository.state.dropped {
+                self.resting.remove(&(repository.state.due, fork));
+                self.rest(fork, 0);
+            }
+        }
+    }
+
     /// Gives the place back that a repository has taken.
     fn leave(&mut self, id: Id) {
         let repository = &self.repositories[id as usize];
@@ -507,7 +596,12 @@ impl Schedule {
             Stage::Dropping => self.dropping -= 1,
             Stage::Evicting => self.evicting -= 1,
             Stage::Tidying => self.tidying -= 1,
-            Stage::Resting | Stage::Ready { .. } | Stage::Fetched { .. } | Stage::Condemned | Stage::Retired => {}
+            Stage::Resting
+            | Stage::Behind
+            | Stage::Ready { .. }
+            | Stage::Fetched { .. }
+            | Stage::Condemned
+            | Stage::Retired => {}
         }
     }
 

@@ -15,6 +15,7 @@ use super::{
     work::settings_digest,
 };
 use crate::{
+    git::mirror::put_away,
     source::{Location, RepoSpec, url::mirror_path},
     store,
 };
@@ -105,11 +106,7 @@ impl Driver<'_> {
         let remote = identities.iter().filter(|identity| !identity.starts_with('/'));
         let moved = remote.filter_map(|identity| {
             let mirror = self.options.mirrors.directory.join(mirror_path(identity));
-            // Under this name the next start takes it for the rest of a clone that was killed.
-            let mut name = mirror.file_name()?.to_owned();
-            name.push(format!(".partial-old-{}", std::process::id()));
-            let place = mirror.with_file_name(name);
-            fs::rename(&mirror, &place).ok().map(|()| place)
+            put_away(&mirror).ok()
         });
         let moved: Vec<PathBuf> = moved.collect();
         if !moved.is_empty() {
@@ -140,15 +137,19 @@ impl Driver<'_> {
         };
         self.left_out.remove(&identity);
         let place = self.place(&spec);
+        let is_incomplete = known.is_none() && self.is_incomplete(&spec);
         let mut schedule = self.watch.schedule();
         let mut specs = lock(&self.watch.specs);
         match known {
             Some(id) => {
-                schedule.settle(now, id, place.settings);
+                schedule.settle(now, id, place);
                 specs[id as usize] = spec;
             }
             None => {
-                let state = states.get(&spec.identity).and_then(|json| serde_json::from_str::<State>(json).ok());
+                let mut state = states.get(&spec.identity).and_then(|json| serde_json::from_str::<State>(json).ok());
+                if let Some(state) = state.as_mut().filter(|_| is_incomplete) {
+                    state.settings = None;
+                }
                 let due =
                     |state: State| if self.options.once { State { due: state.due.min(now), ..state } } else { state };
                 let id = schedule.add(now, place, state.map(due)) as usize;
@@ -182,12 +183,21 @@ impl Driver<'_> {
         Ok(unnamed)
     }
 
+    /// Whether it is a fork that leaves out what its root has no more: a process that was killed in between could not tell. What
+    /// can't be read is found when it is mined.
+    fn is_incomplete(&self, spec: &RepoSpec) -> bool {
+        let store = self.means.target.store;
+        let of = |identity: &str| store::visible(&store.directory(identity)).unwrap_or_default();
+        let last = spec.root().and_then(|_| of(&spec.identity).pop());
+        last.and_then(|last| last.behind).is_some_and(|behind| !behind.holds(&of(&behind.root)))
+    }
+
     fn place(&self, spec: &RepoSpec) -> Place {
         let settings = settings_digest(&(self.means.settings)(spec), spec);
         let host = match &spec.location {
             Location::Path(_) => None,
             Location::Url(_) => Some(spec.identity.split('/').next().unwrap_or_default().to_owned()),
         };
-        Place { identity: spec.identity.clone(), host, settings }
+        Place { identity: spec.identity.clone(), host, settings, root: spec.root() }
     }
 }

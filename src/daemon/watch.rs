@@ -405,6 +405,9 @@ impl<'a> Driver<'a> {
         if is_first && !self.options.once && (self.is_pending || self.watch.schedule().is_first_round()) {
             return false;
         }
+        if self.watch.schedule().has_outdated_fork() {
+            return false;
+        }
         (self.published, self.is_changed) = (Some(now), false);
         // Who exports asks the index which repositories are gone.
         self.save(true);

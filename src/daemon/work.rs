@@ -20,7 +20,7 @@ use crate::{
             ErrorKind, Outcome,
             look::{Looker, Refusal, Retry},
             maintain::{self, is_damaged, join_packs},
-            moved,
+            moved, put_away,
         },
         repository::{NO_TIPS, Repository, tips_digest},
     },
@@ -189,6 +189,7 @@ impl Work<'_> {
             segment_bytes_max: self.options.segment_bytes_max,
             dry_run: false,
             ledger: self.options.ledger,
+            root: self.options.mirrors.root_of(&spec),
         };
         let target = &self.means.target;
         let begun = Instant::now();
@@ -216,7 +217,8 @@ impl Work<'_> {
             Ok((report, tips)) => {
                 self.watch.counters().mined(&report);
                 (self.means.say)(&spec.name, &Note::Mined(&report));
-                Event::Mined { id, tips, settings: digest, is_new: !report.unchanged, is_again, milliseconds, licenses }
+                let (is_new, is_anew) = (!report.unchanged, report.replaced);
+                Event::Mined { id, tips, settings: digest, is_new, is_anew, is_again, milliseconds, licenses }
             }
             Err(failure) => {
                 let hint = failure.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -317,10 +319,11 @@ impl Work<'_> {
         Event::Tidied { id, bytes: room_of(&path) }
     }
 
-    /// What can't be removed is in nobody's way but the disk's, and is fetched into when it is needed.
+    /// At once for all who look, since a clone may be about to borrow its packs. What can't be removed is in nobody's way but the
+    /// disk's.
     fn remove_mirror(&self, spec: &RepoSpec) {
         if matches!(spec.location, Location::Url(_)) {
-            _ = std::fs::remove_dir_all(self.options.mirrors.of(spec));
+            _ = put_away(&self.options.mirrors.of(spec)).and_then(std::fs::remove_dir_all);
         }
     }
 
@@ -360,7 +363,8 @@ fn fault(kind: ErrorKind) -> Fault {
     }
 }
 
-/// The room that a directory and all in it take on the disk; 0 if there is none.
+/// The room that a directory and all in it take on the disk, of files that several mirrors have each one's part; 0 if there is
+/// none.
 fn room_of(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let of_entry = |entry: std::fs::DirEntry| match entry.metadata() {
@@ -373,7 +377,9 @@ fn room_of(directory: &Path) -> u64 {
 
 #[cfg(unix)]
 fn room(metadata: &std::fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::blocks(metadata) * 512
+    use std::os::unix::fs::MetadataExt as _;
+    let names = if metadata.is_file() { metadata.nlink().max(1) } else { 1 };
+    metadata.blocks() * 512 / names
 }
 
 #[cfg(not(unix))]

@@ -95,8 +95,10 @@ pub struct About<'a> {
     pub rows_of_several_splits: u64,
     /// What the rows came from.
     pub inputs: &'a [Input],
-    /// The account of mining.
+    /// The account of mining, without forks that are attached to another repository.
     pub mined: &'a Funnel,
+    /// How many such forks there are.
+    pub forks: usize,
     /// Name and digest of the ruleset of the export.
     pub filter: (&'a str, &'a str),
     /// Options of the assembly; none without one.
@@ -460,6 +462,11 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
 
 fn funnel(card: &mut String, about: &About<'_>) -> std::fmt::Result {
     card.push_str("## What was kept and what was not\n\nMining, over all repositories (a change that several have counts in each):\n\n");
+    if about.forks > 0 {
+        let (are, forks) = (if about.forks == 1 { "is" } else { "are" }, about.forks);
+        let what = "they leave out what was mined of their root, or what was when they were mined";
+        writeln!(card, "Of attached forks there {are} {forks}, which this does not count: {what}.\n")?;
+    }
     for chart in charts::funnel(about.mined, FILE_WIDTH) {
         figure(card, chart.title, chart.name)?;
         writeln!(card, "{}: {}\n", chart.title, chart.note)?;

@@ -22,6 +22,15 @@ pub struct Input {
     pub tips: Vec<String>,
     /// Commit ids that the batches before had mined up to.
     pub hidden: Vec<String>,
+    /// The repository that it is attached to, as a fork of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// The tips of that up to which it leaves commits out, since they were mined there; none where it leaves out none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<String>,
+    /// Whether the root may have some of these no more, so that rows may be missing until the fork is mined again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_incomplete: bool,
     /// The version of the program that mined it.
     pub tool: String,
     /// The settings that decided the rows.

@@ -294,6 +294,11 @@ impl Ruleset {
         self.rules.iter().any(Rule::reads_columns)
     }
 
+    /// Whether a rule asks what the repository is called.
+    pub fn read_repository(&self) -> bool {
+        self.rules.iter().any(|rule| rule.reads(&Field::Repository))
+    }
+
     /// Whether every candidate stays as it is.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -394,6 +399,10 @@ impl Rule {
     /// Whether it looks at a column of the source list.
     pub fn reads_columns(&self) -> bool {
         matches!(&self.action, Action::Demand(check) if check.fields().iter().any(|f| matches!(f, Field::Column(_))))
+    }
+
+    fn reads(&self, field: &Field) -> bool {
+        matches!(&self.action, Action::Demand(check) if check.fields().contains(field))
     }
 
     /// Whether it looks at subject or message.

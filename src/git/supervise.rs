@@ -327,10 +327,22 @@ fn drain(stderr: Option<impl Read + Send + 'static>) -> Receiver<String> {
     receiver
 }
 
-/// The size of the files in a directory; 0 if there is none.
+/// The size of the files in a directory, those that are borrowed from another mirror left out; 0 if there is none.
 fn bytes_in(directory: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(directory) else { return 0 };
-    entries.filter_map(|entry| entry.and_then(|entry| entry.metadata()).ok()).map(|metadata| metadata.len()).sum()
+    let files = entries.filter_map(|entry| entry.and_then(|entry| entry.metadata()).ok());
+    files.filter(|metadata| links(metadata) == 1).map(|metadata| metadata.len()).sum()
+}
+
+/// How many names a file has.
+#[cfg(unix)]
+fn links(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(metadata)
+}
+
+#[cfg(not(unix))]
+fn links(_: &fs::Metadata) -> u64 {
+    1
 }
 
 /// The child: reads a request from standard input, does it, answers on standard output, and gives the exit code.

@@ -62,7 +62,8 @@ pub struct Walked {
     pub continues: bool,
 }
 
-/// Lists what is reachable from `tips` and not from `hidden`; `note` sees every such commit.
+/// Lists what is reachable from `tips` and neither from `hidden` nor one of `others`, whose ancestors are among them as well;
+/// `note` sees every such commit.
 ///
 /// # Errors
 /// An interruption, or an error of the machine.
@@ -70,6 +71,7 @@ pub fn walk(
     repository: &Repository,
     tips: &[ObjectId],
     hidden: &[ObjectId],
+    others: &HashSet<ObjectId>,
     window: Window,
     interrupt: &AtomicBool,
     note: &mut dyn FnMut(ObjectId, &super::commit::Commit<'_>),
@@ -77,6 +79,7 @@ pub fn walk(
     let objects = repository.objects();
     repository.hold_nothing();
     let mut seen = ancestors(repository, &objects, hidden, interrupt)?;
+    seen.extend(others);
     let mut unmet: HashSet<ObjectId> = hidden.iter().filter(|id| !tips.contains(id)).copied().collect();
     let mut skipped = Counts::default();
     let mut commits = Vec::new();
@@ -146,6 +149,18 @@ pub fn only(repository: &Repository, ids: &[ObjectId]) -> Walked {
         }
     }
     Walked { commits, trees, skipped, continues: true }
+}
+
+/// All commits that `tips` reach.
+///
+/// # Errors
+/// An interruption.
+pub fn reachable(
+    repository: &Repository,
+    tips: &[ObjectId],
+    interrupt: &AtomicBool,
+) -> Result<HashSet<ObjectId>, Error> {
+    ancestors(repository, &repository.objects(), tips, interrupt)
 }
 
 /// All of them, not a frontier by date: clocks lie, and a commit mined twice or never would break the account.

@@ -19,7 +19,9 @@ use super::{
 use crate::{
     sample::SCHEMA_VERSION,
     store::{
-        self, Checkpoint, LedgerManifest, SegmentManifest, batch_stem,
+        self, Checkpoint, LedgerManifest, SegmentManifest,
+        attached::Behind,
+        batch_stem,
         ledger::{self, LedgerWriter},
         rows::RowsBuilder,
         segment::{Encoder, SegmentWriter},
@@ -71,6 +73,7 @@ pub fn compact(
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         generation,
         batch: 0,
+        begin: Behind::of(&batches).map(|behind| behind.begin),
         hidden: Vec::new(),
         reversals,
         roots: roots::joined(&batches),

@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File},
     path::Path,
     sync::atomic::AtomicBool,
@@ -33,7 +33,11 @@ use crate::{
     },
     filter::{Ruleset, Texts},
     sample::Sample,
-    store::{self, Checkpoint, Store, io_error, rows},
+    store::{
+        self, Checkpoint, Store,
+        attached::{self, Attached},
+        io_error, rows,
+    },
     verdict::{Counts, Funnel, Masked},
 };
 
@@ -82,6 +86,9 @@ pub struct Exported {
     pub splits: BTreeMap<String, u64>,
     /// Rows of repositories that are mostly in another split.
     pub rows_of_several_splits: u64,
+    /// Attached forks that leave out what their root may have no more: rows may be missing until they are mined again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<String>,
     /// What was masked; none without redaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masked: Option<Masked>,
@@ -324,6 +331,7 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
         .map(|((name, fraction), rows)| (name, Split { fraction, rows: *rows }))
         .collect();
     exported.splits = by_split.iter().map(|(name, split)| ((*name).to_owned(), split.rows)).collect();
+    exported.incomplete = attached::incomplete(&checkpoints).into_iter().map(str::to_owned).collect();
     exported.shards = shards.iter().map(|shard| shard.file.clone()).collect();
     describe(directory, options, &exported, &shards, &by_split, &facts, checkpoints)?;
     Ok(exported)
@@ -339,12 +347,21 @@ fn describe(
     facts: &Facts,
     checkpoints: Vec<Checkpoint>,
 ) -> Result<(), export::Error> {
+    let attached = Attached::new(checkpoints.iter());
+    // What a fork leaves out depends on when it was mined; so it has no part in an account that is not to.
     let mut mined = Funnel::default();
+    let of_roots = |checkpoint: &&Checkpoint| attached.root(&checkpoint.repository.identity).is_none();
+    checkpoints.iter().filter(of_roots).for_each(|checkpoint| mined.add(&checkpoint.funnel));
+    let forks: BTreeSet<&str> = checkpoints.iter().map(|checkpoint| &*checkpoint.repository.identity).collect();
+    let forks = forks.into_iter().filter(|identity| attached.root(identity).is_some()).count();
     let input = |checkpoint: Checkpoint| {
-        mined.add(&checkpoint.funnel);
+        let repository = checkpoint.repository;
         Input {
-            repository: checkpoint.repository.name,
-            identity: checkpoint.repository.identity,
+            is_incomplete: exported.incomplete.contains(&repository.name),
+            root: repository.root,
+            behind: checkpoint.behind.map(|behind| behind.tips).unwrap_or_default(),
+            repository: repository.name,
+            identity: repository.identity,
             tips: checkpoint.tips,
             hidden: checkpoint.hidden,
             tool: checkpoint.tool,
@@ -363,6 +380,7 @@ fn describe(
         rows_of_several_splits: exported.rows_of_several_splits,
         inputs: &inputs,
         mined: &mined,
+        forks,
         filter: (&rules.id, rules.digest()),
         assembly: options.assembly,
         masked: exported.masked.as_ref(),

@@ -16,7 +16,7 @@ use super::{
     license,
     recipe::{Recipe, Settings},
     reversal::Reversals,
-    roots::FirstParents,
+    roots::{self, FirstParents},
 };
 use crate::{
     filter::LicenseScope,
@@ -27,8 +27,8 @@ use crate::{
     },
     sample::SCHEMA_VERSION,
     store::{
-        self, Checkpoint, LedgerManifest, RepositoryId, Reversal, Roots, SegmentManifest, Store, batch_stem,
-        ledger::LedgerWriter, rows::Rows, segment, segment::SegmentWriter,
+        self, Checkpoint, LedgerManifest, RepositoryId, Reversal, Roots, SegmentManifest, Store, attached::Behind,
+        batch_stem, ledger::LedgerWriter, rows::Rows, segment, segment::SegmentWriter,
     },
     verdict::{Counts, Funnel, Skip},
 };
@@ -46,6 +46,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Whether to write down what rules dropped.
     pub ledger: bool,
+    /// Where the repository is that this one is attached to: it may have commits that need not be mined twice.
+    pub root: Option<PathBuf>,
 }
 
 /// What can stop the mining of one repository.
@@ -263,15 +265,6 @@ impl Work {
         if let Some(directory) = directory.as_deref().filter(|_| !replace) {
             store::check_presence(directory, &earlier)?;
         }
-        let walk = |hidden: &[ObjectId]| {
-            let (mut reversals, mut first_parents) = (Reversals::default(), FirstParents::default());
-            let mut note = |id: ObjectId, commit: &git::commit::Commit<'_>| {
-                reversals.see(id, commit);
-                first_parents.see(id, commit);
-            };
-            let walked = walk::walk(repository, tips, hidden, recipe.window, interrupt, &mut note)?;
-            Ok::<_, Error>((walked, reversals, first_parents))
-        };
         let mut batch = Batch {
             directory: directory.filter(|_| !options.dry_run),
             identity: id.identity.clone(),
@@ -293,7 +286,15 @@ impl Work {
             let by_license = rules.license_scope == LicenseScope::Repository && !rules.is_empty();
             let same_license = !by_license || license == last.license.as_deref();
             let same_columns = !rules.read_columns() || last.repository.columns == id.columns;
-            let same_facts = same_edge && same_license && same_columns;
+            // What was left out has to be somewhere.
+            let same_root = match (store, &last.behind) {
+                (Some(store), Some(behind)) => {
+                    let of_root = store::visible(&store.directory(&behind.root))?;
+                    id.root.as_ref() == Some(&behind.root) && behind.holds(&of_root)
+                }
+                _ => true,
+            };
+            let same_facts = same_edge && same_license && same_columns && same_root;
             let same = older.as_ref().is_ok_and(|older| older == recipe) && same_facts && !replace;
             if same && last.tips == hex(tips) && last.repository == *id {
                 return Ok(Work::UpToDate { has_holes: batch.has_holes });
@@ -314,6 +315,21 @@ impl Work {
         if tips.is_empty() && !earlier.is_empty() {
             return Err(Error::NoTip { name: id.name.clone() });
         }
+        let attached = match store {
+            Some(store) => Others::find(store, id, settings, options, interrupt)?,
+            None => None,
+        };
+        let none = HashSet::new();
+        let others = attached.as_ref().map_or(&none, |attached| &attached.commits);
+        let walk = |hidden: &[ObjectId]| {
+            let (mut reversals, mut first_parents) = (Reversals::default(), FirstParents::default());
+            let mut note = |id: ObjectId, commit: &git::commit::Commit<'_>| {
+                reversals.see(id, commit);
+                first_parents.see(id, commit);
+            };
+            let walked = walk::walk(repository, tips, hidden, others, recipe.window, interrupt, &mut note)?;
+            Ok::<_, Error>((walked, reversals, first_parents))
+        };
         let (mut walked, mut reversals, mut first_parents) = walk(&hidden)?;
         if !walked.continues {
             // Only a history that was read whole can show that it was rewritten.
@@ -323,12 +339,57 @@ impl Work {
             batch.restart(&mut hidden);
             (walked, reversals, first_parents) = walk(&hidden)?;
         }
+        // What the batches before leave out stays left out.
+        let carried = || earlier.last().filter(|_| !batch.replaced).and_then(|last| last.behind.clone());
+        let behind = attached.as_ref().map(|attached| attached.behind.clone());
+        batch.behind = behind.or_else(carried);
         batch.hidden = hex(&hidden);
         batch.reversals = reversals.resolve(repository);
         let before = if batch.batch == 0 { &[] } else { &earlier[..] };
-        batch.roots = first_parents.resolve(repository, before);
+        let elsewhere = attached.as_ref().map(|attached| (&attached.commits, &attached.roots));
+        batch.roots = first_parents.resolve(repository, before, elsewhere);
         batch.set_digest(id, tips, settings, options);
         Ok(Work::Due(Box::new(batch), walked))
+    }
+}
+
+/// The commits of a fork that need not be mined, since its root is mined up to them.
+struct Others {
+    behind: Behind,
+    roots: Roots,
+    commits: HashSet<ObjectId>,
+}
+
+impl Others {
+    /// Finds them where the rows of a commit are the same in both repositories: the recipe is, no rule asks which repository it
+    /// is or what its list and its licence say, and nothing was missing when the root was mined. Without all that, and where the
+    /// root is not at hand, a fork is mined whole.
+    fn find(
+        store: &Store,
+        id: &RepositoryId,
+        settings: &Settings,
+        options: &Options,
+        interrupt: &AtomicBool,
+    ) -> Result<Option<Others>, Error> {
+        let (Some(root), Some(path)) = (&id.root, &options.root) else { return Ok(None) };
+        let rules = &settings.rules;
+        let is_by_repository = rules.license_scope == LicenseScope::Repository && !rules.is_empty();
+        if is_by_repository || rules.read_columns() || rules.read_repository() {
+            return Ok(None);
+        }
+        let batches = store::visible(&store.directory(root))?;
+        let is_same = |batch: &Checkpoint| Recipe::read(&batch.recipe).is_ok_and(|recipe| recipe == settings.recipe);
+        let is_whole = |batch: &Checkpoint| !has_holes(&batch.funnel) && batch.shallow.is_empty();
+        let is_root = |batch: &Checkpoint| batch.repository.root.is_none();
+        if !batches.iter().all(|batch| is_same(batch) && is_whole(batch) && is_root(batch)) {
+            return Ok(None);
+        }
+        let (Some(behind), Ok(repository)) = (Behind::of(&batches), Repository::open(path)) else { return Ok(None) };
+        let tips: Vec<_> = behind.tips.iter().filter_map(|tip| ObjectId::from_hex(tip.as_bytes()).ok()).collect();
+        // A root that was mined before roots were noted is divided by its name, and its forks are not.
+        let Some(roots) = roots::joined(&batches) else { return Ok(None) };
+        let commits = walk::reachable(&repository, &tips, interrupt)?;
+        Ok(Some(Others { behind, roots, commits }))
     }
 }
 
@@ -342,7 +403,7 @@ fn reaches_as_far(
 ) -> Result<bool, Error> {
     let Some(last) = earlier.last().filter(|last| !last.shallow.is_empty()) else { return Ok(false) };
     let seen: u64 = earlier.iter().map(|batch| batch.funnel.commits.candidates).sum();
-    let now = walk::walk(repository, tips, &[], walk::Window::default(), interrupt, &mut |_, _| {})?;
+    let now = walk::walk(repository, tips, &[], &HashSet::new(), walk::Window::default(), interrupt, &mut |_, _| {})?;
     let is_there = |id: &String| ObjectId::from_hex(id.as_bytes()).is_ok_and(|id| now.trees.contains_key(&id));
     Ok(now.trees.len() as u64 >= seen && last.shallow.iter().all(is_there))
 }
@@ -366,6 +427,8 @@ struct Batch {
     hidden: Vec<String>,
     shallow: Vec<String>,
     license: Option<String>,
+    /// What it and the batches before leave out.
+    behind: Option<Behind>,
     /// What its commits take back.
     reversals: Vec<Reversal>,
     /// What they go back to.
@@ -397,6 +460,7 @@ impl Batch {
         let (recipe, opt_outs) = (&settings.recipe, settings.opt_outs.digest());
         let version = (env!("CARGO_PKG_VERSION"), SCHEMA_VERSION, options.ledger);
         let what = serde_json::json!([id, hex(tips), self.hidden, self.shallow, recipe, version, opt_outs]);
+        let what = self.behind.as_ref().map_or(what.clone(), |behind| serde_json::json!([what, behind]));
         self.digest = blake3::hash(what.to_string().as_bytes()).to_hex().to_string();
     }
 
@@ -497,6 +561,8 @@ impl Batch {
             license: self.license,
             reversals: self.reversals,
             roots: self.roots,
+            begin: None,
+            behind: self.behind,
             recipe: serde_json::to_value(recipe)
                 .map_err(|e| store::Error::BadManifest { path: path.clone(), reason: e.to_string() })?,
             early: plan.early.clone(),

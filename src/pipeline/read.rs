@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
     path::PathBuf,
     sync::{
         Arc,
@@ -18,6 +18,7 @@ use crate::{
     sample::Sample,
     store::{
         self, Checkpoint, Store,
+        attached::Attached,
         rows::Rows,
         segment::{self, SegmentManifest},
     },
@@ -96,7 +97,8 @@ pub struct Row<'a> {
 }
 
 /// Calls `each` with every visible row of `store`, sorted by repository name, path, commit time and ids. A row that
-/// several repositories have (forks) comes once, with the first, and `repos` names all of them.
+/// several repositories have (forks) comes once, with the first, and `repos` names all of them, but not the forks that are
+/// attached to one of them: what those have of their root need not be in the store.
 ///
 /// # Errors
 /// A segment is damaged, or what `each` returns.
@@ -124,9 +126,8 @@ pub(super) fn for_each_or<E: From<store::Error>>(
         *newest = checkpoint;
         paths.extend(checkpoint.segments.iter().map(|segment| (directory.join(&segment.file), segment)));
     }
-    let mut done = HashSet::new();
     thread::scope(|scope| {
-        for ((name, _), (paths, checkpoint)) in groups {
+        for ((name, identity), (paths, checkpoint)) in groups {
             let (chunks, free) = Reader::start(scope, paths);
             for chunk in chunks {
                 let chunk = chunk.map_err(told)?;
@@ -136,9 +137,9 @@ pub(super) fn for_each_or<E: From<store::Error>>(
                     sample.repos = name;
                     let first = match shared.get(sample.id) {
                         None => true,
-                        Some(repos) => {
+                        Some((owner, repos)) => {
                             sample.repos = repos;
-                            done.insert(sample.id.to_owned())
+                            owner == identity
                         }
                     };
                     if first {
@@ -256,36 +257,62 @@ pub(super) fn go_on(interrupt: &AtomicBool) -> Result<(), store::Error> {
     if interrupt.load(Relaxed) { Err(store::Error::Interrupted) } else { Ok(()) }
 }
 
-/// Ids of the rows that more than one repository has, with the names of those.
-fn shared_rows(
-    batches: &[(PathBuf, Checkpoint)],
-    interrupt: &AtomicBool,
-) -> Result<BTreeMap<String, String>, store::Error> {
-    let mut owners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let identities: HashSet<_> = batches.iter().map(|(_, c)| &c.repository.identity).collect();
-    if identities.len() < 2 {
-        return Ok(BTreeMap::new());
+/// The rows that more than one repository has.
+#[derive(Default)]
+struct Shared<'a> {
+    /// For each, a position in the sets.
+    rows: HashMap<u128, usize>,
+    /// The identity of the first repository, and the names of all.
+    sets: Vec<(&'a str, String)>,
+}
+
+impl Shared<'_> {
+    fn get(&self, id: &str) -> Option<(&str, &str)> {
+        let (owner, names) = &self.sets[*self.rows.get(&number(id))?];
+        Some((owner, names))
     }
-    let mut first: HashMap<u128, &str> = HashMap::new();
+}
+
+fn number(id: &str) -> u128 {
+    u128::from_str_radix(id, 16).unwrap_or_default()
+}
+
+fn shared_rows<'a>(batches: &'a [(PathBuf, Checkpoint)], interrupt: &AtomicBool) -> Result<Shared<'a>, store::Error> {
+    // In the order of exports, as the batches are.
+    let mut repositories: Vec<(&str, &str)> =
+        batches.iter().map(|(_, batch)| (&*batch.repository.identity, &*batch.repository.name)).collect();
+    repositories.dedup();
+    let (mut first, mut owners): (HashMap<u128, usize>, HashMap<u128, Vec<usize>>) = Default::default();
+    if repositories.len() < 2 {
+        return Ok(Shared::default());
+    }
+    let mut position = 0;
     for (directory, checkpoint) in batches {
-        let (name, identity) = (&checkpoint.repository.name, checkpoint.repository.identity.as_str());
+        position += usize::from(repositories[position].0 != checkpoint.repository.identity);
         for manifest in &checkpoint.segments {
             segment::ids(&directory.join(&manifest.file), |id| {
                 go_on(interrupt)?;
-                let number = u128::from_str_radix(id, 16).unwrap_or_default();
-                let owner = *first.entry(number).or_insert(identity);
-                if owner != identity {
-                    let known = batches
-                        .iter()
-                        .find(|(_, c)| c.repository.identity == owner)
-                        .map(|(_, c)| c.repository.name.clone());
-                    let names = owners.entry(id.to_owned()).or_default();
-                    names.extend(known);
-                    names.insert(name.clone());
+                let number = number(id);
+                let owner = *first.entry(number).or_insert(position);
+                if owner != position {
+                    owners.entry(number).or_insert_with(|| vec![owner]).push(position);
                 }
                 Ok(())
             })?;
         }
     }
-    Ok(owners.into_iter().map(|(id, names)| (id, names.into_iter().collect::<Vec<_>>().join(","))).collect())
+    let attached = Attached::new(batches.iter().map(|(_, batch)| batch));
+    let mut shared = Shared::default();
+    let mut known: HashMap<Vec<usize>, usize> = HashMap::new();
+    for (number, owners) in owners {
+        let set = *known.entry(owners).or_insert_with_key(|owners| {
+            let mut owners: Vec<_> = owners.iter().map(|owner| repositories[*owner]).collect();
+            attached.without_forks(&mut owners, |(identity, _)| identity);
+            let names: BTreeSet<&str> = owners.iter().map(|(_, name)| *name).collect();
+            shared.sets.push((owners[0].0, names.into_iter().collect::<Vec<_>>().join(",")));
+            shared.sets.len() - 1
+        });
+        shared.rows.insert(number, set);
+    }
+    Ok(shared)
 }

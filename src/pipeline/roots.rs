@@ -27,11 +27,19 @@ impl FirstParents {
         self.of.insert(id, commit.parents.first().copied());
     }
 
-    /// The roots of the commits, behind the batches `earlier`; none where one of those does not know its own, since all of
-    /// a repository is to be divided in one way.
-    pub fn resolve(self, repository: &Repository, earlier: &[Checkpoint]) -> Option<Roots> {
+    /// The roots of the commits, behind the batches `earlier`, and behind the commits of another repository, of which the
+    /// roots are known; none where one of `earlier` does not know its own, since all of a repository is to be divided in one
+    /// way.
+    pub fn resolve(
+        self,
+        repository: &Repository,
+        earlier: &[Checkpoint],
+        others: Option<(&HashSet<ObjectId>, &Roots)>,
+    ) -> Option<Roots> {
         let earlier: Vec<&Roots> = earlier.iter().map(|batch| batch.roots.as_ref()).collect::<Option<_>>()?;
-        if let Some(main) = self.only_root(&earlier) {
+        if others.is_none()
+            && let Some(main) = self.only_root(&earlier)
+        {
             return Some(Roots { main, main_commits: self.of.len() as u64, others: BTreeMap::new() });
         }
         let mut roots: Vec<String> = vec![UNKNOWN.to_owned()];
@@ -45,7 +53,9 @@ impl FirstParents {
         // What the batches before have seen: the main root's commits are those that no other one has.
         let main = earlier.first().map_or(0, |roots| number(roots.main.clone()));
         let mut known: HashMap<ObjectId, usize> = HashMap::new();
-        for (root, commits) in earlier.iter().flat_map(|roots| &roots.others) {
+        let elsewhere = others.map(|(_, roots)| number(roots.main.clone()));
+        let of_others = others.into_iter().flat_map(|(_, roots)| &roots.others);
+        for (root, commits) in earlier.iter().flat_map(|roots| &roots.others).chain(of_others) {
             let root = number(root.clone());
             known.extend(commits.iter().filter_map(|id| Some((ObjectId::from_hex(id.as_bytes()).ok()?, root))));
         }
@@ -58,7 +68,9 @@ impl FirstParents {
                 }
                 match self.of.get(&at) {
                     // Behind what is walked now is what the batches before have, or nothing that could be read.
-                    None => break main,
+                    None => {
+                        break elsewhere.filter(|_| others.is_some_and(|(ids, _)| ids.contains(&at))).unwrap_or(main);
+                    }
                     Some(parent) => {
                         chain.push(at);
                         match parent {
@@ -236,7 +248,12 @@ mod tests {
             format: FORMAT_VERSION,
             schema: 1,
             tool: String::new(),
-            repository: RepositoryId { identity: format!("/{name}"), name: name.into(), columns: BTreeMap::new() },
+            repository: RepositoryId {
+                identity: format!("/{name}"),
+                name: name.into(),
+                columns: BTreeMap::new(),
+                root: None,
+            },
             generation: 1,
             batch: 0,
             tips: Vec::new(),
@@ -245,6 +262,8 @@ mod tests {
             license: None,
             reversals: Vec::new(),
             roots,
+            begin: None,
+            behind: None,
             recipe: serde_json::Value::Null,
             early: Counts::default(),
             ledger: None,

@@ -1,6 +1,7 @@
 //! A run over many repositories: mirrors are fetched ahead while others are mined, one failure never stops the rest.
 
 use std::{
+    collections::HashSet,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -71,6 +72,12 @@ impl Mirrors {
     pub fn of(&self, spec: &RepoSpec) -> PathBuf {
         self.directory.join(mirror_path(&spec.identity))
     }
+
+    /// Where the repository is, or its mirror would be, that `spec` is attached to.
+    pub fn root_of(&self, spec: &RepoSpec) -> Option<PathBuf> {
+        let root = spec.root()?;
+        Some(if root.starts_with('/') { PathBuf::from(root) } else { self.directory.join(mirror_path(&root)) })
+    }
 }
 
 /// A store that is being written, its index, and the number that the index gave to the run.
@@ -113,8 +120,9 @@ pub enum Event<'e> {
     Finished(&'e Result<Report, Failure>),
 }
 
-/// Mines `sources`, into `target` or just to count. `settings` gives the settings of each, `observe` hears of events
-/// (from any thread) with the position of the source. An outcome is `None` where an interruption came first.
+/// Mines `sources`, into `target` or just to count: forks that are attached to one of them behind all others, since they leave
+/// out what their root is mined up to. `settings` gives the settings of each, `observe` hears of events (from any thread) with
+/// the position of the source. An outcome is `None` where an interruption came first.
 pub fn run(
     target: Option<&Target<'_>>,
     sources: &[RepoSpec],
@@ -127,41 +135,54 @@ pub fn run(
         mirror::clean_up_all(&options.mirrors.directory);
     }
     let outcomes = Mutex::new(vec![None; sources.len()]);
-    let (remote, mut local): (Vec<usize>, Vec<usize>) =
-        (0..sources.len()).partition(|&number| matches!(sources[number].location, Location::Url(_)));
-    // The largest first, so that the last ones leave no thread without work for long.
-    local.sort_by_cached_key(|&number| std::cmp::Reverse(pack_bytes(&sources[number].location)));
-    let run = Run {
-        target,
-        sources,
-        settings,
-        options,
-        interrupt,
-        observe,
-        outcomes: &outcomes,
-        remote: Queue::new(remote),
-        local: Queue::new(local),
-        unfinished: AtomicUsize::new(sources.len()),
-        large: Mutex::default(),
-    };
-    // A mirror is fetched ahead of its mining only as far as the channel reaches: with --discard-mirrors that bounds
-    // the disk that mirrors take.
-    let fetchers = options.mirrors.fetches.max(1).min(run.remote.numbers.len());
-    let (send, receive) = bounded(1);
-    thread::scope(|scope| {
-        for _ in 0..fetchers {
-            let send = send.clone();
-            scope.spawn(|| run.fetch_all(send));
-        }
-        drop(send);
-        for _ in 0..run.repositories_at_once() {
-            let receive = receive.clone();
-            scope.spawn(|| run.mine_all(receive));
-        }
-        drop(receive);
-    });
-    run.mine_large();
+    let identities: HashSet<&str> = sources.iter().map(|source| source.identity.as_str()).collect();
+    let (behind, first): (Vec<usize>, Vec<usize>) = (0..sources.len())
+        .partition(|&number| sources[number].root().is_some_and(|root| identities.contains(root.as_str())));
+    for numbers in [first, behind] {
+        let unfinished = AtomicUsize::new(numbers.len());
+        let (remote, mut local): (Vec<usize>, Vec<usize>) =
+            numbers.into_iter().partition(|&number| matches!(sources[number].location, Location::Url(_)));
+        // The largest first, so that the last ones leave no thread without work for long.
+        local.sort_by_cached_key(|&number| std::cmp::Reverse(pack_bytes(&sources[number].location)));
+        let (remote, local) = (Queue::new(remote), Queue::new(local));
+        let run = Run {
+            target,
+            sources,
+            settings,
+            options,
+            interrupt,
+            observe,
+            outcomes: &outcomes,
+            remote,
+            local,
+            unfinished,
+            large: Mutex::default(),
+        };
+        run.all();
+    }
     outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Run<'_> {
+    fn all(&self) {
+        // A mirror is fetched ahead of its mining only as far as the channel reaches: with --discard-mirrors that bounds
+        // the disk that mirrors take.
+        let fetchers = self.options.mirrors.fetches.max(1).min(self.remote.numbers.len());
+        let (send, receive) = bounded(1);
+        thread::scope(|scope| {
+            for _ in 0..fetchers {
+                let send = send.clone();
+                scope.spawn(|| self.fetch_all(send));
+            }
+            drop(send);
+            for _ in 0..self.repositories_at_once() {
+                let receive = receive.clone();
+                scope.spawn(|| self.mine_all(receive));
+            }
+            drop(receive);
+        });
+        self.mine_large();
+    }
 }
 
 /// The size of the packs of a repository on this machine; 0 where that can't be told.
@@ -204,7 +225,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn repositories_at_once(&self) -> usize {
-        self.options.threads.min(self.sources.len()).clamp(1, REPOSITORIES_AT_ONCE_MAX)
+        let sources = self.remote.numbers.len() + self.local.numbers.len();
+        self.options.threads.min(sources).clamp(1, REPOSITORIES_AT_ONCE_MAX)
     }
 
     fn interrupted(&self) -> bool {
@@ -292,6 +314,7 @@ impl Run<'_> {
             segment_bytes_max: self.options.segment_bytes_max,
             dry_run: self.target.is_none(),
             ledger: self.options.ledger,
+            root: self.options.mirrors.root_of(&self.sources[number]),
         };
         let store = self.target.map(|target| target.store).or(self.options.dry_run.as_ref());
         let progress = |progress| (self.observe)(number, Event::Mining(progress));
@@ -329,6 +352,7 @@ pub fn fetch(
         connect_seconds: mirrors.limits.connect_seconds,
         stall_seconds: mirrors.limits.low_speed_seconds,
         public_only: mirrors.public_only,
+        borrow: mirrors.root_of(spec),
     };
     observe(Event::Fetching(0));
     let progress = |bytes| observe(Event::Fetching(bytes));
@@ -367,7 +391,8 @@ pub fn mine(
 
 /// Who the repository of `spec` is in a store.
 pub fn id(spec: &RepoSpec) -> RepositoryId {
-    RepositoryId { identity: spec.identity.clone(), name: spec.name.clone(), columns: spec.columns.clone() }
+    let RepoSpec { identity, name, columns, .. } = spec.clone();
+    RepositoryId { identity, name, columns, root: spec.root() }
 }
 
 /// Notes in the index of `target` what became of a source that was mined with `settings`.

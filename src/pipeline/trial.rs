@@ -1,6 +1,11 @@
 //! Rules on trial: what they say of one commit, and what they would keep of a repository or a store.
 
-use std::{cell::RefCell, collections::BTreeMap, path::Path, sync::atomic::AtomicBool};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    sync::atomic::AtomicBool,
+};
 
 use serde::Serialize;
 
@@ -239,7 +244,7 @@ pub fn on_repository(path: &Path, trial: &Ruleset, recipe: &Recipe, n: usize) ->
     let origin = Origin { name: &name, license: license.as_deref(), scope: trial.license_scope, ..Origin::default() };
     let job = Job { recipe, rules: trial, origin: &origin, opt_outs: None };
     let interrupt = AtomicBool::new(false);
-    let walked = walk::walk(&repository, &tips, &[], Window::default(), &interrupt, &mut |_, _| {})?;
+    let walked = walk::walk(&repository, &tips, &[], &HashSet::new(), Window::default(), &interrupt, &mut |_, _| {})?;
     let mut draws = Draws::new(n);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let plan = extract::plan::<Error>(&repository, walked, job, threads, &interrupt, &|_, _| {}, &mut |dropped| {
@@ -247,7 +252,7 @@ pub fn on_repository(path: &Path, trial: &Ruleset, recipe: &Recipe, n: usize) ->
         Ok(())
     })?;
     let mut funnel = Funnel { commits: plan.commits_skipped.clone(), changes: plan.early.clone() };
-    let mut commits = std::collections::HashSet::new();
+    let mut commits = HashSet::new();
     let each = |candidate: &Candidate, outcome: Result<&Sample<'_>, Refusal>| match outcome {
         Ok(sample) => {
             funnel.changes.keep();

@@ -47,6 +47,24 @@ pub struct RepoSpec {
     pub is_bare: bool,
 }
 
+impl RepoSpec {
+    /// The identity of the repository that its list calls its root: what it is a fork of, in the end. A plain `owner/name` is
+    /// beside it on its server.
+    pub fn root(&self) -> Option<String> {
+        let text = self.columns.get("root")?;
+        let identity = match &self.location {
+            Location::Url(_) if url::is_owner_and_name(text) => {
+                let server = self.identity.rsplitn(3, '/').nth(2)?;
+                let is_github = server == "github.com";
+                format!("{server}/{}", if is_github { text.to_ascii_lowercase() } else { text.clone() })
+            }
+            Location::Url(_) => url::parse(text)?.ok()?.identity,
+            Location::Path(_) => spec(Path::new(text), &BTreeMap::new()).ok()?.identity,
+        };
+        (identity != self.identity).then_some(identity)
+    }
+}
+
 /// Where a repository is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -430,6 +448,32 @@ mod tests {
         assert_eq!(csv, Ok(vec![(url.to_owned(), "a/b".to_owned(), r#"{"license": "MIT", "stars": "5"}"#.to_owned())]));
         let json = parse_list("{\"url\":\"https://h/x.git\",\"name\":\"x\",\"stars\":5,\"gone\":null}\n");
         assert_eq!(json, Ok(vec![("h/x".to_owned(), "x".to_owned(), r#"{"stars": "5"}"#.to_owned())]));
+    }
+
+    #[test]
+    fn a_root_is_beside_its_fork_unless_it_is_given_in_full() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().canonicalize().expect("a path").join("root");
+        fs::create_dir_all(path.join("objects")).expect("a directory");
+        let text = path.to_str().expect("UTF-8");
+        let check = |location: Location, identity: &str, root: &str, expected: Option<&str>| {
+            let columns = BTreeMap::from([("root".to_owned(), root.to_owned())]);
+            let spec = RepoSpec { identity: identity.into(), name: String::new(), location, columns, is_bare: false };
+            assert_eq!(spec.root().as_deref(), expected, "{identity} {root}");
+        };
+        for (identity, root, expected) in [
+            ("github.com/a/x", "B/X", Some("github.com/b/x")),
+            ("github.com/a/x", "A/x", None),
+            ("h:8443/git/a/x", "B/X", Some("h:8443/git/B/X")),
+            ("h/a/x", "https://other/c/y.git", Some("other/c/y")),
+            ("h/a/x", "oops", None),
+            ("h/x", "b/x", None),
+        ] {
+            check(Location::Url("https://unused".into()), identity, root, expected);
+        }
+        check(Location::Path("/fork".into()), "/fork", text, Some(text));
+        check(Location::Path("/fork".into()), "/fork", "/absent", None);
+        check(Location::Path("/fork".into()), text, text, None);
     }
 
     #[test]

@@ -249,6 +249,7 @@ impl Index {
             identity: identity.to_owned(),
             name,
             columns: serde_json::from_str(&columns).unwrap_or_default(),
+            root: None,
         }))
     }
 

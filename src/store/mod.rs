@@ -13,6 +13,7 @@
 //! batches before it. A generation is a chain of batches; mining under other settings starts a new generation, and
 //! only the highest one with a checkpoint counts. Files are written beside their place and renamed into it.
 
+pub mod attached;
 pub mod index;
 pub mod ledger;
 pub mod rows;
@@ -29,6 +30,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::verdict::{Counts, Funnel};
+use attached::{Begin, Behind};
 pub use ledger::LedgerManifest;
 pub use segment::SegmentManifest;
 
@@ -112,6 +114,9 @@ pub struct RepositoryId {
     /// Further columns of the source list.
     #[serde(default)]
     pub columns: BTreeMap<String, String>,
+    /// The identity of the repository that it is attached to, as a fork of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
 }
 
 /// A commit that takes others back, or brings back what was taken back.
@@ -173,6 +178,12 @@ pub struct Checkpoint {
     /// The root commits that its commits go back to; none where an older version mined the repository first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roots: Option<Roots>,
+    /// Where the history began, if that was in batches that were joined to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<Begin>,
+    /// What this batch and those before it leave out since the root of the repository has it; none where they have all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Behind>,
     /// The settings that decide the rows.
     pub recipe: serde_json::Value,
     /// The account of the changes that were decided without reading a blob, and so stand in no segment.

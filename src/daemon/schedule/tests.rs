@@ -22,7 +22,7 @@ fn policy() -> Policy {
 
 fn place(host: &str, name: &str) -> Place {
     let host = Some(host.to_owned()).filter(|host| !host.is_empty());
-    Place { identity: format!("{}/{name}", host.as_deref().unwrap_or("here")), host, settings: "s".into() }
+    Place { identity: format!("{}/{name}", host.as_deref().unwrap_or("here")), host, settings: "s".into(), root: None }
 }
 
 /// All that is to be done now.
@@ -44,7 +44,7 @@ fn mined(id: Id, tips: &str) -> Event {
 
 fn mined_with(id: Id, tips: &str, settings: &str) -> Event {
     let (tips, settings, licenses) = (tips.into(), settings.into(), Licenses::default());
-    Event::Mined { id, tips, settings, is_new: true, is_again: false, milliseconds: 10, licenses }
+    Event::Mined { id, tips, settings, is_new: true, is_anew: false, is_again: false, milliseconds: 10, licenses }
 }
 
 fn failed(id: Id, fault: Fault, retry_after: Option<u64>) -> Event {
@@ -81,6 +81,69 @@ fn a_look_comes_before_a_fetch_and_a_fetch_before_mining() {
 }
 
 #[test]
+fn forks_wait_for_a_new_root_and_are_mined_anew_when_it_is() {
+    let fork_of = |root: &str, name: &str| Place { root: Some(format!("h/{root}")), ..place("h", name) };
+    let mut schedule = Schedule::new(policy());
+    let [fork, root, stray, chain] =
+        [fork_of("root", "fork"), place("h", "root"), fork_of("absent", "stray"), fork_of("fork", "chain")]
+            .map(|place| schedule.add(0, place, None));
+    assert_eq!(all(&mut schedule, 0), [Action::Look(root), Action::Look(stray)], "a root that is a fork is none");
+    assert_eq!((schedule.doing(fork), schedule.waiting()), ("waiting for its root", 2));
+    schedule.on(1, looked(stray, "a"));
+    schedule.on(1, failed(root, Fault::Refused, None));
+    assert_eq!(
+        all(&mut schedule, 1),
+        [Action::Fetch(stray), Action::Look(fork)],
+        "a root that fails is not waited for"
+    );
+    schedule.on(2, Event::GivenUp(stray));
+    schedule.on(2, looked(fork, "a"));
+    // Whatever is done with a fork when its root is mined anew, it is to be done once more.
+    let anew = |id, is_anew| match mined(id, "b") {
+        Event::Mined { tips, settings, is_new, is_again, milliseconds, licenses, .. } => {
+            Event::Mined { id, tips, settings, is_new, is_anew, is_again, milliseconds, licenses }
+        }
+        _ => unreachable!("it is made above"),
+    };
+    let mut schedule = Schedule::new(policy());
+    let [fork, root] = [fork_of("root", "fork"), place("h", "root")].map(|place| schedule.add(0, place, None));
+    live(&mut schedule, 0, root, "a");
+    live(&mut schedule, 0, fork, "a");
+    assert!(!schedule.has_outdated_fork() && all(&mut schedule, 0).is_empty());
+    schedule.on(1, Event::Pushed(root));
+    schedule.on(1, Event::Pushed(fork));
+    assert_eq!(all(&mut schedule, 1), [Action::Look(fork), Action::Look(root)]);
+    [fork, root].into_iter().for_each(|id| schedule.on(1, looked(id, "b")));
+    for id in [fork, root] {
+        assert_eq!(all(&mut schedule, 1).last(), Some(&Action::Fetch(id)));
+        schedule.on(1, fetched(id, "b"));
+    }
+    assert_eq!(all(&mut schedule, 1), [Action::Mine(root)]);
+    schedule.on(2, anew(root, true));
+    assert!(schedule.has_outdated_fork());
+    schedule.on(2, anew(fork, false));
+    assert!(schedule.has_outdated_fork(), "it was begun before");
+    // Even where only what was due at the start is done.
+    live(&mut schedule, 0, fork, "b");
+    assert!(!schedule.has_outdated_fork());
+    schedule.on(3, Event::Pushed(root));
+    live(&mut schedule, 3, root, "c");
+    assert!(!schedule.has_outdated_fork(), "nothing that it leaves out has gone");
+    schedule.on(4, failed(root, Fault::Gone, None));
+    schedule.on(4, Event::Dropped(root));
+    assert!(schedule.has_outdated_fork() && schedule.next(0) == Some(Action::Look(fork)));
+    schedule.on(4, failed(fork, Fault::Gone, None));
+    assert!(!schedule.has_outdated_fork(), "what can't be mined is not waited for");
+    // One that is no source any more is not waited for either, nor is one whose server is left alone.
+    let mut schedule = Schedule::new(policy());
+    let [root, fork] = [place("h", "root"), fork_of("root", "fork")].map(|place| schedule.add(0, place, None));
+    assert_eq!(all(&mut schedule, 0), [Action::Look(root)]);
+    schedule.on(0, Event::GivenUp(root));
+    schedule.retire(root);
+    assert_eq!((all(&mut schedule, 0), chain), (vec![Action::Look(fork)], 3));
+}
+
+#[test]
 fn what_is_mined_is_not_fetched_again() {
     let mut schedule = Schedule::new(policy());
     let id = schedule.add(0, place("h", "a"), None);
@@ -107,7 +170,7 @@ fn what_is_mined_is_not_fetched_again() {
     again.on(now, fetched(id, "one"));
     assert_eq!(again.next(now), Some(Action::Mine(id)));
     // They change once more while it is mined.
-    again.settle(now, id, "u".into());
+    again.settle(now, id, Place { settings: "u".into(), ..place("h", "a") });
     again.on(now, mined_with(id, "one", "t"));
     assert_eq!(again.next(now), Some(Action::Look(id)));
     again.on(now, looked(id, "one"));
@@ -117,9 +180,9 @@ fn what_is_mined_is_not_fetched_again() {
     again.on(now, mined_with(id, "one", "u"));
     assert_eq!(again.next(now), None);
     // The same settings once more are no reason to look, and others are one.
-    again.settle(now, id, "u".into());
+    again.settle(now, id, Place { settings: "u".into(), ..place("h", "a") });
     assert_eq!(again.next(now), None);
-    again.settle(now, id, "v".into());
+    again.settle(now, id, Place { settings: "v".into(), ..place("h", "a") });
     assert_eq!(again.next(now), Some(Action::Look(id)));
 }
 
@@ -467,7 +530,7 @@ fn what_moved_or_is_relicensed_is_dropped_by_policy_and_mined_when_that_is_taken
     let licenses = |before: &str, now: &str| Licenses { before: Some(before.into()), now: Some(now.into()) };
     let mined = |id, tips: &str, licenses| {
         let (tips, settings) = (tips.into(), "s".into());
-        Event::Mined { id, tips, settings, is_new: true, is_again: false, milliseconds: 1, licenses }
+        Event::Mined { id, tips, settings, is_new: true, is_anew: false, is_again: false, milliseconds: 1, licenses }
     };
     let mut schedule = Schedule::new(Policy { moved: Rows::Drop, relicensed: Rows::Drop, ..policy() });
     let id = schedule.add(0, place("h", "a"), None);
@@ -632,6 +695,7 @@ fn whatever_happens_nobody_is_forgotten_and_the_bounds_hold() {
                         tips,
                         settings,
                         is_new: n > 4,
+                        is_anew: n == 6,
                         is_again: n > 5,
                         milliseconds: n * 4_000,
                         licenses,

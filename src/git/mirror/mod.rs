@@ -5,6 +5,7 @@
 //! A transport can block for ever in a read, so callers go through [`super::supervise`], which can kill it.
 
 pub mod address;
+mod borrow;
 mod credentials;
 mod error;
 pub mod look;
@@ -52,6 +53,9 @@ pub struct Request {
     pub stall_seconds: u64,
     /// Whether only addresses may be asked that everybody reaches; redirects aren't followed then.
     pub public_only: bool,
+    /// A mirror that is likely to have most of what a clone would bring.
+    #[serde(default)]
+    pub borrow: Option<PathBuf>,
 }
 
 /// What a synchronization did.
@@ -240,6 +244,16 @@ fn clean_up_below(directory: &Path, depth: usize) {
     }
 }
 
+/// Moves a mirror out of its place, to be removed from where it is then. Should that not happen, the next start takes it for the
+/// rest of a clone that was killed.
+///
+/// # Errors
+/// It is not there, or can't be moved.
+pub fn put_away(directory: &Path) -> io::Result<PathBuf> {
+    let place = sibling(directory, &format!("partial-old-{}", std::process::id()));
+    fs::rename(directory, &place).map(|()| place)
+}
+
 /// The path of the unfinished clone that the process `pid` makes.
 pub(super) fn partial(directory: &Path, pid: u32) -> PathBuf {
     sibling(directory, &format!("partial-{pid}"))
@@ -260,6 +274,7 @@ struct Remote {
     stall: Duration,
     given: Option<(String, String)>,
     public_only: bool,
+    borrow: Option<PathBuf>,
 }
 
 /// How an exchange with the remote ended.
@@ -305,6 +320,7 @@ impl Remote {
             stall: Duration::from_secs(request.stall_seconds.max(1)),
             given,
             public_only: request.public_only,
+            borrow: request.borrow.clone(),
         })
     }
 
@@ -328,11 +344,11 @@ impl Remote {
             }
         }
         let partial = partial(directory, std::process::id());
-        let cloned = self.clone_into(&partial, interrupt, &meter).and_then(|()| {
+        // What replaces a damaged mirror owes nothing to another one.
+        let borrow = self.borrow.as_deref().filter(|_| !directory.exists());
+        let cloned = self.clone_into(&partial, borrow, interrupt, &meter).and_then(|()| {
             if directory.exists() {
-                // The name makes a leftover of it, should this process die between the renames.
-                let old = sibling(directory, &format!("partial-old-{}", std::process::id()));
-                fs::rename(directory, &old).map_err(io_error)?;
+                let old = put_away(directory).map_err(io_error)?;
                 fs::rename(&partial, directory).map_err(io_error)?;
                 return remove_all(&old).map_err(io_error).map(|()| Outcome::Replaced);
             }
@@ -344,7 +360,13 @@ impl Remote {
         cloned
     }
 
-    fn clone_into(&self, partial: &Path, interrupt: &AtomicBool, meter: &Meter) -> Result<(), Error> {
+    fn clone_into(
+        &self,
+        partial: &Path,
+        borrow: Option<&Path>,
+        interrupt: &AtomicBool,
+        meter: &Meter,
+    ) -> Result<(), Error> {
         let io_error = |err: io::Error| Error::new(ErrorKind::Io, &self.text, err.to_string());
         let mut format = gix::hash::Kind::Sha1;
         for _ in 0..2 {
@@ -352,9 +374,10 @@ impl Remote {
                 remove_all(partial).map_err(io_error)?;
             }
             let create = gix::create::Options { object_hash: Some(format), ..Default::default() };
-            let repo = gix::ThreadSafeRepository::init_opts(partial, gix::create::Kind::Bare, create, self.options())
-                .map_err(|err| Error::new(ErrorKind::Io, &self.text, one_line(&err)))?
-                .to_thread_local();
+            let mut repo =
+                gix::ThreadSafeRepository::init_opts(partial, gix::create::Kind::Bare, create, self.options())
+                    .map_err(|err| Error::new(ErrorKind::Io, &self.text, one_line(&err)))?
+                    .to_thread_local();
             // What is there for people, which takes more room than a small repository.
             for name in ["hooks", "info", "description"] {
                 let removed = remove_all(&partial.join(name));
@@ -362,7 +385,17 @@ impl Remote {
                     .or_else(|err| if err.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(err) })
                     .map_err(io_error)?;
             }
-            match self.exchange(&repo, interrupt, meter)? {
+            let borrowed = borrow.map_or(Ok(Vec::new()), |from| borrow::borrow(from, partial, format, interrupt));
+            let borrowed = borrowed.map_err(io_error)?;
+            if !borrowed.is_empty() {
+                // What was opened before there were packs may not find them.
+                let opened = self.options().open(partial);
+                repo = opened.map_err(|err| Error::new(ErrorKind::Io, &self.text, one_line(&err)))?.to_thread_local();
+                borrow::advertise(&repo, &borrowed).map_err(|err| self.error(&err))?;
+            }
+            let exchange = self.exchange(&repo, interrupt, meter)?;
+            borrow::withdraw(&repo).map_err(|err| self.error(&err))?;
+            match exchange {
                 Exchange::Done { .. } => return Ok(()),
                 Exchange::OtherFormat(other) => format = other,
             }

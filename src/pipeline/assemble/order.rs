@@ -15,7 +15,7 @@ use super::{
     judge::{Verdict, VerdictReader},
     spill::{Bits, Sorter, Table, record},
 };
-use crate::store::{Checkpoint, Error, segment::SegmentManifest};
+use crate::store::{Checkpoint, Error, attached::Attached, segment::SegmentManifest};
 
 /// A repository with visible batches.
 pub struct Repository<'a> {
@@ -160,7 +160,7 @@ record!(
 /// Which rows several repositories have.
 #[derive(Default)]
 pub struct Forks {
-    /// Rows that another repository has before.
+    /// Rows that another repository has before, or the root of a fork that is attached to it.
     pub copies: Bits,
     /// The names of repositories that rows have in common, with commas between them.
     pub sets: Vec<String>,
@@ -190,6 +190,7 @@ impl Forks {
             let repository = u32::try_from(row.repository).unwrap_or(u32::MAX);
             places.push(Place { id: row.facts.id, number: row.number, repository })
         })?;
+        let attached = Attached::new(repositories.iter().map(|repository| repository.newest));
         let mut sets: HashMap<BTreeSet<&str>, u32> = HashMap::new();
         let mut shared = Sorter::new(directory, memory / 4, u64::from(rows));
         places.for_each_part(threads, |places| {
@@ -197,13 +198,18 @@ impl Forks {
                 if of_one.iter().all(|place| place.repository == of_one[0].repository) {
                     continue;
                 }
-                of_one[1..].iter().for_each(|place| {
+                let mut owners: Vec<&Place> = of_one.iter().collect();
+                attached.without_forks(&mut owners, |place| {
+                    &repositories[place.repository as usize].newest.repository.identity
+                });
+                let number = owners[0].number;
+                of_one.iter().filter(|place| place.number != number).for_each(|place| {
                     forks.copies.set(place.number);
                 });
-                let names = of_one.iter().map(|place| repositories[place.repository as usize].name).collect();
+                let names = owners.iter().map(|place| repositories[place.repository as usize].name).collect();
                 let next = u32::try_from(sets.len()).unwrap_or(u32::MAX);
                 let set = *sets.entry(names).or_insert(next);
-                shared.push(Shared { number: of_one[0].number, set })?;
+                shared.push(Shared { number, set })?;
             }
             Ok(())
         })?;
