@@ -748,6 +748,26 @@ fn what_is_relicensed_or_moved_is_recorded_and_dropped_by_policy() {
     // Each row has the licence of its own commit.
     let of_rows: BTreeSet<String> = lab.rows("keep").iter().map(|row| row["license_spdx"].to_string()).collect();
     assert_eq!(of_rows.into_iter().collect::<Vec<_>>(), ["\"GPL-3.0-only\"", "\"MIT\"", "null"]);
+    // So has the manifest of an export, the same each time.
+    let change = |repository: &Pushed, from: &str, to: &str| {
+        let tip = repository.git(&["rev-parse", "HEAD"]);
+        let time: i64 = repository.git(&["show", "-s", "--format=%ct"]).parse().expect("a number");
+        serde_json::json!({"from": from, "to": to, "tip": tip, "time": time})
+    };
+    let inputs = |out: &str, name: &str| -> Vec<Value> {
+        lab.ok(&["export", "keep", out]);
+        let all = support::manifest(&lab, out)["inputs"].as_array().expect("a list").clone();
+        let is_of = |input: &Value| input["repository"].as_str().is_some_and(|text| text.ends_with(name));
+        all.into_iter().filter(is_of).collect()
+    };
+    let mut changes = vec![change(&repositories[0], "MIT", "GPL-3.0-only")];
+    let (a, b, c) = (inputs("first", "/a").pop(), inputs("second", "/b").pop(), inputs("third", "/c").pop());
+    let (a, b, c) = (a.expect("one"), b.expect("one"), c.expect("one"));
+    assert_eq!((&a["license"], a["relicensed"].as_array()), (&"GPL-3.0-only".into(), Some(&changes)));
+    assert!(b["license"].is_null() && b["relicensed"][0]["to"].is_null() && b["relicensed"][0]["from"] == "MIT", "{b}");
+    assert!(c["license"] == "MIT" && c["relicensed"].is_null(), "{c}");
+    let bytes = |out: &str| fs::read(lab.path(out).join("manifest.json")).expect("a manifest");
+    assert!(bytes("first") == bytes("second"));
     let (_, said) = once(&lab, &drops);
     assert_eq!((said.matches("its rows are removed").count(), said.matches(": fetched").count()), (3, 0), "{said}");
     let (code, said) = once(&lab, &drops);
@@ -765,6 +785,13 @@ fn what_is_relicensed_or_moved_is_recorded_and_dropped_by_policy() {
     let (code, said) = once(&lab, &drops);
     assert_eq!((code, rows("drop", "/b")), (Some(0), 3), "{said}");
     lab.ok(&["verify", "drop"]);
+    // Batches that are joined forget none of it.
+    let text = fs::read_to_string(lab.path(&keep)).expect("a file");
+    fs::write(lab.path(&keep), text.replace("[mine]", "batches-max = 1\n[mine]")).expect("a file");
+    let (code, said) = once(&lab, &keep);
+    changes.push(change(&repositories[0], "GPL-3.0-only", "Apache-2.0"));
+    let inputs = inputs("fourth", "/a");
+    assert_eq!((code, inputs.len(), inputs[0]["relicensed"].as_array()), (Some(0), 1, Some(&changes)), "{said}");
 }
 
 #[test]

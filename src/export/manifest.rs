@@ -22,6 +22,11 @@ pub struct Input {
     pub tips: Vec<String>,
     /// Commit ids that the batches before had mined up to.
     pub hidden: Vec<String>,
+    /// The licence at the tip, as an SPDX expression; none where it is not known or there are several tips.
+    pub license: Option<String>,
+    /// How it changed from one mining to the next: `from`, `to`, `tip`, `time`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub relicensed: Vec<Value>,
     /// The repository that it is attached to, as a fork of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,

@@ -199,6 +199,14 @@ pub fn tree_of(repository: &Repository, objects: &Objects, id: ObjectId) -> Resu
     parse(repository, objects, id, &mut Vec::new()).map(|parsed| parsed.tree)
 }
 
+/// The time of the commit `id` in seconds since 1970.
+///
+/// # Errors
+/// The commit is missing or damaged.
+pub fn time_of(repository: &Repository, id: ObjectId) -> Result<i64, ReadError> {
+    parse(repository, &repository.objects(), id, &mut Vec::new()).map(|parsed| parsed.time)
+}
+
 /// Searches `start` and its ancestors, nearest first, for what `is_wanted`, among the first `commits_max` of them. Which
 /// one is found depends on nothing but that part of history.
 pub fn find_back(

@@ -357,6 +357,8 @@ fn describe(
     let input = |checkpoint: Checkpoint| {
         let repository = checkpoint.repository;
         Input {
+            license: checkpoint.license,
+            relicensed: checkpoint.relicensed.iter().map(|change| serde_json::json!(change)).collect(),
             is_incomplete: exported.incomplete.contains(&repository.name),
             root: repository.root,
             behind: checkpoint.behind.map(|behind| behind.tips).unwrap_or_default(),

@@ -27,8 +27,8 @@ use crate::{
     },
     sample::SCHEMA_VERSION,
     store::{
-        self, Checkpoint, LedgerManifest, RepositoryId, Reversal, Roots, SegmentManifest, Store, attached::Behind,
-        batch_stem, ledger::LedgerWriter, rows::Rows, segment, segment::SegmentWriter,
+        self, Checkpoint, LedgerManifest, Relicensed, RepositoryId, Reversal, Roots, SegmentManifest, Store,
+        attached::Behind, batch_stem, ledger::LedgerWriter, rows::Rows, segment, segment::SegmentWriter,
     },
     verdict::{Counts, Funnel, Skip},
 };
@@ -176,7 +176,7 @@ pub fn mine_repository(
             }
         };
     let on_compare = |done, total| progress(Progress::Comparing { done, total });
-    batch.license = license;
+    batch.note_license(license, &tips, &repository);
     // Rules see what the list says last where nothing else is known.
     let declared = || recipe.license.as_deref().map(crate::classify::license::declared);
     let repository_license = batch.license.clone().or_else(declared);
@@ -279,6 +279,8 @@ impl Work {
         if let Some(last) = earlier.last() {
             batch.generation = last.generation;
             batch.batch = last.batch + 1;
+            (batch.before, batch.relicensed) =
+                (Some((last.license.clone(), last.tips.clone())), last.relicensed.clone());
             let older = Recipe::read(&last.recipe);
             // A clone that was deepened shows what commits change that could not be compared before.
             let same_edge = last.shallow == batch.shallow;
@@ -427,6 +429,10 @@ struct Batch {
     hidden: Vec<String>,
     shallow: Vec<String>,
     license: Option<String>,
+    /// The licence and the tips of the batch before; none where there is none.
+    before: Option<(Option<String>, Vec<String>)>,
+    /// How the licence changed.
+    relicensed: Vec<Relicensed>,
     /// What it and the batches before leave out.
     behind: Option<Behind>,
     /// What its commits take back.
@@ -454,6 +460,20 @@ impl Batch {
         self.replaced = true;
         self.batch = 0;
         hidden.clear();
+    }
+
+    /// Takes note of the licence at the tip, and of what it was: of several tips nothing can be said.
+    fn note_license(&mut self, license: Option<String>, tips: &[ObjectId], repository: &Repository) {
+        if let ([tip], Some((before, of))) = (tips, self.before.take())
+            && before != license
+            && of.len() == 1
+            && license::is_legible(repository, *tip)
+        {
+            // A tip that can't be read is skipped, and has no time.
+            let time = walk::time_of(repository, *tip).unwrap_or_default();
+            self.relicensed.push(Relicensed { from: before, to: license.clone(), tip: tip.to_string(), time });
+        }
+        self.license = license;
     }
 
     fn set_digest(&mut self, id: &RepositoryId, tips: &[ObjectId], settings: &Settings, options: &Options) {
@@ -559,6 +579,7 @@ impl Batch {
             hidden: self.hidden,
             shallow: self.shallow,
             license: self.license,
+            relicensed: self.relicensed,
             reversals: self.reversals,
             roots: self.roots,
             begin: None,

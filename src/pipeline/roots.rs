@@ -260,6 +260,7 @@ mod tests {
             hidden: Vec::new(),
             shallow: Vec::new(),
             license: None,
+            relicensed: None,
             reversals: Vec::new(),
             roots,
             begin: None,

@@ -146,6 +146,19 @@ pub struct Roots {
     pub others: BTreeMap<String, Vec<String>>,
 }
 
+/// A change of the licence of a repository as a whole, as far as two minings show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relicensed {
+    /// The licence at the tip that was mined before; none where it is not known.
+    pub from: Option<String>,
+    /// The licence at the tip that was mined then.
+    pub to: Option<String>,
+    /// That tip.
+    pub tip: String,
+    /// Its commit time in seconds since 1970.
+    pub time: i64,
+}
+
 /// The record of a complete batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -172,6 +185,9 @@ pub struct Checkpoint {
     /// there are several tips.
     #[serde(default)]
     pub license: Option<String>,
+    /// How that changed from one mining to the next, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relicensed: Vec<Relicensed>,
     /// What commits of the batch take back or bring back, also such as have no row; in order of their ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reversals: Vec<Reversal>,
