@@ -1346,6 +1346,76 @@ fn an_export_that_fails_is_tried_again_and_what_killed_ones_left_goes() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let lab = Lab::new();
+    let pushed = Pushed::new(&lab, "one");
+    let configuration = configure(&lab, "store", &list(&[lab.path("served/one.git").display().to_string()]), "");
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    for args in [&["watch", "--config", &configuration, "--once"][..], &["mine", "served/one.git", "--store", "other"]]
+    {
+        let status = lab.program().args(args).stdout(Stdio::null()).stderr(full()).status().expect("it runs");
+        assert_eq!(status.code(), Some(0), "{args:?}");
+    }
+    assert_eq!((lab.rows("store").len(), lab.rows("other").len(), pushed.commits), (0, 0, 2));
+    let status = lab.program().args(["verify", "absent"]).stderr(full()).status().expect("it runs");
+    assert_eq!(status.code(), Some(5), "what went wrong is told by the exit code all the same");
+}
+
+#[test]
+fn an_export_has_all_that_came_until_it_began() {
+    let lab = Lab::new();
+    let names: Vec<String> = (0..2).map(|n| format!("r{n}")).collect();
+    let mut repositories: Vec<Pushed> = names.iter().map(|name| Pushed::new(&lab, name)).collect();
+    repositories.iter_mut().for_each(|repository| (0..3).for_each(|_| repository.commit()));
+    let sources = list(&[lab.path("served").display().to_string()]);
+    let configuration = configure(&lab, "store", &sources, "export-to = \"out\"\nexport-every = 1\nexport-keep = 99");
+    let _daemon = Daemon::new(&lab, &["--config", &configuration]);
+    let rows = || -> u64 {
+        let manifest = fs::read(lab.path("out/current/manifest.json")).unwrap_or_default();
+        serde_json::from_slice::<Value>(&manifest).map_or(0, |manifest| manifest["rows"].as_u64().expect("a number"))
+    };
+    let mut expected = 0;
+    for _ in 0..6 {
+        repositories.iter().for_each(Pushed::push);
+        // Each file is added once, and modified from then on.
+        expected = repositories.iter().map(|repository| repository.commits.saturating_sub(3) as u64).sum();
+        until("the export has all rows", || rows() == expected);
+        repositories.iter_mut().for_each(Pushed::commit);
+    }
+    assert_eq!(expected, 14);
+    for export in fs::read_dir(lab.path("out")).expect("exports").flatten() {
+        let Ok(changes) = fs::read(export.path().join("changes.json")) else { continue };
+        let changes: Value = serde_json::from_slice(&changes).expect("JSON");
+        let added = changes["added"].as_object().expect("by why").values();
+        assert!(added.filter_map(Value::as_u64).sum::<u64>() > 0, "{changes}");
+    }
+}
+
+#[test]
+fn status_says_where_nothing_is_known_of_what_is_watched() {
+    let lab = Lab::new();
+    Pushed::new(&lab, "one");
+    let status = |store: &str| {
+        let output = lab.gitlode(&["status", store]);
+        assert!(output.status.success());
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    lab.ok(&["mine", "served/one.git", "--store", "mined"]);
+    assert_eq!(status("mined"), "nothing is watched into this store\n");
+    let configuration = configure(&lab, "store", &list(&[lab.path("served").display().to_string()]), "");
+    once(&lab, &configuration);
+    assert!(status("store").contains("current"));
+    for damage in [&b"no index at all"[..], b""] {
+        let path = lab.path("store/index.sqlite");
+        if damage.is_empty() { fs::remove_file(&path) } else { fs::write(&path, damage) }.expect("it can be changed");
+        assert!(status("store").contains("warning: the index is not there or can't be read"), "{}", status("store"));
+    }
+    let (code, said) = once(&lab, &configuration);
+    assert!(code == Some(0) && status("store").contains("current"), "{said}");
+}
+
+#[test]
 fn a_round_that_is_told_to_stop_ends_at_once_and_says_so() {
     let lab = Lab::new();
     let server = Server::http(lab.dir.path(), Manner::Silent);

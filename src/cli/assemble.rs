@@ -100,12 +100,12 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let interrupt = interrupt_flag();
     let say = |what: &str| {
         if !args.quiet {
-            anstream::eprintln!("{what}");
+            tell!("{what}");
         }
     };
     let assembly = match args.decide(&store, &interrupt, &say) {
         Err(Error::Assemble(assemble::Error::Store(store::Error::Interrupted))) => {
-            anstream::eprintln!("interrupted: nothing was decided");
+            tell!("interrupted: nothing was decided");
             return Err(Error::Reported(130));
         }
         result => result?,
@@ -113,7 +113,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     super::warn_of_unmatched(&assembly.unmatched_opt_outs, "in this store");
     for (benchmark, rows) in &assembly.not_searched {
         let (rows, benchmark) = (grouped(*rows), super::printable(benchmark));
-        anstream::eprintln!(
+        tell!(
             "{}: {rows} rows of {benchmark} are not looked for: they are too short, or say what many of its rows say",
             super::style("warning")
         );

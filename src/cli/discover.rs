@@ -174,7 +174,7 @@ fn collect(args: &Args, plan: &Plan, interrupt: &AtomicBool) -> Result<Collected
         pause: &|seconds, why| pause(args, interrupt, seconds, why),
         tell: &|line| {
             if args.verbose {
-                anstream::eprintln!("{}", printable(line));
+                tell!("{}", printable(line));
             }
         },
     };
@@ -186,7 +186,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let interrupt = interrupt_flag();
     let collected = match collect(args, &plan, &interrupt) {
         Err(collect::Error::Interrupted) => {
-            anstream::eprintln!("interrupted: there is no list");
+            tell!("interrupted: there is no list");
             return Err(Error::Reported(130));
         }
         other => other?,
@@ -201,7 +201,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         .collect();
     write_list(args, &collected.list)?;
     match (args.json, args.quiet) {
-        (true, _) => anstream::eprintln!("{:#}", account(&collected)),
+        (true, _) => tell!("{:#}", account(&collected)),
         (false, true) => {}
         (false, false) => tell(&collected),
     }
@@ -209,9 +209,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
         return Ok(());
     }
     if !args.json {
-        anstream::eprintln!("{}: {}; what is missing for that is in no count", style("error"), failed(failures.len()));
+        tell!("{}: {}; what is missing for that is in no count", style("error"), failed(failures.len()));
         let shown: Vec<_> = failures.iter().take(FAILURES_SHOWN_MAX).map(|(what, failure)| (*what, failure)).collect();
-        anstream::eprintln!("{}", stats::failure_table(&shown));
+        tell!("{}", stats::failure_table(&shown));
     }
     Err(Error::Reported(3))
 }
@@ -318,7 +318,7 @@ fn own_cache() -> Option<PathBuf> {
 fn pause(args: &Args, interrupt: &AtomicBool, seconds: u64, why: &str) -> bool {
     const STEP: Duration = Duration::from_millis(100);
     if seconds > 0 && !args.quiet {
-        anstream::eprintln!("waiting {seconds} s: {}", printable(why));
+        tell!("waiting {seconds} s: {}", printable(why));
     }
     for _ in 0..seconds.saturating_mul(10) {
         if interrupt.load(Ordering::Relaxed) {
@@ -406,8 +406,8 @@ fn tell(collected: &Collected) {
     }
     table.add_row(["listed".to_owned(), grouped(account.listed)]);
     stats::align(&mut table, 1..2);
-    anstream::eprintln!("{table}");
-    let warn = |text: String| anstream::eprintln!("{}: {}", style("warning"), printable(&text));
+    tell!("{table}");
+    let warn = |text: String| tell!("{}: {}", style("warning"), printable(&text));
     for asked in &collected.asked {
         if asked.shortfall.missing > 0 {
             let missing = grouped(asked.shortfall.missing);
@@ -433,13 +433,13 @@ fn tell(collected: &Collected) {
     if !collected.read.is_empty() {
         let sum = |of: fn(&archive::Tally) -> u64| grouped(collected.read.iter().map(|(_, tally)| of(tally)).sum());
         let files = counted(collected.read.len(), "file", "files");
-        anstream::eprintln!("{files}, {} lines, {} pushes", sum(|tally| tally.lines), sum(|tally| tally.pushes));
+        tell!("{files}, {} lines, {} pushes", sum(|tally| tally.lines), sum(|tally| tally.pushes));
     }
     let requests = &collected.requests;
     if requests.answered > 0 {
         let left = requests.remaining.map(|left| format!(", {} left of the limit", grouped(left))).unwrap_or_default();
         let answered = counted(usize::try_from(requests.answered).unwrap_or(usize::MAX), "request", "requests");
         let unchanged = grouped(requests.unchanged);
-        anstream::eprintln!("{answered}, {unchanged} of them for what has not changed{left}");
+        tell!("{answered}, {unchanged} of them for what has not changed{left}");
     }
 }

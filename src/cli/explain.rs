@@ -100,7 +100,7 @@ fn decided(args: &Args, path: &Path, commit: &str) -> Result<Vec<DecidedRow>, Er
     };
     if !assemble::is_current(&store, &assembly, &assembly.options)? {
         let say = super::style("warning");
-        anstream::eprintln!("{say}: the store changed since; `gitlode assemble` decides on what is new");
+        tell!("{say}: the store changed since; `gitlode assemble` decides on what is new");
     }
     let mut decided = assemble::explain::explain(&store, &assembly, commit)?;
     decided.retain(|row| args.path.as_ref().is_none_or(|path| *path == row.path));

@@ -153,7 +153,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let interrupt = interrupt_flag();
     let exported = match args.write(&Store::open(store_path)?, out, &interrupt, None) {
         Err(Error::Reported(130)) => {
-            anstream::eprintln!("interrupted: nothing is left of the export");
+            tell!("interrupted: nothing is left of the export");
             return Err(Error::Reported(130));
         }
         result => result?,

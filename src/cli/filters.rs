@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
 /// Says of which rules an expression failed; what they dropped for that is in the ledger, with the error as value.
 pub(super) fn warn_of_failures(rules: &Ruleset) {
     for (rule, count) in rules.failures() {
-        anstream::eprintln!(
+        tell!(
             "{}: {}: rule {}: the expression failed {} times, and what it failed on was dropped; \
              `gitlode explain` says why of a commit",
             super::style("warning"),
@@ -167,7 +167,7 @@ fn check(rules: &Ruleset, as_json: bool) -> Result<(), Error> {
         print(&format!("{:#}\n", json!({"rules": rules.rules().len(), "examples": examples, "failed": failed})))?;
     } else {
         for failure in &failed {
-            anstream::eprintln!("{}: {}", super::style("error"), printable(failure));
+            tell!("{}: {}", super::style("error"), printable(failure));
         }
         let count = rules.rules().len();
         print(&format!("{count} rules, {examples} examples, {} of them fail\n", failed.len()))?;

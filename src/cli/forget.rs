@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         if named.is_empty() {
             unknown += 1;
             let text = printable(text);
-            anstream::eprintln!("{}: {text} did not fail in its last run", super::style("error"));
+            tell!("{}: {text} did not fail in its last run", super::style("error"));
         }
     }
     if unknown > 0 { Err(Error::Reported(2)) } else { Ok(()) }

@@ -325,7 +325,7 @@ fn mine(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
     };
     if sources.is_empty() && !args.quiet {
         let what = if args.retry_failed { "no source failed in its last run" } else { "the list has no sources" };
-        anstream::eprintln!("{}: {what}", super::style("warning"));
+        tell!("{}: {what}", super::style("warning"));
     }
     match (&index, &args.store) {
         (Some(index), _) => remember_columns(&mut sources, &lock(index))?,
@@ -355,13 +355,13 @@ fn mine(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
     reported?;
     if unfinished > 0 {
         let advice = if args.dry_run { "" } else { ": what is sealed is kept; the same command goes on from there" };
-        anstream::eprintln!("interrupted{advice}");
+        tell!("interrupted{advice}");
         return Err(Error::Reported(130));
     }
     match noted {
         Err(error) if failed > 0 => {
             // A full disk keeps failures from being noted as well.
-            anstream::eprintln!("{}: {error}; --retry-failed may not know of all that failed", super::style("warning"));
+            tell!("{}: {error}; --retry-failed may not know of all that failed", super::style("warning"));
             Err(Error::Reported(3))
         }
         Ok(()) if failed > 0 => Err(Error::Reported(3)),
@@ -398,7 +398,7 @@ fn wait(args: &Args, interrupt: &Arc<AtomicBool>) -> bool {
     static SAID: std::sync::Once = std::sync::Once::new();
     let wait = args.wait && !interrupt.load(Ordering::Relaxed);
     if wait && !args.quiet {
-        SAID.call_once(|| anstream::eprintln!("waiting for another gitlode that writes to the store"));
+        SAID.call_once(|| tell!("waiting for another gitlode that writes to the store"));
     }
     wait
 }
@@ -439,7 +439,7 @@ fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sou
             let identity = identity(source);
             let failed = failed.iter().any(|state| state.identity == identity);
             if !failed && !args.quiet {
-                anstream::eprintln!("{}: {identity} did not fail in its last run", super::style("warning"));
+                tell!("{}: {identity} did not fail in its last run", super::style("warning"));
             }
             failed
         };
@@ -673,14 +673,14 @@ fn report(args: &Args, outcomes: &[Outcome], unfinished: usize, started: Instant
     let failures: Vec<(&str, &Failure)> =
         outcomes.iter().filter_map(|outcome| Some((outcome.name.as_str(), outcome.result.as_ref().err()?))).collect();
     if !failures.is_empty() {
-        anstream::eprintln!("{}: {} of {} failed", super::style("error"), failures.len(), repositories(outcomes.len()));
-        anstream::eprintln!("{}", super::stats::failure_table(&failures));
+        tell!("{}: {} of {} failed", super::style("error"), failures.len(), repositories(outcomes.len()));
+        tell!("{}", super::stats::failure_table(&failures));
     }
     let has_holes = |outcome: &&Outcome| outcome.result.as_ref().is_ok_and(|report| report.has_holes);
     let holes: Vec<_> = outcomes.iter().filter(has_holes).map(|outcome| printable(&outcome.name)).collect();
     if !holes.is_empty() && !args.quiet && !args.dry_run {
         let more = if holes.len() > HOLES_NAMED_MAX { ", …" } else { "" };
-        anstream::eprintln!(
+        tell!(
             "{}: the history of {} has missing or corrupt objects; what they hold was skipped, and is not tried again \
              without --replace: {}{more}",
             super::style("warning"),

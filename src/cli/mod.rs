@@ -1,5 +1,12 @@
 //! The program: one file per subcommand, errors with hints, exit codes.
 
+/// Writes a line to standard error. What can't be said, to a log on a full disk, must not end what goes on.
+macro_rules! tell {
+    ($($text:tt)*) => {
+        $crate::cli::tell(format_args!($($text)*))
+    };
+}
+
 mod assemble;
 mod config;
 mod discover;
@@ -264,10 +271,10 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !matches!(error, Error::Reported(_)) {
-                anstream::eprintln!("{}: {}", style("error"), printable(&error.to_string()));
+                tell!("{}: {}", style("error"), printable(&error.to_string()));
             }
             if let Some(hint) = error.hint() {
-                anstream::eprintln!("{}: {hint}", style("hint"));
+                tell!("{}: {hint}", style("hint"));
             }
             ExitCode::from(error.code())
         }
@@ -376,10 +383,10 @@ const UNMATCHED_TOLD: usize = 20;
 /// Warns of opt-outs that name nothing in what `place` says.
 fn warn_of_unmatched(lines: &[String], place: &str) {
     for line in lines.iter().take(UNMATCHED_TOLD) {
-        anstream::eprintln!("{}: the opt-out {} names nothing {place}", style("warning"), printable(line));
+        tell!("{}: the opt-out {} names nothing {place}", style("warning"), printable(line));
     }
     if let Some(more) = lines.len().checked_sub(UNMATCHED_TOLD + 1) {
-        anstream::eprintln!("{}: {} more opt-outs name nothing {place}", style("warning"), grouped(more as u64 + 1));
+        tell!("{}: {} more opt-outs name nothing {place}", style("warning"), grouped(more as u64 + 1));
     }
 }
 
@@ -423,6 +430,12 @@ fn counted(n: usize, one: &str, many: &str) -> String {
 /// [`counted`] for repositories.
 fn repositories(n: usize) -> String {
     counted(n, "repository", "repositories")
+}
+
+/// See the macro of this name.
+fn tell(text: std::fmt::Arguments<'_>) {
+    let mut to = anstream::stderr().lock();
+    _ = std::io::Write::write_fmt(&mut to, format_args!("{text}\n"));
 }
 
 /// Writes to standard output, without colours where it is no terminal; for text that people read.

@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     let receipt = match purge::purge(&store, &lines, seconds_now(), &interrupt_flag()) {
         Err(purge::Error::Store(store::Error::Interrupted)) => {
-            anstream::eprintln!("interrupted: what is named is left out from now on; the same command goes on");
+            tell!("interrupted: what is named is left out from now on; the same command goes on");
             return Err(Error::Reported(130));
         }
         result => result?,
@@ -94,6 +94,6 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     let place = args.store.join("opt-out").join(format!("{:06}.json", receipt.number));
     print(&format!("{} rows are gone; the receipt is {}\n", grouped(receipt.rows), place.display()))?;
-    anstream::eprintln!("exports and mirrors outside of the store still have what they had");
+    tell!("exports and mirrors outside of the store still have what they had");
     Ok(())
 }

@@ -43,15 +43,15 @@ pub fn run(args: &Args) -> Result<(), Error> {
             1 => {}
             0 => {
                 unknown += 1;
-                anstream::eprintln!("{}: {} is not in this store", super::style("error"), printable(text));
+                tell!("{}: {} is not in this store", super::style("error"), printable(text));
                 continue;
             }
             _ => {
                 unknown += 1;
                 let all: Vec<String> = named.keys().map(|identity| printable(identity)).collect();
                 let (all, text) = (all.join(", "), printable(text));
-                anstream::eprintln!("{}: several repositories are called {text}: {all}", super::style("error"));
-                anstream::eprintln!("{}: name one of them like this", super::style("hint"));
+                tell!("{}: several repositories are called {text}: {all}", super::style("error"));
+                tell!("{}: name one of them like this", super::style("hint"));
                 continue;
             }
         }

@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     let page = match report::report(&store, &options) {
         Err(store::Error::Interrupted) => {
-            anstream::eprintln!("interrupted: nothing was written");
+            tell!("interrupted: nothing was written");
             return Err(Error::Reported(130));
         }
         page => page?,
@@ -84,7 +84,7 @@ fn progress(quiet: bool) -> Box<dyn Fn(u64, u64)> {
         return Box::new(move |done, total| {
             if said.get().elapsed() >= LINE_INTERVAL {
                 said.set(Instant::now());
-                anstream::eprintln!("{} of {} rows", grouped(done), grouped(total));
+                tell!("{} of {} rows", grouped(done), grouped(total));
             }
         });
     }

@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if drawn.is_empty() {
         let asked = args.id.is_some() || args.lang.is_some() || args.repo.is_some();
         let what = if asked { "no such row in the store" } else { "no rows in the store" };
-        anstream::eprintln!("{}: {what}; `gitlode stats` has its account", super::style("error"));
+        tell!("{}: {what}; `gitlode stats` has its account", super::style("error"));
         return Err(Error::Reported(1));
     }
     drawn.values().try_for_each(|row| if args.json { print_raw(row) } else { print(row) })

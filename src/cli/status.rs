@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use comfy_table::Table;
 use serde_json::json;
 
-use super::{Error, print, printable, seconds_now, stats};
+use super::{Error, print, printable, seconds_now, stats, style};
 use crate::{
     daemon::event::{Relicensed, State},
     store::{Store, index::Index, schedule::Remembered},
@@ -25,7 +25,12 @@ const REASON_CHARS: usize = 60;
 
 pub fn run(args: &Args) -> Result<(), Error> {
     let store = Store::open(&args.store)?;
-    let remembered = Index::read(&store).map(|index| index.schedules()).transpose()?.unwrap_or_default();
+    let index = Index::read(&store);
+    if index.is_none() {
+        let what = "the index is not there or can't be read, so nothing is known of what was watched";
+        tell!("{}: {what}; the next `gitlode watch` makes it again", style("warning"));
+    }
+    let remembered = index.map(|index| index.schedules()).transpose()?.unwrap_or_default();
     let states: Vec<(Remembered, State)> = remembered
         .into_iter()
         .map(|one| {
@@ -44,6 +49,9 @@ pub fn run(args: &Args) -> Result<(), Error> {
             .collect();
         let running = store.is_being_written();
         return print(&format!("{:#}\n", json!({"is_being_written": running, "repositories": all})));
+    }
+    if states.is_empty() {
+        return print("nothing is watched into this store\n");
     }
     print(&format!("{}\n", table(&states, u64::try_from(seconds_now()).unwrap_or_default())))
 }

@@ -79,18 +79,18 @@ pub fn run(args: &Args) -> Result<(), Error> {
         print_text(&checked, &lost, running)?
     }
     if let Err(error) = assembled {
-        anstream::eprintln!("{}: {error}", super::style("error"));
-        anstream::eprintln!("{}: run `gitlode assemble` again", super::style("hint"));
+        tell!("{}: {error}", super::style("error"));
+        tell!("{}: run `gitlode assemble` again", super::style("hint"));
         return Err(Error::Reported(5));
     }
     for wrong in purged.there.iter().chain(&purged.missing) {
-        anstream::eprintln!("{}: {}", super::style("error"), printable(wrong));
+        tell!("{}: {}", super::style("error"), printable(wrong));
     }
     if !purged.missing.is_empty() {
-        anstream::eprintln!("{}: put opt-outs and receipts back from a copy", super::style("hint"));
+        tell!("{}: put opt-outs and receipts back from a copy", super::style("hint"));
     }
     if !purged.there.is_empty() {
-        anstream::eprintln!("{}: run `gitlode purge {}`", super::style("hint"), args.store.display());
+        tell!("{}: run `gitlode purge {}`", super::style("hint"), args.store.display());
     }
     if !(purged.there.is_empty() && purged.missing.is_empty()) {
         return Err(Error::Reported(5));
@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     if !args.json {
         let store = args.store.display();
-        anstream::eprintln!("{}: run `gitlode verify {store} --repair`, then mine again", super::style("hint"));
+        tell!("{}: run `gitlode verify {store} --repair`, then mine again", super::style("hint"));
     }
     Err(Error::Reported(5))
 }
@@ -138,7 +138,7 @@ fn print_text(checked: &[Checked], lost: &[String], running: bool) -> Result<(),
     let mut remains = 0;
     for one in checked {
         for error in one.damage() {
-            anstream::eprintln!("{}: {}", super::style("error"), printable(&error));
+            tell!("{}: {}", super::style("error"), printable(&error));
         }
         let stopped = one.verified.as_ref().map_or(0, |verified| verified.remains.len());
         remains += stopped;
@@ -152,7 +152,7 @@ fn print_text(checked: &[Checked], lost: &[String], running: bool) -> Result<(),
         }
     }
     for lost in lost {
-        anstream::eprintln!("{}: {}", super::style("error"), printable(lost));
+        tell!("{}: {}", super::style("error"), printable(lost));
     }
     if remains > 0 && running {
         print("another gitlode writes to the store; what it has not finished was not checked\n")?;

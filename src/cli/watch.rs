@@ -190,10 +190,11 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let mining = mine::Args::of_configuration(command, path)?;
     let publisher = |directory: &PathBuf| Publisher::new(command, path, directory.clone(), args.export_keep);
     let publisher = args.export_to.as_ref().map(publisher).transpose()?;
-    let server = server(args)?;
     let interrupt = super::interrupt_flag();
     bound_stop(Arc::clone(&interrupt), Duration::from_secs(args.stop_seconds), args.once);
     let store = Store::create(path, &|| false)?;
+    // Whoever can't have the store has no address either.
+    let server = server(args)?;
     let opt_outs = Arc::new(mine::opt_outs(&mining, Some(&store))?);
     let ruleset = Arc::new(rules(mining.filter())?);
     let options = options(args, &mining)?;
@@ -337,7 +338,7 @@ impl Finder {
         let mut finding = lock(&self.finding);
         match (found, &*finding) {
             (Err(reason), Finding::List(..)) => {
-                anstream::eprintln!("discover: failed: {}; what was found last holds", printable(&reason));
+                tell!("discover: failed: {}; what was found last holds", printable(&reason));
                 return;
             }
             (Err(reason), _) => *finding = Finding::Failed(reason),
@@ -375,7 +376,7 @@ fn server(args: &Args) -> Result<Option<(TcpListener, Access)>, Error> {
     let listener =
         TcpListener::bind(address).map_err(|source| Error::Io { path: address.to_string().into(), source })?;
     let address = listener.local_addr().map_err(|source| Error::Io { path: address.to_string().into(), source })?;
-    anstream::eprintln!("listening on {address}");
+    tell!("listening on {address}");
     Ok(Some((listener, access)))
 }
 
@@ -386,7 +387,7 @@ fn bound_stop(interrupt: Arc<AtomicBool>, bound: Duration, is_once: bool) {
             thread::sleep(Duration::from_millis(200));
         }
         thread::sleep(bound);
-        anstream::eprintln!("what goes on is broken off; the next start does it again");
+        tell!("what goes on is broken off; the next start does it again");
         // A daemon that was told to stop has done what it was to do; a round has not.
         std::process::exit(if is_once { 130 } else { 0 });
     });
@@ -439,10 +440,11 @@ fn say(args: &Args, name: &str, note: &Note<'_>) {
         Note::Mined(report) => {
             let commits = usize::try_from(report.funnel.commits.candidates).unwrap_or(usize::MAX);
             let replaced = if report.replaced { ", mined from the start" } else { "" };
-            format!("{} rows from {}{replaced}", grouped(report.rows), counted(commits, "commit", "commits"))
+            let rows = counted(usize::try_from(report.rows).unwrap_or(usize::MAX), "row", "rows");
+            format!("{rows} from {}{replaced}", counted(commits, "commit", "commits"))
         }
     };
     let time = if is_journal() { String::new() } else { format!("{} ", source::time_of(seconds_now())) };
     // A source that is none is named as it was written.
-    anstream::eprintln!("{time}{}: {}", printable(&redact_url(name)), printable(&text));
+    tell!("{time}{}: {}", printable(&redact_url(name)), printable(&text));
 }

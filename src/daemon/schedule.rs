@@ -255,6 +255,11 @@ impl Schedule {
             && self.publishing == Publishing::No
     }
 
+    /// Whether the store is being exported, or is to be.
+    pub fn is_publishing(&self) -> bool {
+        self.publishing != Publishing::No
+    }
+
     /// What to do now, until there is nothing more.
     pub fn next(&mut self, now: u64) -> Option<Action> {
         if self.is_stopped {

@@ -351,6 +351,10 @@ impl<'a> Driver<'a> {
             // Once is once: what becomes due while it runs is for the next time.
             let horizon = if self.options.once { self.begun } else { self.now() };
             while let Some(action) = self.next(horizon) {
+                if action == Action::Publish {
+                    // All that came until now is in it: nothing is mined while it is written.
+                    self.is_changed = false;
+                }
                 self.begin(scope, action, send.clone());
             }
             self.save(is_stopping);
@@ -397,7 +401,7 @@ impl<'a> Driver<'a> {
             }
         };
         let is_time = self.published.is_none_or(|last| is_over(now, last, pause));
-        if self.means.publish.is_none() || !self.is_changed || !is_time {
+        if self.means.publish.is_none() || !self.is_changed || !is_time || self.watch.schedule().is_publishing() {
             return false;
         }
         // The first one is not to be of the few that were mined first.
@@ -408,7 +412,7 @@ impl<'a> Driver<'a> {
         if self.watch.schedule().has_outdated_fork() {
             return false;
         }
-        (self.published, self.is_changed) = (Some(now), false);
+        self.published = Some(now);
         // Who exports asks the index which repositories are gone.
         self.save(true);
         self.watch.schedule().on(now, Event::PublishDue);

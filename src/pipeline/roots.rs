@@ -260,7 +260,7 @@ mod tests {
             hidden: Vec::new(),
             shallow: Vec::new(),
             license: None,
-            relicensed: None,
+            relicensed: Vec::new(),
             reversals: Vec::new(),
             roots,
             begin: None,
