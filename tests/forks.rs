@@ -181,6 +181,17 @@ fn what_a_fork_shares_with_its_root_is_mined_once() {
     }
     assert!(rows_of(&lab, "piecemeal", "alice") > 1 && rows_of(&lab, "piecemeal", "zoe") == 2);
     assert!(lab.export("piecemeal") == all[0], "the same bytes");
+    // Who takes a fork out takes out what is the fork's.
+    for store in ["store0", "piecemeal"] {
+        fs::create_dir(lab.path("copy")).expect("a directory");
+        let copied = Command::new("cp").arg("-r").arg(lab.path(store)).arg(lab.path("copy/store")).status();
+        assert!(copied.expect("cp runs").success());
+        lab.ok(&["purge", "copy/store", "--repo", &format!("127.0.0.1:{}/alice/x", server.port)]);
+        let left = ids(&lab.rows("copy/store"));
+        let expected: BTreeSet<_> = attached.iter().filter(|(_, repos)| !repos.contains("alice")).cloned().collect();
+        assert_eq!(left, expected, "{store}");
+        fs::remove_dir_all(lab.path("copy")).expect("a directory");
+    }
     for store in ["store0", "piecemeal"] {
         lab.ok(&["assemble", store]);
         lab.ok(&["export", store, &format!("{store}-assembled"), "--assembled"]);

@@ -62,7 +62,7 @@ fn mirrors_are_cloned_once_fetched_then_and_discarded_on_request() {
     assert!(mine(&[]).contains("nothing new"));
     lab.script(&remote, "echo 4 > f.txt; git commit -q -a -m 'Set the number to 4'");
     let second = mine(&[]);
-    assert!(second.contains("fetched, 1 refs changed") && second.contains("1 rows from 1 commits"), "{second}");
+    assert!(second.contains("fetched, 1 refs changed") && second.contains("1 row from 1 commit"), "{second}");
     let rows = lab.rows("store");
     assert_eq!((rows.len(), &rows[0]["repos"]), (3, &Value::from("remote")));
     let expected = lab.export("store");

@@ -11,7 +11,7 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{grouped, printable};
+use super::{counted, grouped, printable};
 use crate::{
     git::mirror,
     pipeline::{
@@ -169,8 +169,9 @@ impl Display {
         let what = match result {
             Ok(report) if report.unchanged => "nothing new".to_owned(),
             Ok(report) => {
-                let commits = grouped(report.funnel.commits.candidates);
-                format!("{} rows from {commits} commits in {seconds:.1} s", grouped(report.rows))
+                let commits = counted(report.funnel.commits.candidates, "commit", "commits");
+                let rows = counted(report.rows, "row", "rows");
+                format!("{rows} from {commits} in {seconds:.1} s")
             }
             Err(failure) => format!("failed: {}", printable(&failure.reason)),
         };

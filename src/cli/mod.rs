@@ -423,8 +423,9 @@ fn seconds_now() -> i64 {
 }
 
 /// `1 repository`, `2 repositories`: what is counted is given in its singular and plural.
-fn counted(n: usize, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(n as u64), if n == 1 { one } else { many })
+fn counted(n: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    format!("{} {}", grouped(n), if n == 1 { one } else { many })
 }
 
 /// [`counted`] for repositories.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    Error, counted, discover, grouped,
+    Error, counted, discover,
     mine::{self, lock, remember_columns_of},
     of_configuration, print, printable,
     publish::Publisher,
@@ -398,7 +398,8 @@ fn finish(args: &Args, summary: Summary) -> Result<(), Error> {
     if !args.quiet {
         let more = [(waiting, "not looked at to the end"), (left_out, "left out")];
         let more = more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect::<String>();
-        print(&format!("{} rows from {}, {failed} failed{more}\n", grouped(rows), repositories(watched)))?;
+        let rows = counted(rows, "row", "rows");
+        print(&format!("{rows} from {}, {failed} failed{more}\n", repositories(watched)))?;
     }
     match (args.once, interrupted, failed + waiting) {
         (true, true, _) => Err(Error::Reported(130)),
@@ -438,10 +439,9 @@ fn say(args: &Args, name: &str, note: &Note<'_>) {
         Note::Fetched(_) => "fetched".into(),
         Note::Mined(report) if report.unchanged => "nothing new".into(),
         Note::Mined(report) => {
-            let commits = usize::try_from(report.funnel.commits.candidates).unwrap_or(usize::MAX);
             let replaced = if report.replaced { ", mined from the start" } else { "" };
-            let rows = counted(usize::try_from(report.rows).unwrap_or(usize::MAX), "row", "rows");
-            format!("{rows} from {}{replaced}", counted(commits, "commit", "commits"))
+            let commits = counted(report.funnel.commits.candidates, "commit", "commits");
+            format!("{} from {commits}{replaced}", counted(report.rows, "row", "rows"))
         }
     };
     let time = if is_journal() { String::new() } else { format!("{} ", source::time_of(seconds_now())) };

@@ -23,6 +23,7 @@ use crate::{
             moved, put_away,
         },
         repository::{NO_TIPS, Repository, tips_digest},
+        supervise::links,
     },
     pipeline::{
         compact::compact,
@@ -162,7 +163,7 @@ impl Work<'_> {
             lock(&self.watch.cloned).insert(id);
         }
         match self.tips_of(id, &path) {
-            Ok(tips) => Event::Fetched { id, tips, bytes: room_of(&path) },
+            Ok(tips) => Event::Fetched { id, tips, bytes: room_of(&path, spec.root().is_some()) },
             Err((fault, reason)) => Event::Failed { id, fault, reason, retry_after: None },
         }
     }
@@ -316,7 +317,7 @@ impl Work<'_> {
                 (self.means.say)(&spec.name, &Note::Trouble(&format!("its mirror can't be tidied: {error}")));
             }
         }
-        Event::Tidied { id, bytes: room_of(&path) }
+        Event::Tidied { id, bytes: room_of(&path, spec.root().is_some()) }
     }
 
     /// At once for all who look, since a clone may be about to borrow its packs. What can't be removed is in nobody's way but the
@@ -363,12 +364,13 @@ fn fault(kind: ErrorKind) -> Fault {
     }
 }
 
-/// The room that a directory and all in it take on the disk, of files that several mirrors have each one's part; 0 if there is
-/// none.
-fn room_of(directory: &Path) -> u64 {
+/// The room that a directory and all in it take on the disk; 0 if there is none. What a fork has in common with its root is the
+/// root's.
+fn room_of(directory: &Path, is_fork: bool) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let of_entry = |entry: std::fs::DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => room_of(&entry.path()) + room(&metadata),
+        Ok(metadata) if metadata.is_dir() => room_of(&entry.path(), is_fork) + room(&metadata),
+        Ok(metadata) if is_fork && links(&metadata) > 1 => 0,
         Ok(metadata) => room(&metadata),
         Err(_) => 0,
     };
@@ -377,9 +379,7 @@ fn room_of(directory: &Path) -> u64 {
 
 #[cfg(unix)]
 fn room(metadata: &std::fs::Metadata) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let names = if metadata.is_file() { metadata.nlink().max(1) } else { 1 };
-    metadata.blocks() * 512 / names
+    std::os::unix::fs::MetadataExt::blocks(metadata) * 512
 }
 
 #[cfg(not(unix))]

@@ -336,12 +336,12 @@ fn bytes_in(directory: &Path) -> u64 {
 
 /// How many names a file has.
 #[cfg(unix)]
-fn links(metadata: &fs::Metadata) -> u64 {
+pub(crate) fn links(metadata: &fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::nlink(metadata)
 }
 
 #[cfg(not(unix))]
-fn links(_: &fs::Metadata) -> u64 {
+pub(crate) fn links(_: &fs::Metadata) -> u64 {
     1
 }
 

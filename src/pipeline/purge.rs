@@ -30,7 +30,9 @@ use crate::{
     dedup::opt_out::{OptOuts, RULE, Work},
     sample::Sample,
     store::{
-        self, Checkpoint, LedgerManifest, SegmentManifest, Store, batch_stem,
+        self, Checkpoint, LedgerManifest, SegmentManifest, Store,
+        attached::Attached,
+        batch_stem,
         index::Index,
         io_error,
         ledger::{self, Dropped, LedgerWriter, PURGE},
@@ -149,8 +151,13 @@ pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) 
     };
     // What a fork has of the work of those who opted out is theirs, too.
     let mut commits = BTreeSet::new();
+    // But what an attached fork has of its root is the root's, whether the fork was mined with it or without.
+    let attached = Attached::new(batches.iter().map(|(_, checkpoint)| checkpoint));
+    let mut of_forks: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (directory, checkpoint) in &batches {
         let whole = is_gone(checkpoint);
+        let root = attached.root(&checkpoint.repository.identity).filter(|_| whole);
+        let commits = root.map_or(&mut commits, |root| of_forks.entry(root).or_default());
         let name = &checkpoint.repository.name;
         tally.repository(name);
         for segment in &checkpoint.segments {
@@ -167,6 +174,22 @@ pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) 
         for ledger in ledgers(checkpoint).filter(|_| whole) {
             commits.extend(ledger::read(&directory.join(&ledger.file))?.into_iter().map(|dropped| dropped.commit));
         }
+    }
+    for (root, mut of_forks) in of_forks {
+        for (directory, checkpoint) in batches.iter().filter(|(_, checkpoint)| checkpoint.repository.identity == root) {
+            for segment in &checkpoint.segments {
+                each_row(&directory.join(&segment.file), interrupt, &mut |sample| {
+                    of_forks.remove(sample.commit);
+                    Ok(())
+                })?;
+            }
+            for ledger in ledgers(checkpoint) {
+                for dropped in ledger::read(&directory.join(&ledger.file))? {
+                    of_forks.remove(&dropped.commit);
+                }
+            }
+        }
+        commits.append(&mut of_forks);
     }
     tally.look_into_ledgers(&batches)?;
     let (number, previous) = last_receipt(store)?;
