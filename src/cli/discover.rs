@@ -443,3 +443,24 @@ fn tell(collected: &Collected) {
         tell!("{answered}, {unchanged} of them for what has not changed{left}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::{Cli, Command};
+
+    #[test]
+    fn a_watch_keeps_what_lasts_and_what_forks_are_attached_to() {
+        for (more, expected) in [
+            (&[][..], &["id", "license", "language", "fork"][..]),
+            (&["--forks", "skip"], &["id", "license", "language", "fork"]),
+            (&["--forks", "attach"], &["id", "license", "language", "fork", "root"]),
+            (&["--forks", "attach", "--columns", "stars"], &["stars"]),
+        ] {
+            let cli = Cli::parse_from([&["gitlode", "discover", "--org", "o"][..], more].concat());
+            let Command::Discover(args) = cli.command else { unreachable!("it is what was asked for") };
+            assert_eq!(args.for_watch().columns, expected, "{more:?}");
+        }
+    }
+}

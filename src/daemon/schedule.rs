@@ -542,12 +542,15 @@ impl Schedule {
         }
     }
 
-    /// Whether it is attached to a repository that is about to be mined for the first time: what that has, it leaves out.
+    /// Whether it is attached to a repository that is about to be mined for the first time, or with other settings than before:
+    /// what that has then, it leaves out.
     fn has_new_root(&self, id: Id) -> bool {
         let root = self.place(id).root.as_ref().and_then(|root| self.find(root));
         root.is_some_and(|root| {
-            let is_new = self.place(root).root.is_none() && self.state(root).condition() == "new";
-            is_new && !self.is_left_alone(root)
+            let (place, state) = (self.place(root), self.state(root));
+            let is_due =
+                place.root.is_none() && state.fault.is_none() && state.settings.as_ref() != Some(&place.settings);
+            is_due && !self.is_left_alone(root)
         })
     }
 

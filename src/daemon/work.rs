@@ -4,7 +4,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, atomic::Ordering::Relaxed},
     time::Instant,
 };
 
@@ -334,6 +334,8 @@ impl Work<'_> {
         let result = catch_unwind(AssertUnwindSafe(publish)).unwrap_or_else(|_| Err("a bug in gitlode".into()));
         match &result {
             Ok(what) => (self.means.say)("export", &Note::Published(what)),
+            // Who stops it has no trouble with it.
+            Err(_) if self.means.interrupt.load(Relaxed) => {}
             Err(reason) => (self.means.say)("export", &Note::Trouble(reason)),
         }
         Event::Published { is_done: result.is_ok() }

@@ -134,6 +134,20 @@ fn forks_wait_for_a_new_root_and_are_mined_anew_when_it_is() {
     assert!(schedule.has_outdated_fork() && schedule.next(0) == Some(Action::Look(fork)));
     schedule.on(4, failed(fork, Fault::Gone, None));
     assert!(!schedule.has_outdated_fork(), "what can't be mined is not waited for");
+    // With other settings, both are mined once.
+    let mut schedule = Schedule::new(policy());
+    let [root, fork] = [place("h", "root"), fork_of("root", "fork")].map(|place| schedule.add(0, place, None));
+    [root, fork].into_iter().for_each(|id| live(&mut schedule, 0, id, "a"));
+    for (id, place) in [(fork, fork_of("root", "fork")), (root, place("h", "root"))] {
+        schedule.settle(1, id, Place { settings: "t".into(), ..place });
+    }
+    assert_eq!(all(&mut schedule, 1), [Action::Look(root)]);
+    schedule.on(1, looked(root, "a"));
+    assert_eq!(all(&mut schedule, 1), [Action::Fetch(root)]);
+    schedule.on(1, fetched(root, "a"));
+    assert_eq!(all(&mut schedule, 1), [Action::Mine(root)]);
+    schedule.on(1, mined_with(root, "a", "t"));
+    assert_eq!(all(&mut schedule, 1), [Action::Look(fork)]);
     // One that is no source any more is not waited for either, nor is one whose server is left alone.
     let mut schedule = Schedule::new(policy());
     let [root, fork] = [place("h", "root"), fork_of("root", "fork")].map(|place| schedule.add(0, place, None));
