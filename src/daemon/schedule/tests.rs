@@ -1,5 +1,8 @@
 use super::{
-    super::host::{PAUSE, PAUSE_MAX},
+    super::{
+        event::{Licenses, Rows},
+        host::{PAUSE, PAUSE_MAX},
+    },
     *,
 };
 
