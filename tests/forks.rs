@@ -181,6 +181,16 @@ fn what_a_fork_shares_with_its_root_is_mined_once() {
     }
     assert!(rows_of(&lab, "piecemeal", "alice") > 1 && rows_of(&lab, "piecemeal", "zoe") == 2);
     assert!(lab.export("piecemeal") == all[0], "the same bytes");
+    // Repositories of this machine are attached by their paths.
+    let path = |owner: &str| lab.path(&format!("served/{owner}/x.git")).display().to_string();
+    let line = |owner: &&str| match *owner {
+        "root" => format!("{{\"path\":\"{}\"}}\n", path(owner)),
+        _ => format!("{{\"path\":\"{}\",\"root\":\"{}\",\"name\":\"{owner}\"}}\n", path(owner), path("root")),
+    };
+    fs::write(lab.path("paths"), ["alice", "zoe", "root"].iter().map(line).collect::<String>()).expect("a file");
+    lab.ok(&["mine", "@paths", "--store", "local"]);
+    assert_eq!(["alice", "zoe"].map(|owner| rows_of(&lab, "local", owner)), [1, 2]);
+    assert_eq!(only(&rows("local")), only(&attached));
     // Who takes a fork out takes out what is the fork's.
     for store in ["store0", "piecemeal"] {
         fs::create_dir(lab.path("copy")).expect("a directory");

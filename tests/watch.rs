@@ -1393,6 +1393,24 @@ fn an_export_has_all_that_came_until_it_began() {
 }
 
 #[test]
+fn an_export_of_a_second_that_has_one_takes_the_next() {
+    let lab = Lab::new();
+    Pushed::new(&lab, "one");
+    let sources = list(&[lab.path("served").display().to_string()]);
+    let configuration = configure(&lab, "store", &sources, "export-to = \"out\"\nexport-every = 1\nexport-keep = 999");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_secs();
+    for time in now..now + 300 {
+        fs::create_dir_all(lab.path(&format!("out/export-{time}"))).expect("a directory");
+    }
+    let (code, said) = once(&lab, &configuration);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        lab.path(&format!("out/export-{}/manifest.json", now + 300)).exists()
+            && lab.path("out/current/manifest.json").exists()
+    );
+}
+
+#[test]
 fn status_says_where_nothing_is_known_of_what_is_watched() {
     let lab = Lab::new();
     Pushed::new(&lab, "one");

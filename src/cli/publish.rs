@@ -125,6 +125,9 @@ impl Publisher {
         }
         self.remove_remains();
         let made_of = self.made_of(store)?;
+        // A clock that went back may come to a second that has one.
+        let is_free = |time: &u64| !self.directory.join(format!("{START}{time}")).exists();
+        let now = (now..).find(is_free).unwrap_or(now);
         let name = format!("{START}{now}");
         let out = self.directory.join(&name);
         let noted = RefCell::new(Noted::new(store, &self.directory)?);

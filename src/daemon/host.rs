@@ -99,6 +99,13 @@ impl Host {
         }
     }
 
+    /// Takes note of a clock that went back by so much: no pause gets longer by it.
+    pub fn turn_back(&mut self, seconds: u64) {
+        if let Breaker::Open { until, .. } = &mut self.breaker {
+            *until = until.saturating_sub(seconds);
+        }
+    }
+
     /// When it is asked again that is left alone now.
     pub fn is_open_until(&self) -> Option<u64> {
         match self.breaker {

@@ -41,6 +41,8 @@ pub struct Schedule {
     /// Those that are attached to a repository, by its identity.
     forks: HashMap<String, BTreeSet<Id>>,
     resting: BTreeSet<(u64, Id)>,
+    /// The time when it was last asked what to do.
+    now: u64,
     /// By name; the one without a name is this machine.
     hosts: BTreeMap<String, Host>,
     /// The server that was served last.
@@ -75,6 +77,7 @@ impl Schedule {
             by_identity: HashMap::new(),
             forks: HashMap::new(),
             resting: BTreeSet::new(),
+            now: 0,
             hosts: BTreeMap::new(),
             turn: String::new(),
             small: VecDeque::new(),
@@ -110,7 +113,10 @@ impl Schedule {
         if state.settings != state.wanted || state.pushed.is_some() {
             state.due = state.due.min(now);
         }
-        state.due = state.due.min(self.furthest(now));
+        // What was looked at later than now was so by a clock that has gone back since, and what is due then as well.
+        if state.due > self.furthest(now) || state.looked.is_some_and(|looked| looked > now) {
+            state.due = now;
+        }
         let due = state.due;
         let id = match self.by_identity.get(&place.identity) {
             Some(&id) => {
@@ -133,7 +139,7 @@ impl Schedule {
                 id
             }
         };
-        self.attach(id, None);
+        self.attach(id);
         let bytes = self.state(id).mirror_bytes;
         self.repositories[id as usize].state.mirror_bytes = 0;
         self.size_of_mirror(id, bytes);
@@ -147,14 +153,26 @@ impl Schedule {
         now.saturating_add(self.policy.interval_max.max(PAUSE_MAX).saturating_mul(2))
     }
 
+    /// Takes note of a clock that went back by so much: every pause stays as long as it was.
+    fn turn_back(&mut self, seconds: u64) {
+        for (_, id) in std::mem::take(&mut self.resting) {
+            let due = &mut self.repositories[id as usize].state.due;
+            *due = due.saturating_sub(seconds);
+            self.resting.insert((*due, id));
+            self.unsaved.insert(id);
+        }
+        self.hosts.values_mut().for_each(|host| host.turn_back(seconds));
+    }
+
     /// Has a repository mined with other settings from now on, and looked at for that at once.
     pub fn settle(&mut self, now: u64, id: Id, place: Place) {
         let repository = &mut self.repositories[id as usize];
         repository.state.wanted = Some(place.settings.clone());
         self.unsaved.insert(id);
         repository.place.settings = place.settings;
-        let before = std::mem::replace(&mut repository.place.root, place.root);
-        self.attach(id, before);
+        self.detach(id);
+        self.repositories[id as usize].place.root = place.root;
+        self.attach(id);
         let repository = &mut self.repositories[id as usize];
         if repository.stage == Stage::Resting && repository.state.settings.as_ref() != Some(&repository.place.settings)
         {
@@ -172,6 +190,7 @@ impl Schedule {
             repository.stage = Stage::Retired;
             self.untidy.remove(&id);
             self.unsaved.remove(&id);
+            self.detach(id);
             self.let_forks_go(id);
         }
     }
@@ -261,6 +280,10 @@ impl Schedule {
         if self.is_stopped {
             return None;
         }
+        if now < self.now {
+            self.turn_back(self.now - now);
+        }
+        self.now = now;
         while let Some(&(due, id)) = self.resting.first().filter(|(due, _)| *due <= now) {
             self.resting.remove(&(due, id));
             if self.has_new_root(id) {

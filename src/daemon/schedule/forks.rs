@@ -19,13 +19,18 @@ impl Schedule {
         self.forks.values().flatten().any(|id| is_outdated(id) && !self.is_left_alone(*id))
     }
 
-    /// Takes note of what a repository is attached to now, and was `before`.
-    pub(super) fn attach(&mut self, id: Id, before: Option<String>) {
-        if let Some(forks) = before.and_then(|root| self.forks.get_mut(&root)) {
-            forks.remove(&id);
-        }
+    /// Takes note of what a repository is attached to.
+    pub(super) fn attach(&mut self, id: Id) {
         if let Some(root) = self.place(id).root.clone() {
             self.forks.entry(root).or_default().insert(id);
+        }
+    }
+
+    /// Forgets that, since it is to be another one, or the repository is no source any more.
+    pub(super) fn detach(&mut self, id: Id) {
+        let root = self.repositories[id as usize].place.root.as_ref();
+        if let Some(forks) = root.and_then(|root| self.forks.get_mut(root)) {
+            forks.remove(&id);
         }
     }
 

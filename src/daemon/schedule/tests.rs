@@ -151,6 +151,14 @@ fn forks_wait_for_a_new_root_and_are_mined_anew_when_it_is() {
     assert_eq!(all(&mut schedule, 1), [Action::Mine(root)]);
     schedule.on(1, mined_with(root, "a", "t"));
     assert_eq!(all(&mut schedule, 1), [Action::Look(fork)]);
+    // A fork that is no source any more is not waited for, and nothing is remembered of it.
+    schedule.on(2, Event::GivenUp(fork));
+    schedule.on(2, anew(root, true));
+    assert!(schedule.has_outdated_fork());
+    schedule.retire(fork);
+    schedule.take_unsaved();
+    schedule.on(3, anew(root, true));
+    assert!(!schedule.has_outdated_fork() && schedule.take_unsaved().iter().all(|(id, _)| *id == root));
     // One that is no source any more is not waited for either, nor is one whose server is left alone.
     let mut schedule = Schedule::new(policy());
     let [root, fork] = [place("h", "root"), fork_of("root", "fork")].map(|place| schedule.add(0, place, None));
@@ -774,9 +782,23 @@ fn a_clock_that_goes_back_stops_nothing() {
     assert_eq!(schedule.next(1000 * DAY), Some(Action::Look(other)));
     schedule.on(1000 * DAY, failed(other, Fault::RateLimited, Some(9999)));
     assert_eq!((schedule.open_hosts().len(), all(&mut schedule, 1000 * DAY)), (1, vec![]));
-    assert_eq!(all(&mut schedule, 10 * DAY).len(), 1, "the server is asked one thing");
-    schedule.on(10 * DAY, looked(one, "a"));
-    assert!(schedule.state(one).due < 12 * DAY && all(&mut schedule, 10 * DAY) == [Action::Look(other)]);
+    // Pauses stay as long as they were.
+    let pauses = [one, other].map(|id| schedule.state(id).due - 1000 * DAY);
+    assert_eq!(all(&mut schedule, 10 * DAY), []);
+    assert_eq!([one, other].map(|id| schedule.state(id).due - 10 * DAY), pauses);
+    assert_eq!(all(&mut schedule, 10 * DAY + pauses[0]), [], "the server is left alone");
+    assert_eq!(all(&mut schedule, 10 * DAY + PAUSE_MAX), [Action::Look(one)], "it is asked one thing");
+    schedule.on(10 * DAY + PAUSE_MAX, looked(one, "a"));
+    assert!(schedule.state(one).due < 12 * DAY && all(&mut schedule, 10 * DAY + PAUSE_MAX) == [Action::Look(other)]);
+    // Of a start with a clock that went back before, it is known by the last look.
+    let state = State { looked: Some(10 * DAY), due: 10 * DAY + 60, tips: Some("a".into()), ..State::default() };
+    let settings = Some("s".into());
+    for (now, expected) in [(10 * DAY, 10 * DAY + 60), (10 * DAY - 1, 10 * DAY - 1), (1, 1), (20 * DAY, 10 * DAY + 60)]
+    {
+        let mut schedule = Schedule::new(policy());
+        let id = schedule.add(now, place("h", "a"), Some(State { settings: settings.clone(), ..state.clone() }));
+        assert_eq!(schedule.state(id).due, expected, "{now}");
+    }
     // What a server asks for has the same bound for the repository as for all of its server's.
     schedule.on(10 * DAY, failed(other, Fault::RateLimited, Some(u64::MAX)));
     assert_eq!(schedule.state(other).due, 10 * DAY + PAUSE_MAX);
