@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
@@ -21,31 +21,24 @@ use super::maintain::is_damaged;
 /// The references that tell the server what is there already, as long as the clone is made.
 const NAMES: &str = "refs/borrowed/";
 
-/// Links the packs of the mirror `from` into the repository `into`, which has none; the tips that they reach. There are none
-/// where `from` is no mirror of this format, is damaged, or changes meanwhile.
-///
-/// # Errors
-/// What was linked can't be removed again.
-pub fn borrow(from: &Path, into: &Path, format: gix::hash::Kind, interrupt: &AtomicBool) -> io::Result<Vec<ObjectId>> {
-    let Some(tips) = tips(from, format).filter(|tips| !tips.is_empty()) else { return Ok(Vec::new()) };
-    if is_damaged(from, interrupt) {
-        return Ok(Vec::new());
-    }
+/// Links the packs of the mirror `from` into the new repository `into`, and makes references to the tips that they reach. None
+/// where `from` is no mirror of this format or is damaged, where there are no links, or where something came between.
+pub fn borrow(
+    from: &Path,
+    into: &Path,
+    format: gix::hash::Kind,
+    options: gix::open::Options,
+    interrupt: &AtomicBool,
+) -> Option<gix::Repository> {
+    let tips = tips(from, format).filter(|tips| !tips.is_empty())?;
     let packs = into.join("objects/pack");
-    let before = packs_in(from);
-    let link = |path: &PathBuf| fs::hard_link(path, packs.join(path.file_name().unwrap_or_default()));
-    let is_linked = before.iter().try_for_each(link).is_ok();
-    // Packs are written before those go that they replace, and a mirror is moved away before it is removed: what was there
-    // before and after was whole. An index without its pack, or the other way round, is being written.
-    let is_whole =
-        before.iter().all(|path| ["pack", "idx"].iter().all(|end| before.contains(&path.with_extension(end))));
-    if is_linked && is_whole && !before.is_empty() && packs_in(from) == before && from.join("HEAD").exists() {
-        return Ok(tips);
-    }
-    for path in packs_in(into) {
-        fs::remove_file(path)?;
-    }
-    Ok(Vec::new())
+    let link = |path: PathBuf| fs::hard_link(&path, packs.join(path.file_name().unwrap_or_default()));
+    packs_in(from).into_iter().try_for_each(link).ok()?;
+    // What was opened before there were packs may not find them.
+    let repository = options.open(into).ok()?.to_thread_local();
+    advertise(&repository, &tips).ok()?;
+    // Packs may have been written and removed meanwhile, and a mirror that is damaged is not to make another one.
+    (!is_damaged(into, interrupt)).then_some(repository)
 }
 
 /// The commits of the branches of a mirror; none where it is of another format or can't be read.
@@ -60,13 +53,13 @@ fn tips(mirror: &Path, format: gix::hash::Kind) -> Option<Vec<ObjectId>> {
     Some(tips?.into_iter().collect())
 }
 
-fn packs_in(mirror: &Path) -> BTreeSet<PathBuf> {
+fn packs_in(mirror: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(mirror.join("objects/pack")).into_iter().flatten().flatten().map(|entry| entry.path());
     entries.filter(|path| path.extension().is_some_and(|end| end == "pack" || end == "idx")).collect()
 }
 
 /// Makes references to `tips`.
-pub fn advertise(repository: &gix::Repository, tips: &[ObjectId]) -> gix::Result<()> {
+fn advertise(repository: &gix::Repository, tips: &[ObjectId]) -> gix::Result<()> {
     let edit = |tip: &ObjectId| {
         let name = FullName::try_from(format!("{NAMES}{tip}")).map_err(gix::Error::from_error)?;
         Ok(RefEdit::update(name, *tip, PreviousValue::Any, "borrow"))

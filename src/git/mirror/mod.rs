@@ -367,31 +367,15 @@ impl Remote {
         interrupt: &AtomicBool,
         meter: &Meter,
     ) -> Result<(), Error> {
-        let io_error = |err: io::Error| Error::new(ErrorKind::Io, &self.text, err.to_string());
         let mut format = gix::hash::Kind::Sha1;
         for _ in 0..2 {
-            if partial.exists() {
-                remove_all(partial).map_err(io_error)?;
-            }
-            let create = gix::create::Options { object_hash: Some(format), ..Default::default() };
-            let mut repo =
-                gix::ThreadSafeRepository::init_opts(partial, gix::create::Kind::Bare, create, self.options())
-                    .map_err(|err| Error::new(ErrorKind::Io, &self.text, one_line(&err)))?
-                    .to_thread_local();
-            // What is there for people, which takes more room than a small repository.
-            for name in ["hooks", "info", "description"] {
-                let removed = remove_all(&partial.join(name));
-                removed
-                    .or_else(|err| if err.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(err) })
-                    .map_err(io_error)?;
-            }
-            let borrowed = borrow.map_or(Ok(Vec::new()), |from| borrow::borrow(from, partial, format, interrupt));
-            let borrowed = borrowed.map_err(io_error)?;
-            if !borrowed.is_empty() {
-                // What was opened before there were packs may not find them.
-                let opened = self.options().open(partial);
-                repo = opened.map_err(|err| Error::new(ErrorKind::Io, &self.text, one_line(&err)))?.to_thread_local();
-                borrow::advertise(&repo, &borrowed).map_err(|err| self.error(&err))?;
+            let mut repo = self.init(partial, format)?;
+            if let Some(from) = borrow {
+                repo = match borrow::borrow(from, partial, format, self.options(), interrupt) {
+                    Some(repo) => repo,
+                    // What is there of it is of no use.
+                    None => self.init(partial, format)?,
+                };
             }
             let exchange = self.exchange(&repo, interrupt, meter)?;
             borrow::withdraw(&repo).map_err(|err| self.error(&err))?;
@@ -401,6 +385,26 @@ impl Remote {
             }
         }
         Err(Error::new(ErrorKind::Protocol, &self.text, "it changes its object format between two connections"))
+    }
+
+    /// Makes an empty repository, in the place of whatever is there.
+    fn init(&self, partial: &Path, format: gix::hash::Kind) -> Result<gix::Repository, Error> {
+        let io_error = |err: io::Error| Error::new(ErrorKind::Io, &self.text, err.to_string());
+        if partial.exists() {
+            remove_all(partial).map_err(io_error)?;
+        }
+        let create = gix::create::Options { object_hash: Some(format), ..Default::default() };
+        let repo = gix::ThreadSafeRepository::init_opts(partial, gix::create::Kind::Bare, create, self.options())
+            .map_err(|err| Error::new(ErrorKind::Io, &self.text, one_line(&err)))?
+            .to_thread_local();
+        // What is there for people, which takes more room than a small repository.
+        for name in ["hooks", "info", "description"] {
+            let removed = remove_all(&partial.join(name));
+            removed
+                .or_else(|err| if err.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(err) })
+                .map_err(io_error)?;
+        }
+        Ok(repo)
     }
 
     /// Nothing of the user's or the repository's configuration is read, and overrides win over the rest.
