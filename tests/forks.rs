@@ -39,7 +39,11 @@ const OWNERS: [&str; 3] = ["root", "alice", "zoe"];
 
 impl Family {
     fn new(lab: &Lab) -> Family {
-        let work = lab.repository("work", "sha1", "git commit -q --allow-empty -m 'Begin with nothing at all'");
+        let work = lab.repository(
+            "work",
+            "sha1",
+            "echo '{\"license\": \"MIT\"}' > package.json; git add .; git commit -q -m 'Begin with a licence'",
+        );
         let mut family = Family { work, commits: 0 };
         for owner in OWNERS {
             let bare = lab.path(&format!("served/{owner}/x.git"));
@@ -213,6 +217,32 @@ fn what_a_fork_shares_with_its_root_is_mined_once() {
         files
     };
     assert!(files("store0") == files("piecemeal") && files("store0").len() > 3, "figures too");
+}
+
+#[test]
+fn what_the_licence_of_a_whole_repository_decides_is_shared_where_that_is_the_same() {
+    let lab = Lab::new();
+    let mut family = Family::new(&lab);
+    let server = Server::http(&lab.path("served"), Manner::Git);
+    let rules = "id = \"whole\"\nwhy = \"Takes what is permissive as a whole.\"\nlicense_scope = \"repository\"\n[[rule]]\n\
+                 id = \"license\"\nwhy = \"Nobody objects.\"\nlicense = \"permissive\"\n";
+    fs::write(lab.path("whole.toml"), rules).expect("a file");
+    list(&lab, &server, "attached", true, &OWNERS);
+    list(&lab, &server, "separate", false, &OWNERS);
+    // Under another licence in alice's fork, then in the root as well, then in both forks.
+    for (owner, expected) in [(None, [1, 2]), (Some("alice"), [0, 2]), (Some("root"), [0, 8]), (Some("zoe"), [0, 0])] {
+        if let Some(owner) = owner {
+            family.git(&["checkout", "-q", owner]);
+            fs::write(family.work.join("package.json"), "{\"license\": \"GPL-3.0-only\"}\n").expect("a file");
+            family.commit(owner);
+            family.push();
+        }
+        lab.ok(&["mine", "@attached", "--store", "store", "--filter", "./whole.toml"]);
+        lab.ok(&["mine", "@separate", "--store", "alone", "--filter", "./whole.toml"]);
+        let of = |store: &str| ids(&lab.rows(store)).into_iter().map(|(id, _)| id).collect::<BTreeSet<_>>();
+        assert_eq!(of("store"), of("alone"), "{owner:?}");
+        assert_eq!(["alice", "zoe"].map(|owner| rows_of(&lab, "store", owner)), expected, "{owner:?}");
+    }
 }
 
 #[test]

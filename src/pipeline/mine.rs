@@ -318,7 +318,7 @@ impl Work {
             return Err(Error::NoTip { name: id.name.clone() });
         }
         let attached = match store {
-            Some(store) => Others::find(store, id, settings, options, interrupt)?,
+            Some(store) => Others::find(store, id, settings, license, options, interrupt)?,
             None => None,
         };
         let none = HashSet::new();
@@ -363,23 +363,27 @@ struct Others {
 }
 
 impl Others {
-    /// Finds them where the rows of a commit are the same in both repositories: the recipe is, no rule asks which repository it
-    /// is or what its list and its licence say, and nothing was missing when the root was mined. Without all that, and where the
-    /// root is not at hand, a fork is mined whole.
+    /// Finds them where the rows of a commit are the same in both repositories: the recipe is, and the licence of the repository as
+    /// a whole where rules go by that; no rule asks which repository it is or what its list says; and nothing was missing when the
+    /// root was mined. Without all that, and where the root is not at hand, a fork is mined whole.
     fn find(
         store: &Store,
         id: &RepositoryId,
         settings: &Settings,
+        license: Option<&str>,
         options: &Options,
         interrupt: &AtomicBool,
     ) -> Result<Option<Others>, Error> {
         let (Some(root), Some(path)) = (&id.root, &options.root) else { return Ok(None) };
         let rules = &settings.rules;
-        let is_by_repository = rules.license_scope == LicenseScope::Repository && !rules.is_empty();
-        if is_by_repository || rules.read_columns() || rules.read_repository() {
+        if rules.read_columns() || rules.read_repository() {
             return Ok(None);
         }
         let batches = store::visible(&store.directory(root))?;
+        let by_license = rules.license_scope == LicenseScope::Repository && !rules.is_empty();
+        if by_license && batches.last().is_none_or(|last| last.license.as_deref() != license) {
+            return Ok(None);
+        }
         let is_same = |batch: &Checkpoint| Recipe::read(&batch.recipe).is_ok_and(|recipe| recipe == settings.recipe);
         let is_whole = |batch: &Checkpoint| !has_holes(&batch.funnel) && batch.shallow.is_empty();
         let is_root = |batch: &Checkpoint| batch.repository.root.is_none();
