@@ -185,6 +185,11 @@ fn what_a_fork_shares_with_its_root_is_mined_once() {
     }
     assert!(rows_of(&lab, "piecemeal", "alice") > 1 && rows_of(&lab, "piecemeal", "zoe") == 2);
     assert!(lab.export("piecemeal") == all[0], "the same bytes");
+    // What is attached no more is whole, and the other way round.
+    lab.ok(&["mine", "@separate", "--store", "store1"]);
+    assert!(lab.export("store1") == lab.export("alone"));
+    lab.ok(&["mine", "@attached", "--store", "store1"]);
+    assert!(lab.export("store1") == all[0]);
     // Repositories of this machine are attached by their paths.
     let path = |owner: &str| lab.path(&format!("served/{owner}/x.git")).display().to_string();
     let line = |owner: &&str| match *owner {

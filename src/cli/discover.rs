@@ -82,7 +82,7 @@ pub struct Args {
     /// What to do with archived repositories.
     #[arg(long, value_enum, default_value_t, help_heading = "What to list")]
     archived: Archived,
-    /// What to do with forks; attach asks for the root of each, a request each.
+    /// What to do with forks; attach asks for the root of each, a request each, so that what both have is mined once.
     #[arg(long, value_enum, default_value_t, help_heading = "What to list")]
     forks: Forks,
     /// List private repositories that the token may see, too.
