@@ -1237,7 +1237,7 @@ fn metrics_and_states_have_a_token_where_there_is_one() {
         let with = |token: &str| ask(&address, "GET", path, &[("Authorization", token)], b"").0;
         let expected = if path.ends_with('x') { 404 } else { 200 };
         assert_eq!((get(&address, path).0, with("Bearer other"), with("t0ken")), (401, 401, 401), "{path}");
-        assert_eq!(with("Bearer t0ken"), expected, "{path}");
+        assert_eq!((with("Bearer t0ken"), with("bearer t0ken")), (expected, expected), "{path}");
     }
     assert_eq!(get(&address, "/healthz").0, 200);
     assert_eq!(ask(&address, "POST", "/webhook/github", &[], b"").0, 404, "no secret, no webhooks");
@@ -1245,6 +1245,11 @@ fn metrics_and_states_have_a_token_where_there_is_one() {
     let refused = lab.gitlode(&open);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--token-file is missing"), "{refused:?}");
     assert_eq!(refused.status.code(), Some(2));
+    assert!(!lab.path("other").exists(), "a mistake makes no store");
+    // Whoever can't have the store does not take the address.
+    let second = lab.gitlode(&["watch", "--config", &configuration, "--listen", &address]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(5) && said.contains("another gitlode is writing"), "{said}");
 }
 
 #[test]

@@ -190,11 +190,12 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<(), Error> {
     let mining = mine::Args::of_configuration(command, path)?;
     let publisher = |directory: &PathBuf| Publisher::new(command, path, directory.clone(), args.export_keep);
     let publisher = args.export_to.as_ref().map(publisher).transpose()?;
+    let access = access(args)?;
     let interrupt = super::interrupt_flag();
     bound_stop(Arc::clone(&interrupt), Duration::from_secs(args.stop_seconds), args.once);
     let store = Store::create(path, &|| false)?;
     // Whoever can't have the store has no address either.
-    let server = server(args)?;
+    let server = access.map(|(address, access)| Ok::<_, Error>((listen(address)?, access))).transpose()?;
     let opt_outs = Arc::new(mine::opt_outs(&mining, Some(&store))?);
     let ruleset = Arc::new(rules(mining.filter())?);
     let options = options(args, &mining)?;
@@ -352,8 +353,8 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The listener, and what who asks has to know.
-fn server(args: &Args) -> Result<Option<(TcpListener, Access)>, Error> {
+/// The address of the server, and what who asks has to know.
+fn access(args: &Args) -> Result<Option<(SocketAddr, Access)>, Error> {
     let Some(address) = args.listen else { return Ok(None) };
     let read = |path: &Option<PathBuf>| -> Result<Option<String>, Error> {
         let Some(path) = path else { return Ok(None) };
@@ -373,11 +374,15 @@ fn server(args: &Args) -> Result<Option<(TcpListener, Access)>, Error> {
             "--listen {address} can be reached from other machines: --token-file is missing"
         )));
     }
+    Ok(Some((address, access)))
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     let listener =
         TcpListener::bind(address).map_err(|source| Error::Io { path: address.to_string().into(), source })?;
     let address = listener.local_addr().map_err(|source| Error::Io { path: address.to_string().into(), source })?;
     tell!("listening on {address}");
-    Ok(Some((listener, access)))
+    Ok(listener)
 }
 
 /// Ends the process when it is told to stop and takes longer: a kill at any moment loses nothing.

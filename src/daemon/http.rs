@@ -114,7 +114,8 @@ fn refuse(status: StatusCode, reason: &str) -> Response {
 fn check(server: &Server, headers: &HeaderMap) -> Result<(), Box<Response>> {
     let Some(token) = &server.access.token else { return Ok(()) };
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let given = given.strip_prefix("Bearer ").unwrap_or_default();
+    let given = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let given = given.map(|(_, token)| token.trim()).unwrap_or_default();
     // Digests, since the comparison tells lengths apart.
     let [given, token] = [given, token].map(|text| blake3::hash(text.as_bytes()));
     match verify_slices_are_equal(given.as_bytes(), token.as_bytes()) {
