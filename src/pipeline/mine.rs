@@ -14,9 +14,10 @@ use super::{
     candidate::Origin,
     extract::{self, Block, Job, Plan},
     license,
+    others::Others,
     recipe::{Recipe, Settings},
     reversal::Reversals,
-    roots::{self, FirstParents},
+    roots::FirstParents,
 };
 use crate::{
     filter::LicenseScope,
@@ -291,7 +292,7 @@ impl Work {
             // What was left out has to be somewhere.
             let same_root = match (store, &last.behind) {
                 (Some(store), Some(behind)) => {
-                    let of_root = store::visible(&store.directory(&behind.root))?;
+                    let of_root = store::visible(&store.directory(&behind.root)).unwrap_or_default();
                     id.root.as_ref() == Some(&behind.root) && behind.holds(&of_root)
                 }
                 _ => true,
@@ -352,50 +353,6 @@ impl Work {
         batch.roots = first_parents.resolve(repository, before, elsewhere);
         batch.set_digest(id, tips, settings, options);
         Ok(Work::Due(Box::new(batch), walked))
-    }
-}
-
-/// The commits of a fork that need not be mined, since its root is mined up to them.
-struct Others {
-    behind: Behind,
-    roots: Roots,
-    commits: HashSet<ObjectId>,
-}
-
-impl Others {
-    /// Finds them where the rows of a commit are the same in both repositories: the recipe is, and the licence of the repository as
-    /// a whole where rules go by that; no rule asks which repository it is or what its list says; and nothing was missing when the
-    /// root was mined. Without all that, and where the root is not at hand, a fork is mined whole.
-    fn find(
-        store: &Store,
-        id: &RepositoryId,
-        settings: &Settings,
-        license: Option<&str>,
-        options: &Options,
-        interrupt: &AtomicBool,
-    ) -> Result<Option<Others>, Error> {
-        let (Some(root), Some(path)) = (&id.root, &options.root) else { return Ok(None) };
-        let rules = &settings.rules;
-        if rules.read_columns() || rules.read_repository() {
-            return Ok(None);
-        }
-        let batches = store::visible(&store.directory(root))?;
-        let by_license = rules.license_scope == LicenseScope::Repository && !rules.is_empty();
-        if by_license && batches.last().is_none_or(|last| last.license.as_deref() != license) {
-            return Ok(None);
-        }
-        let is_same = |batch: &Checkpoint| Recipe::read(&batch.recipe).is_ok_and(|recipe| recipe == settings.recipe);
-        let is_whole = |batch: &Checkpoint| !has_holes(&batch.funnel) && batch.shallow.is_empty();
-        let is_root = |batch: &Checkpoint| batch.repository.root.is_none();
-        if !batches.iter().all(|batch| is_same(batch) && is_whole(batch) && is_root(batch)) {
-            return Ok(None);
-        }
-        let (Some(behind), Ok(repository)) = (Behind::of(&batches), Repository::open(path)) else { return Ok(None) };
-        let tips: Vec<_> = behind.tips.iter().filter_map(|tip| ObjectId::from_hex(tip.as_bytes()).ok()).collect();
-        // A root that was mined before roots were noted is divided by its name, and its forks are not.
-        let Some(roots) = roots::joined(&batches) else { return Ok(None) };
-        let commits = walk::reachable(&repository, &tips, interrupt)?;
-        Ok(Some(Others { behind, roots, commits }))
     }
 }
 

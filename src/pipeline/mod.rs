@@ -13,6 +13,7 @@ pub mod license;
 pub mod mine;
 mod negatives;
 mod ordered;
+mod others;
 mod pairs;
 pub mod purge;
 pub mod read;
