@@ -180,6 +180,19 @@ fn what_a_fork_shares_with_its_root_is_mined_once() {
     assert_eq!(only(&attached), only(&alone), "no row is missing");
     assert!(alone.iter().any(|(_, repos)| repos.contains(',')));
     assert!(attached.iter().all(|(_, repos)| !repos.contains(',')), "{attached:?}");
+    // All go back to one commit, and so to one split: also what a fork has that was mined without its beginning.
+    let parts: Vec<String> = (0..8).map(|part| format!("part{part}=0.125")).collect();
+    let splits = |store: &str| {
+        let out = format!("{store}-split");
+        let arguments = parts.iter().flat_map(|part| ["--split", part.as_str()]);
+        lab.ok(&["export", store, &out].into_iter().chain(arguments).collect::<Vec<_>>());
+        let of_splits = support::manifest(&lab, &out)["splits"].as_object().expect("splits").clone();
+        let filled = of_splits.into_iter().filter(|(_, split)| split["rows"] != 0);
+        filled.map(|(name, split)| (name, split["rows"].as_u64())).collect::<Vec<_>>()
+    };
+    let of_attached = splits("store0");
+    assert_eq!(of_attached.len(), 1, "{of_attached:?}");
+    assert_eq!(of_attached, splits("alone"));
     // The fork alone, and then its root: what is in both is the root's as well.
     for owner in ["alice", "root", "zoe"] {
         list(&lab, &server, "one", true, &[owner]);
