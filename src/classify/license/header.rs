@@ -79,6 +79,10 @@ fn names_other_terms(head: &str) -> bool {
         their these this under version which with your";
     const PERMISSIVE: &str = "apache bsd boost curl expat icu isc liberal mit ncsa permissive php psf python ruby unicode w3c \
         x11 zlib zope";
+    // What companies put above their samples is a contract, whatever it is called.
+    if head.contains(" in consideration of your agreement to ") {
+        return true;
+    }
     UNDER.captures_iter(head).any(|found| {
         let mut others = NO_NAME.split_whitespace().chain(PERMISSIVE.split_whitespace());
         &found["name"] != "open source "
@@ -280,6 +284,10 @@ mod tests {
             ),
             ("/* ORACLE PROPRIETARY/CONFIDENTIAL. Use is subject to license terms. */\n", Said::Unknown),
             ("# Free for non-commercial use only.\n", Said::Unknown),
+            (
+                "/* In consideration of your agreement to the following terms, we grant you a personal,\n   non-exclusive license. */",
+                Said::Unknown,
+            ),
             ("/* GPL */\n", Said::Unknown),
             (" * governed by the CeCILL license under French law\n", Said::Unknown),
         ] {
