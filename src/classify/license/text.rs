@@ -591,7 +591,8 @@ mod tests {
         assert_eq!(says("Licensed under MIT or Apache-2.0, at your option.").as_deref(), Some("Apache-2.0 OR MIT"));
         let files = "This software is made available under the terms of *either* of the licenses found in LICENSE.APACHE2 or LICENSE.MIT. \
                      Contributions are made under the terms of *both* these licenses.";
-        assert_eq!(says(files).as_deref(), Some("Apache-2.0 OR MIT"));
+        let dual = "This project is dual-licensed under the terms of the MIT and Apache (version 2.0) licenses.";
+        [files, dual].iter().for_each(|text| assert_eq!(says(text).as_deref(), Some("Apache-2.0 OR MIT"), "{text}"));
         assert_eq!(says("Licensed under the Apache License, Version 2.0").as_deref(), Some("Apache-2.0"));
         // What GPL texts say "at your option" of is no choice between licences.
         let gpl = "GNU GENERAL PUBLIC LICENSE Version 2, June 1991. You may copy and distribute verbatim copies of the Program's \
