@@ -447,29 +447,35 @@ fn a_commit_can_be_inspected() {
     let repository = lab.repository("r", "sha1", THREE_COMMITS);
     lab.script(
         &repository,
-        "ln -s f.txt link; echo '#!/bin/sh' > run; git add -A; git commit -q -m 'Add a script and a link'",
+        "mkdir deps; printf 'int x;\nclass Y;\n' > deps/y.h; \
+         ln -s f.txt link; echo '#!/bin/sh' > run; git add -A; git commit -q -m 'Add a script and a link'",
     );
     let id = String::from_utf8(git(&repository, &["rev-parse", "--short=8", "HEAD"])).expect("hex");
     for name in ["HEAD", "main", "HEAD~0", id.trim()] {
         let facts: Value = serde_json::from_str(&lab.ok(&["inspect", "r", name, "--json"])).expect("JSON");
         assert_eq!(facts["commit"]["subject"], "Add a script and a link");
         assert_eq!(
-            (&facts["files"][0]["new_file"], &facts["files"][0]["language"]),
+            (&facts["files"][1]["new_file"], &facts["files"][1]["language"]),
             (&Value::from("run"), &Value::from("Shell"))
         );
         assert_eq!(facts["skipped"]["changes"]["symlink"], 1);
+        let header = &facts["files"][0];
+        assert_eq!((&header["language"], &header["vendored_evidence"]), (&Value::from("C++"), &Value::from("^deps/")));
+        assert!(header["language_evidence"].as_str().is_some_and(|said| said.ends_with("in line 2")), "{header}");
+        let said = facts["commit"]["message_language_evidence"].as_str().expect("evidence");
+        assert!(said.starts_with("en 0.") && said.ends_with("of: add a script and a link"), "{said}");
     }
     let first: Value = serde_json::from_str(&lab.ok(&["inspect", "r", "HEAD~3", "f.txt", "--json"])).expect("JSON");
     assert_eq!(first["commit"]["subject"], "Set the number to 1");
     for name in ["HEAD~4", "nope", "HEAD~x", "dead"] {
         assert_eq!(lab.gitlode(&["inspect", "r", name]).status.code(), Some(3), "{name}");
     }
-    assert_eq!(facts_of(&lab, "HEAD")["files"][0]["language_method"], "shebang");
+    assert_eq!(facts_of(&lab, "HEAD")["files"][1]["language_method"], "shebang");
     for command in ["inspect", "explain"] {
         let absent = lab.gitlode(&[command, "r", "HEAD", "f.txt"]);
         let said = String::from_utf8_lossy(&absent.stderr).into_owned();
         assert_eq!(absent.status.code(), Some(2), "{command}: {said}");
-        assert!(said.contains("f.txt is no regular file that the commit changes; it changes run"), "{command}: {said}");
+        assert!(said.contains("f.txt is no regular file that the commit changes; it changes deps/y.h, run"), "{command}: {said}");
     }
     lab.script(
         &repository,

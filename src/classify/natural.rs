@@ -185,14 +185,12 @@ impl NaturalLanguages {
 
     /// The language of `message`; none where it has no prose, or too little of it to tell.
     pub fn label(&'static self, message: &str, judge: Judge) -> Option<Label> {
-        // The subject is what a row asks for; a body in another language (squashed commits) is not heard beside it.
-        let subject = Prose::of(super::message::subject(message));
-        let prose = if subject.is_enough() { subject } else { Prose::of(message) };
+        let prose = Prose::of_message(message);
         let (script, share) = prose.script()?;
         let candidates = self.by_script.get(script)?.as_slice();
         let (at, confidence) = match candidates {
             [only] => (*only, share),
-            _ => self.vote(&prose, candidates, judge),
+            _ => self.vote(&prose, candidates, judge, &mut vec![0.0; self.entries.len()]),
         };
         if confidence < EVIDENCE_MIN {
             return None;
@@ -201,9 +199,30 @@ impl NaturalLanguages {
         Some(Label { language: &self.entries[at].id, script, confidence })
     }
 
-    /// The candidate with the most evidence, and its share of it.
-    fn vote(&self, prose: &Prose, candidates: &[usize], judge: Judge) -> (usize, f64) {
-        let mut scores = vec![0.0; self.entries.len()];
+    /// What [`NaturalLanguages::label`] goes by: the words that it looks at, and the candidates by their shares of the
+    /// evidence, the most likely first.
+    pub fn evidence(&'static self, message: &str, judge: Judge) -> (Vec<String>, Vec<(&'static str, f64)>) {
+        let prose = Prose::of_message(message);
+        let script = prose.script();
+        let candidates = script.and_then(|(script, _)| self.by_script.get(script)).map_or(&[][..], Vec::as_slice);
+        let mut shares: Vec<(&'static str, f64)> = match (candidates, script) {
+            ([only], Some((_, share))) => vec![(&self.entries[*only].id, share)],
+            _ => {
+                let mut scores = vec![0.0; self.entries.len()];
+                self.vote(&prose, candidates, judge, &mut scores);
+                let share = |at: &usize| {
+                    let total: f64 = candidates.iter().map(|other| (scores[*other] - scores[*at]).exp()).sum();
+                    (self.entries[*at].id.as_str(), 1.0 / total)
+                };
+                candidates.iter().map(share).collect()
+            }
+        };
+        shares.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+        (prose.words, shares)
+    }
+
+    /// The candidate with the most evidence, and its share of it. `scores` are all zero, and then hold the evidence.
+    fn vote(&self, prose: &Prose, candidates: &[usize], judge: Judge, scores: &mut [f64]) -> (usize, f64) {
         for word in &prose.words {
             let known = self.words.get(word.as_str());
             for (at, weight) in known.into_iter().flatten() {
@@ -224,7 +243,7 @@ impl NaturalLanguages {
                 scores[*leader] += LEAD;
             }
         }
-        let by_words = share(&scores, candidates);
+        let by_words = share(scores, candidates);
         if by_words.1 >= ENOUGH {
             return by_words;
         }
@@ -235,7 +254,7 @@ impl NaturalLanguages {
             if let Some(at) = self.by_id.get(code).filter(|at| candidates.contains(at)) {
                 scores[*at] += weight;
             }
-            share(&scores, candidates)
+            share(scores, candidates)
         };
         let mut with_model = add(whichlang_code(whichlang::detect_language(text)), weight * WHICHLANG_WEIGHT);
         let enough = if with_model.0 == by_words.0 { ENOUGH_OF_TWO } else { ENOUGH };
@@ -255,7 +274,7 @@ impl NaturalLanguages {
             for (at, confidence) in self.second_opinion(text, candidates) {
                 scores[at] += LINGUA_WEIGHT * confidence;
             }
-            return share(&scores, candidates);
+            return share(scores, candidates);
         }
         with_model
     }
@@ -293,6 +312,12 @@ struct Prose {
 }
 
 impl Prose {
+    /// The subject is what a row asks for; a body in another language (squashed commits) is not heard beside it.
+    fn of_message(message: &str) -> Self {
+        let subject = Prose::of(super::message::subject(message));
+        if subject.is_enough() { subject } else { Prose::of(message) }
+    }
+
     fn of(message: &str) -> Self {
         let end = message.char_indices().nth(CHARS_MAX).map_or(message.len(), |(at, _)| at);
         let mut words = Vec::new();

@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 
 use super::{Error, print, stats::new_table};
 use crate::{
-    classify::{author::Authors, language::Languages},
+    classify::{
+        author::Authors,
+        language::{Languages, linguist::Method},
+        natural::{Judge, NaturalLanguages},
+    },
     git::{
         repository::{Repository, Revision},
         walk,
@@ -110,6 +114,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
         if let Ok(sample) = outcome {
             commit = columns(sample, &COMMIT_COLUMNS);
             commit["author_evidence"] = author_evidence(sample);
+            commit["message_language_evidence"] = message_evidence(sample.message);
         }
         if args.path.as_deref().is_none_or(|wanted| wanted == path) {
             files.push(facts(&path, outcome));
@@ -166,19 +171,40 @@ fn author_evidence(sample: &Sample<'_>) -> Value {
     label.evidence.map_or(Value::Null, |(evidence, fact)| json!(format!("{}: {fact}", evidence.as_str())))
 }
 
-/// How the language was found, as `gitlode languages detect` says it.
-fn language_method(sample: &Sample<'_>) -> Option<&'static str> {
-    let path = sample.new_file.or(sample.old_file)?;
+/// How the language was found, as `gitlode languages detect` says it; by which patterns of heuristics, and by which pattern
+/// the path says that the file comes from elsewhere.
+fn language_evidence(sample: &Sample<'_>) -> [Value; 3] {
+    let path = sample.new_file.or(sample.old_file).unwrap_or_default();
     let contents = sample.new_contents.or(sample.old_contents).unwrap_or_default();
     let languages = Languages::in_use();
-    languages.label(&languages.for_path(path), contents).language.map(|(_, method)| method.as_str())
+    let vendored = json!(languages.linguist().vendored_by(path));
+    let Some((language, method)) = languages.label(&languages.for_path(path), contents).language else {
+        return [Value::Null, Value::Null, vendored];
+    };
+    let is_by_patterns = method == Method::Heuristics;
+    let patterns = is_by_patterns.then(|| languages.linguist().heuristic_evidence(path, contents, language));
+    let patterns = patterns.unwrap_or_default();
+    let said = patterns.iter().map(|(pattern, line)| format!("{pattern} in line {line}"));
+    let said = said.reduce(|all, one| format!("{all}; {one}"));
+    [json!(method.as_str()), json!(said), vendored]
+}
+
+/// The words that the language of the message was told by, and the most likely languages with their shares.
+fn message_evidence(message: &str) -> Value {
+    const NAMED_MAX: usize = 3;
+    let (words, shares) = NaturalLanguages::in_use().evidence(message, Judge::default());
+    let named = shares.iter().take(NAMED_MAX).map(|(language, share)| format!("{language} {share:.3}"));
+    json!(format!("{} of: {}", named.collect::<Vec<_>>().join(", "), words.join(" ")))
 }
 
 fn facts(path: &str, outcome: Result<&Sample<'_>, Refusal>) -> Value {
     match outcome {
         Ok(sample) => {
             let mut facts = columns(sample, &FILE_COLUMNS);
-            facts["language_method"] = json!(language_method(sample));
+            let [method, evidence, vendored] = language_evidence(sample);
+            facts["language_method"] = method;
+            facts["language_evidence"] = evidence;
+            facts["vendored_evidence"] = vendored;
             facts
         }
         Err(Refusal::Skip(skip)) => json!({"path": path, "skipped": skip}),

@@ -163,6 +163,7 @@ type AnyOf = regex_automata::meta::Regex;
 /// Paths that come from elsewhere. Nearly all patterns begin at the start of a name in the path; where they are only tried
 /// there, the automaton is at its end after a byte or two, and stays small.
 struct Vendored {
+    patterns: Vec<String>,
     at_names: AnyOf,
     anywhere: AnyOf,
 }
@@ -171,16 +172,17 @@ impl Vendored {
     /// What such patterns begin with.
     const STARTS: [&'static str; 2] = ["(^|/)", r"(^|\/)"];
 
-    fn new(patterns: &[String]) -> Result<Self, Box<regex_automata::meta::BuildError>> {
+    fn new(patterns: Vec<String>) -> Result<Self, Box<regex_automata::meta::BuildError>> {
         let (mut at_names, mut anywhere) = (Vec::new(), Vec::new());
-        for pattern in patterns {
+        for pattern in &patterns {
             let rest = Self::STARTS.iter().find_map(|start| pattern.strip_prefix(start));
             match rest.filter(|rest| !rest.starts_with(['?', '*', '+', '{']) && !is_choice(rest)) {
                 Some(rest) => at_names.push(rest.to_owned()),
                 None => anywhere.push(pattern.clone()),
             }
         }
-        Ok(Vendored { at_names: any_of(&at_names, false)?, anywhere: any_of(&anywhere, false)? })
+        let (at_names, anywhere) = (any_of(&at_names, false)?, any_of(&anywhere, false)?);
+        Ok(Vendored { patterns, at_names, anywhere })
     }
 
     fn is_match(&self, path: &str) -> bool {
@@ -270,7 +272,7 @@ impl Linguist {
         let HeuristicTable { disambiguation } = read("heuristics", heuristics)?;
         let VendoredTable { patterns } = read("vendored paths", vendored)?;
         let vendored =
-            Vendored::new(&patterns).map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
+            Vendored::new(patterns).map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
         let mut linguist = Linguist {
             languages: Vec::new(),
             by_name: HashMap::new(),
@@ -335,6 +337,38 @@ impl Linguist {
         self.vendored.is_match(path)
     }
 
+    /// The pattern by which a path says that the file comes from elsewhere; for people, as it compiles each of them.
+    pub fn vendored_by(&self, path: &str) -> Option<&str> {
+        let fits =
+            |pattern: &&String| any_of(std::slice::from_ref(*pattern), false).is_ok_and(|any| any.is_match(path));
+        self.vendored.patterns.iter().find(fits).map(String::as_str)
+    }
+
+    /// The patterns by which heuristics chose a language, each with the line in which it fits first; none where no pattern
+    /// had to fit. For people, as it compiles each of them.
+    pub fn heuristic_evidence(&self, path: &str, contents: &str, language: LanguageId) -> Vec<(&str, usize)> {
+        let lower = path.rsplit('/').next().unwrap_or(path).to_lowercase();
+        let head = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
+        let Some(disambiguation) = self.disambiguation(&lower) else { return Vec::new() };
+        let rules = disambiguation.raw.iter().zip(&self.rules(disambiguation).list);
+        let of_language = rules.filter(|(_, rule)| rule.languages.contains(&language)).map(|(raw, _)| raw);
+        let fits = |pattern: &'_ String| {
+            let found = any_of(std::slice::from_ref(pattern), true).ok()?.find(head)?;
+            Some(1 + memchr::memchr_iter(b'\n', &head[..found.start()]).count())
+        };
+        let fitting = |raw: &'_ RawRule| -> Option<Vec<(usize, usize)>> {
+            let first = |any: &Vec<String>| any.iter().enumerate().find_map(|(at, pattern)| Some((at, fits(pattern)?)));
+            raw.every.iter().map(first).collect()
+        };
+        for raw in of_language {
+            if let Some(found) = fitting(raw) {
+                let named = raw.every.iter().zip(found).map(|(any, (at, line))| (any[at].as_str(), line));
+                return named.collect();
+            }
+        }
+        Vec::new()
+    }
+
     /// What the rules leave of the languages of a file with this path and these contents. `decided` is of earlier
     /// contents at the same path.
     pub fn candidates(&self, path: &str, contents: &str, decided: &mut Decided) -> Candidates {
@@ -392,6 +426,13 @@ impl Linguist {
         endings.filter_map(|ending| self.by_extension.get(ending)).next().map_or(&[], Vec::as_slice)
     }
 
+    /// The heuristics for the longest ending that has some.
+    fn disambiguation(&self, lower_name: &str) -> Option<&Disambiguation> {
+        let endings = lower_name.match_indices('.').map(|(at, _)| &lower_name[at..]);
+        let number = endings.filter_map(|ending| self.by_disambiguated.get(ending)).next()?;
+        Some(&self.disambiguations[*number])
+    }
+
     fn by_heuristics(&self, lower_name: &str, contents: &str, decided: &mut Decided) -> Vec<LanguageId> {
         let head = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
         if let Some(languages) = &decided.languages
@@ -399,11 +440,7 @@ impl Linguist {
         {
             return languages.clone();
         }
-        let endings = lower_name.match_indices('.').map(|(at, _)| &lower_name[at..]);
-        let Some(number) = endings.filter_map(|ending| self.by_disambiguated.get(ending)).next() else {
-            return Vec::new();
-        };
-        let disambiguation = &self.disambiguations[*number];
+        let Some(disambiguation) = self.disambiguation(lower_name) else { return Vec::new() };
         let Rules { list, all } = self.rules(disambiguation);
         // Where nothing had a match, what is new has to have one before anything can change.
         if let Some(languages) = decided.languages.as_ref().filter(|_| decided.bare)
@@ -698,6 +735,17 @@ mod tests {
     }
 
     #[test]
+    fn heuristics_say_which_pattern_fits_where() {
+        let linguist = Linguist::in_use();
+        let cpp = linguist.find("C++").expect("a language");
+        let evidence = linguist.heuristic_evidence("x.h", "int x;\n\nnamespace y {\n}\nstd::z q;\n", cpp);
+        assert_eq!(evidence, [("^[ \\t]*(class|(using[ \\t]+)?namespace)\\s+\\w+", 3)]);
+        let c = linguist.find("C").expect("a language");
+        assert_eq!(linguist.heuristic_evidence("x.h", "int x;\n", c), [], "it is what is left");
+        assert_eq!(linguist.heuristic_evidence("x.py", "x = 1\n", c), []);
+    }
+
+    #[test]
     fn every_strategy_decides() {
         check("x.txt", "# -*- mode: Ruby; x: y -*-\n", &["Ruby"], Method::Modeline);
         check("x", "-*- perl -*-\n", &["Perl"], Method::Modeline);
@@ -812,7 +860,7 @@ mod tests {
     fn patterns_at_names_match_as_they_would_anywhere() {
         let VendoredTable { patterns } = toml::from_str(catalog::table("vendored.toml")).expect("a valid table");
         let all = any_of(&patterns, false).expect("valid patterns");
-        let vendored = Vendored::new(&patterns).expect("valid patterns");
+        let vendored = Vendored::new(patterns).expect("valid patterns");
         let names = "deps vendor Vendors src/tests/fixtures extjs docs _build gradle/wrapper jquery-1.2.js jquery.ui.core.css a.min.js \
                      x.d.ts bootstrap.css d3.v3.js Packages/x.1/ configure config.sub .yarn/releases tiny_mce/langs third-party main.rs \
                      react-dom.js .DS_Store";
@@ -829,8 +877,8 @@ mod tests {
         assert!((500..1500).contains(&matches), "{matches}");
         for (pattern, path) in [("(^|/)a|b", "cb"), ("(^|/)?a", "ca"), ("(^|/)[|)]a", "c/|a"), ("(^|/)a\\|b", "c/a|b")]
         {
-            let patterns = [pattern.to_owned()];
-            assert!(Vendored::new(&patterns).expect("a valid pattern").is_match(path), "{pattern}");
+            let patterns = vec![pattern.to_owned()];
+            assert!(Vendored::new(patterns).expect("a valid pattern").is_match(path), "{pattern}");
         }
     }
 
@@ -840,6 +888,7 @@ mod tests {
         for path in ["node_modules/x/y.js", "a/vendor/b.c", "jquery-3.2.1.min.js", "deps/lua/src/lua.c", "configure"] {
             assert!(vendored(path), "{path}");
         }
+        assert_eq!(Linguist::in_use().vendored_by("deps/lua/src/lua.c"), Some("^deps/"));
         for path in ["src/main.rs", "vendors.md", "a/configure.ac", "src/dependencies.rs"] {
             assert!(!vendored(path), "{path}");
         }
