@@ -475,7 +475,10 @@ fn a_commit_can_be_inspected() {
         let absent = lab.gitlode(&[command, "r", "HEAD", "f.txt"]);
         let said = String::from_utf8_lossy(&absent.stderr).into_owned();
         assert_eq!(absent.status.code(), Some(2), "{command}: {said}");
-        assert!(said.contains("f.txt is no regular file that the commit changes; it changes deps/y.h, run"), "{command}: {said}");
+        assert!(
+            said.contains("f.txt is no regular file that the commit changes; it changes deps/y.h, run"),
+            "{command}: {said}"
+        );
     }
     lab.script(
         &repository,

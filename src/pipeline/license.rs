@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use crate::{
     classify::license::{
         Combined, Licenses, Method, combine,
-        header::{HeaderKind, head},
+        header::{HeaderKind, has_new_words, has_words, head},
         is_text_name, metadata,
         reuse::{self, Annotation},
         text::{Said, TEXT_BYTES_MAX},
@@ -109,10 +109,14 @@ pub struct Resolver<'a> {
     hash: HashKind,
     /// What REUSE annotations hold for a directory, nearest first, with the paths that they are in and about.
     annotations: HashMap<u32, Rc<Vec<Annotations>>>,
+    /// The last directory that was asked about, where nothing is annotated.
+    without_annotations: Option<u32>,
     annotation_files: HashMap<ObjectId, Rc<Vec<Annotation>>>,
     /// What licence files say, and under its name package metadata.
     said: HashMap<String, HashMap<ObjectId, Said>>,
     head: String,
+    /// Whether it has no word that licences are spoken of with.
+    is_bare: bool,
     /// What `head` says.
     header: (Said, HeaderKind),
     decoder: Decoder,
@@ -126,9 +130,11 @@ impl<'a> Resolver<'a> {
             places,
             hash: repository.hash(),
             annotations: HashMap::new(),
+            without_annotations: None,
             annotation_files: HashMap::new(),
             said: HashMap::new(),
             head: String::new(),
+            is_bare: true,
             header: (Said::Nothing, HeaderKind::Notice),
             decoder: Decoder::new(repository, Kind::Blob, TEXT_BYTES_MAX as u64),
             buffer: Vec::new(),
@@ -170,9 +176,12 @@ impl<'a> Resolver<'a> {
     fn in_header(&mut self, contents: &str) -> (Said, HeaderKind) {
         let head = head(contents);
         if self.head != head {
+            if !self.is_bare || has_new_words(&self.head, head) {
+                self.is_bare = !has_words(head);
+                self.header = Licenses::in_use().in_header(head);
+            }
             self.head.clear();
             self.head.push_str(head);
-            self.header = Licenses::in_use().in_header(head);
         }
         self.header.clone()
     }
@@ -192,11 +201,16 @@ impl<'a> Resolver<'a> {
 
     /// What the nearest annotation says, and whether it counts more than the file itself.
     fn annotated(&mut self, objects: &Objects, directory: u32, path: &str) -> Option<(Arc<Found>, bool)> {
+        // Rows of one directory come one after the other, and few have annotations.
+        if self.without_annotations == Some(directory) {
+            return None;
+        }
         if !self.annotations.contains_key(&directory) {
             let all = self.annotations_for(objects, directory);
             self.annotations.insert(directory, Rc::new(all));
         }
         let all = Rc::clone(self.annotations.get(&directory)?);
+        self.without_annotations = all.is_empty().then_some(directory);
         all.iter().find_map(|annotations| {
             let relative = path.strip_prefix(&annotations.below)?;
             let annotation = reuse::annotation(&annotations.list, relative)?;

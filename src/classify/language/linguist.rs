@@ -23,6 +23,9 @@ const CONTENT_BYTES_MAX: usize = 50 * 1024;
 /// A modeline stands among so many lines at the beginning or the end (SEARCH_SCOPE).
 const MODELINE_LINES: usize = 5;
 
+/// Lines of more bytes are not remembered.
+const MODELINE_BYTES_KEPT: usize = 2048;
+
 /// How a language was found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Method {
@@ -207,9 +210,32 @@ fn is_choice(pattern: &str) -> bool {
     })
 }
 
-/// What the heuristics said of earlier contents at a path.
+/// What was found at a path with earlier contents, most of which holds for the next ones.
 #[derive(Default)]
 pub struct Decided {
+    named: Option<Named>,
+    modeline: Modeline,
+    heuristics: Heuristics,
+}
+
+/// What the name of a file says.
+struct Named {
+    lower: String,
+    by_filename: Vec<LanguageId>,
+    by_extension: Vec<LanguageId>,
+}
+
+/// The lines that a modeline was looked for in, and what was found.
+#[derive(Default)]
+struct Modeline {
+    head: String,
+    foot: String,
+    found: Option<LanguageId>,
+}
+
+/// What the heuristics said.
+#[derive(Default)]
+struct Heuristics {
     /// How contents have to begin for it to be said of them as well. Where `whole`, that is all that is looked at.
     start: Vec<u8>,
     whole: bool,
@@ -372,7 +398,6 @@ impl Linguist {
     /// What the rules leave of the languages of a file with this path and these contents. `decided` is of earlier
     /// contents at the same path.
     pub fn candidates(&self, path: &str, contents: &str, decided: &mut Decided) -> Candidates {
-        let name = path.rsplit('/').next().unwrap_or(path);
         let mut found = Candidates { languages: Vec::new(), method: Method::Extension };
         if contents.is_empty() {
             return found;
@@ -387,10 +412,12 @@ impl Linguist {
             let open = &found.languages;
             languages.iter().copied().filter(|id| open.is_empty() || open.contains(id)).collect()
         };
-        if settled(&mut found, self.by_modeline(contents).into_iter().collect(), Method::Modeline) {
+        let Decided { named, modeline, heuristics } = decided;
+        let Named { lower, by_filename, by_extension } = named.get_or_insert_with(|| self.named(path));
+        if settled(&mut found, self.by_modeline(contents, modeline).into_iter().collect(), Method::Modeline) {
             return found;
         }
-        let by_filename = within(&found, self.by_filename.get(name).map_or(&[], Vec::as_slice));
+        let by_filename = within(&found, by_filename);
         if settled(&mut found, by_filename, Method::Filename) {
             return found;
         }
@@ -399,12 +426,9 @@ impl Linguist {
         if settled(&mut found, by_shebang, Method::Shebang) {
             return found;
         }
-        let lower = name.to_lowercase();
-        if !self.generic.iter().any(|extension| lower.ends_with(extension.as_str())) {
-            let by_extension = within(&found, self.by_extension(&lower));
-            if settled(&mut found, by_extension, Method::Extension) {
-                return found;
-            }
+        let by_extension = within(&found, by_extension);
+        if settled(&mut found, by_extension, Method::Extension) {
+            return found;
         }
         if found.languages.is_empty() {
             let is_xml = contents.lines().take(2).any(|line| line.contains("<?xml version="));
@@ -412,12 +436,20 @@ impl Linguist {
                 return found;
             }
             let pages = ["Roff Manpage", "Roff"].iter().filter_map(|name| self.find(name));
-            let pages = if is_manual_page(&lower) { pages.collect() } else { Vec::new() };
+            let pages = if is_manual_page(lower) { pages.collect() } else { Vec::new() };
             settled(&mut found, pages, Method::Manpage);
         }
-        let by_heuristics = self.by_heuristics(&lower, contents, decided);
+        let by_heuristics = self.by_heuristics(lower, contents, heuristics);
         settled(&mut found, by_heuristics, Method::Heuristics);
         found
+    }
+
+    fn named(&self, path: &str) -> Named {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let lower = name.to_lowercase();
+        let is_generic = self.generic.iter().any(|extension| lower.ends_with(extension.as_str()));
+        let by_extension = if is_generic { Vec::new() } else { self.by_extension(&lower).to_vec() };
+        Named { lower, by_filename: self.by_filename.get(name).cloned().unwrap_or_default(), by_extension }
     }
 
     /// The languages of the longest ending that any language has.
@@ -433,7 +465,7 @@ impl Linguist {
         Some(&self.disambiguations[*number])
     }
 
-    fn by_heuristics(&self, lower_name: &str, contents: &str, decided: &mut Decided) -> Vec<LanguageId> {
+    fn by_heuristics(&self, lower_name: &str, contents: &str, decided: &mut Heuristics) -> Vec<LanguageId> {
         let head = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
         if let Some(languages) = &decided.languages
             && if decided.whole { head == decided.start } else { head.starts_with(&decided.start) }
@@ -502,12 +534,26 @@ impl Linguist {
         })
     }
 
-    fn by_modeline(&self, contents: &str) -> Option<LanguageId> {
+    fn by_modeline(&self, contents: &str, last: &mut Modeline) -> Option<LanguageId> {
         let first = memchr::memchr_iter(b'\n', contents.as_bytes()).nth(MODELINE_LINES - 1);
         let first = first.map_or(contents.len(), |at| at + 1);
         let trimmed = contents.trim_end_matches(['\r', '\n']);
-        let last = memchr::memrchr_iter(b'\n', trimmed.as_bytes()).nth(MODELINE_LINES - 1).map_or(0, |at| at + 1);
-        let (head, foot) = (&contents[..first], &trimmed[last..]);
+        let begin = memchr::memrchr_iter(b'\n', trimmed.as_bytes()).nth(MODELINE_LINES - 1).map_or(0, |at| at + 1);
+        let (head, foot) = (&contents[..first], &trimmed[begin..]);
+        if head.len() + foot.len() > MODELINE_BYTES_KEPT {
+            return self.modeline_in(head, foot);
+        }
+        if head != last.head || foot != last.foot {
+            for (known, part) in [(&mut last.head, head), (&mut last.foot, foot)] {
+                known.clear();
+                known.push_str(part);
+            }
+            last.found = self.modeline_in(head, foot);
+        }
+        last.found
+    }
+
+    fn modeline_in(&self, head: &str, foot: &str) -> Option<LanguageId> {
         for part in [head, foot] {
             if !self.modeline_mark.is_match(part.as_bytes()) {
                 continue;
@@ -829,7 +875,7 @@ mod tests {
                         linguist.candidates(&path, &contents, &mut Decided::default()),
                         "{path} {contents:?}"
                     );
-                    *(if decided.bare { &mut bare } else { &mut others }) += 1;
+                    *(if decided.heuristics.bare { &mut bare } else { &mut others }) += 1;
                 }
             }
         }

@@ -90,21 +90,40 @@ fn names_other_terms(head: &str) -> bool {
     })
 }
 
+/// Words without which a head says nothing of licences.
+static WORDS: LazyLock<Regex> = LazyLock::new(|| {
+    // Notices without one of the first words give a permission, speak of redistribution, or name a licence for short.
+    let words = r"icens|ICENS|icenc|ICENC|ublic domain|ermission[\s*/#;%-]+(?:is|to)\s|edistribution|GPL|EUPL|ECILL";
+    let terms = "ommercial|roprietary|PROPRIETARY|onfidential|CONFIDENTIAL|Perl itself";
+    Regex::new(&[words, terms].join("|")).expect("the pattern is valid")
+});
+
+/// Whether a head has any of the words without which it says nothing.
+pub fn has_words(head: &str) -> bool {
+    WORDS.is_match(head.as_bytes())
+}
+
+/// As [`has_words`], of a head whose last version `last` has none: only what is new is looked at.
+pub fn has_new_words(last: &str, head: &str) -> bool {
+    /// The longest of the words, and what can follow on blanks.
+    const WORD_MAX: usize = 16;
+    const BEHIND_BLANKS: usize = 3;
+    let (last, head) = (last.as_bytes(), head.as_bytes());
+    let same = last.iter().zip(head).take_while(|(a, b)| a == b).count();
+    let is_blank = |byte: &u8| b" \t\r\n\x0b\x0c*/#;%-".contains(byte);
+    let before = &head[..same.saturating_sub(BEHIND_BLANKS)];
+    let blanks = before.iter().rev().take_while(|byte| is_blank(byte)).count();
+    WORDS.is_match(&head[(before.len() - blanks).saturating_sub(WORD_MAX)..])
+}
+
 /// Whether a head may say something of licences: nearly none does, and what follows costs more than this.
 pub fn may_have_header(head: &str) -> bool {
-    static MAY_HAVE_ONE: LazyLock<Regex> = LazyLock::new(|| {
-        // Notices without one of the first words give a permission, speak of redistribution, or name a licence for short.
-        let words =
-            r"icens|ICENS|icenc|ICENC|ublic domain|ermission[\s*/#;%-]+(?:is|to)\s|edistribution|GPL|EUPL|ECILL";
-        let terms = "ommercial|roprietary|PROPRIETARY|onfidential|CONFIDENTIAL|Perl itself";
-        Regex::new(&[words, terms].join("|")).expect("the pattern is valid")
-    });
     // What a package's metadata says in a field is read as metadata, for all of its files.
     static FIELD: LazyLock<Regex> = LazyLock::new(|| {
         let pattern = r#"(?m)^license(-file)?(\.workspace)?[ \t]*=[ \t]*["{tf][^\n]*$|"licenses?"[ \t]*:"#;
         Regex::new(pattern).expect("the pattern is valid")
     });
-    let mut hits = MAY_HAVE_ONE.find_iter(head.as_bytes()).peekable();
+    let mut hits = WORDS.find_iter(head.as_bytes()).peekable();
     if hits.peek().is_none() {
         return false;
     }
@@ -197,6 +216,51 @@ mod tests {
             let (said, _) = Licenses::in_use().in_header(contents);
             assert_eq!(said.expression().as_deref(), expected, "{contents}");
         }
+    }
+
+    #[test]
+    fn what_is_new_in_a_head_has_its_words() {
+        let parts = [
+            "icens",
+            "e",
+            "permission",
+            " ",
+            "\n * ",
+            "is",
+            "to",
+            "\t",
+            "// ",
+            "redistribution",
+            "public ",
+            "domain",
+            "GP",
+            "L",
+            "x",
+        ];
+        let mut drawn = 11_u64;
+        let mut draw = |below: usize| {
+            drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (drawn >> 33) as usize % below
+        };
+        let (mut found, mut bare) = (0, 0);
+        for _ in 0..20_000 {
+            let mut text: Vec<&str> = (0..draw(12)).map(|_| parts[draw(parts.len())]).collect();
+            let last = text.concat();
+            match draw(3) {
+                0 if !text.is_empty() => drop(text.remove(draw(text.len()))),
+                1 if !text.is_empty() => {
+                    let at = draw(text.len());
+                    text[at] = parts[draw(parts.len())];
+                }
+                _ => text.insert(draw(text.len() + 1), parts[draw(parts.len())]),
+            }
+            let head = text.concat();
+            if !has_words(&last) {
+                assert_eq!(has_new_words(&last, &head), has_words(&head), "{last:?} {head:?}");
+                *(if has_words(&head) { &mut found } else { &mut bare }) += 1;
+            }
+        }
+        assert!(found > 500 && bare > 5000, "{found} {bare}");
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub fn license(name: &str, contents: &str) -> Said {
 /// Tables of TOML that can say something, with those that may have them inside.
 const TABLES: [&str; 6] = ["[package]", "[project]", "[tool]", "[tool.poetry]", "[workspace]", "[workspace.package]"];
 
+/// Tables whose `license` is that of the package.
+const PACKAGE_TABLES: [&str; 4] = ["[package]", "[project]", "[workspace.package]", "[tool.poetry]"];
+
 /// The parts of `contents` that can say something: dependencies are most of it, and every version is read.
 fn told_tables(contents: &str) -> String {
     let mut told = true;
@@ -68,6 +71,10 @@ fn told_tables(contents: &str) -> String {
 /// What the parts in [`told_tables`] say where all that speaks of licences is a plain `license = "…"`, or `license-file`,
 /// which says nothing; none where it has to be parsed.
 fn plainly_told(told: &str) -> Option<Said> {
+    // Nearly all have nothing that could hide a line.
+    if !["\"\"\"", "'''", "\\", "lassifiers"].iter().any(|mark| told.contains(mark)) {
+        return plainly_named(told);
+    }
     if told.contains("'''") {
         return None;
     }
@@ -85,7 +92,7 @@ fn plainly_told(told: &str) -> Option<Said> {
         }
         let tells = line.contains("icen") || line.contains("lassifiers") || line.contains('\\');
         if line.starts_with('[') && !tells {
-            in_package = ["[package]", "[project]", "[workspace.package]", "[tool.poetry]"].contains(&line.trim_end());
+            in_package = PACKAGE_TABLES.contains(&line.trim_end());
         }
         if !tells {
             continue;
@@ -103,6 +110,30 @@ fn plainly_told(told: &str) -> Option<Said> {
         found = Some(value);
     }
     (!in_text).then(|| found.map_or(Said::Nothing, named))
+}
+
+/// As [`plainly_told`], where no text has several lines, nothing is escaped, and there are no classifiers.
+fn plainly_named(told: &str) -> Option<Said> {
+    let (mut found, mut from) = (None, 0);
+    while let Some(at) = told[from..].find("icen").map(|at| from + at) {
+        let start = told[..at].rfind('\n').map_or(0, |end| end + 1);
+        let end = told[at..].find('\n').map_or(told.len(), |end| at + end);
+        from = end;
+        let table = told[..start].lines().rev().find(|line| line.starts_with('['));
+        let is_package = |line: &str| PACKAGE_TABLES.contains(&line.trim_end());
+        let value = told[start..end].strip_prefix("license").filter(|_| table.is_some_and(is_package))?;
+        if value.starts_with("-file") {
+            continue;
+        }
+        let value = value.trim_start().strip_prefix('=')?.trim_start().strip_prefix('"')?;
+        let (value, rest) = value.split_once('"')?;
+        let rest = rest.trim();
+        if found.is_some() || !(rest.is_empty() || rest.starts_with('#')) {
+            return None;
+        }
+        found = Some(value);
+    }
+    Some(found.map_or(Said::Nothing, named))
 }
 
 fn in_toml(contents: &str) -> Said {
