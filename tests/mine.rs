@@ -1062,3 +1062,39 @@ fn small_traps_stay_closed() {
     let status = piped.args(["-c", &format!("set -o pipefail; {script}")]).current_dir(lab.dir.path()).status();
     assert_eq!(status.expect("bash runs").code(), Some(0), "a log that nobody reads stops nothing");
 }
+
+#[test]
+fn diffs_that_take_shortcuts_equal_those_of_git() {
+    let lab = Lab::new();
+    // Texts of few different lines, rewritten so far that git settles for good places: long runs that stay among much that
+    // does not, common lines between rare ones, blocks that move.
+    let script = r#"
+        for seed in 1 2 3 4 5 6 7 8 9 10 11 12; do
+            for version in 1 2 3; do
+                awk -v seed="$seed" -v version="$version" 'BEGIN {
+                    srand(seed)
+                    for (i = 0; i < 3000; i++) {
+                        kind = rand(); line = int(rand() * (seed % 4 == 0 ? 7 : 400)); mixed = rand()
+                        if (kind < 0.3 && seed % 3 == 0) text = "}"
+                        else text = "line " line
+                        if (int(i / 250) % 2 == 1 && seed % 2 == 0) mixed = 1
+                        if (mixed < 0.25 * version) text = text " of " version (mixed < 0.1 ? " and " int(mixed * 100000) : "")
+                        if (version == 2 && mixed > 0.97) print "one more"
+                        if (!(version == 3 && mixed < 0.05)) print text
+                    }
+                }' > "$seed.txt"
+                git add -A; git commit -q -m "Write version $version of text $seed"
+            done
+        done"#;
+    let repository = lab.repository("r", "sha1", script);
+    lab.mine("r", "store", &[]);
+    let rows = lab.rows("store");
+    assert_eq!(rows.len(), 24);
+    for row in &rows {
+        let commit = text(row, "commit");
+        let expected = git(&repository, &["diff-tree", "-p", "--full-index", "--no-commit-id", commit]);
+        let expected = String::from_utf8_lossy(&expected);
+        assert!(text(row, "diff") == expected, "{} {commit}", text(row, "new_file"));
+        assert!(expected.len() > 20_000, "{}", expected.len());
+    }
+}
