@@ -27,11 +27,12 @@ FACTS = re.compile(r"gitlode::git::diff::")
 RULES = re.compile(r"gitlode::(filter::|pipeline::(candidate|trial))")
 
 
-def stacks_of(gitlode: str, repository: str, ruleset: str) -> list[str]:
+def stacks_of(mine: list[str]) -> list[str]:
+    """The stacks that perf finds while `mine` runs; it gets a store that is thrown away, unless it is a dry run."""
     with tempfile.TemporaryDirectory() as lab:
-        mine = [gitlode, "mine", repository, "--store", f"{lab}/store", "--filter", ruleset, "--quiet"]
+        store = [] if "--dry-run" in mine else ["--store", f"{lab}/store"]
         record = ["perf", "record", "-q", "-F", "999", "--call-graph", "dwarf,16384", "-o", f"{lab}/perf.data"]
-        subprocess.run(record + mine, check=True)
+        subprocess.run([*record, *mine, *store, "--quiet"], check=True)
         script = ["perf", "script", "-i", f"{lab}/perf.data", "-F", "ip,sym"]
         stacks = subprocess.run(script, capture_output=True, text=True, check=True).stdout.split("\n\n")
     return list(filter(str.strip, stacks))
@@ -39,7 +40,8 @@ def stacks_of(gitlode: str, repository: str, ruleset: str) -> list[str]:
 
 def main() -> None:
     gitlode, repository, *ruleset = sys.argv[1:]
-    stacks = stacks_of(gitlode, repository, "none")
+    mine = [gitlode, "mine", repository, "--filter"]
+    stacks = stacks_of([*mine, "none"])
     counts = collections.Counter()
     for stack in stacks:
         found = [name for name, pattern in LABELS.items() if pattern.search(stack)]
@@ -49,7 +51,7 @@ def main() -> None:
         print(f"{100 * counts[name] / len(stacks):5.1f} %  {name}")
     print(f"{100 * labels / len(stacks):5.1f} %  labels together, of {len(stacks):,} samples")
     for name in ruleset:
-        with_rules = stacks_of(gitlode, repository, name)
+        with_rules = stacks_of([*mine, name])
         of_rules = [
             stack
             for stack in with_rules
