@@ -6,8 +6,8 @@ usage: bench.py GITLODE REPOSITORY... [--runs N] [--output FILE] [--decode-all P
 
 Runs the peers and gitlode in turn, N times, and prints medians: CPU and wall seconds, the peer's divided by ours, and the
 highest peak of anonymous memory (RssAnon of the process, looked at 50 times a second; packs that are mapped are not in it; –
-where it ended before the first look).
-The peer is `git log -p --no-merges --no-renames --diff-filter=M`. Others, where they are asked for:
+where it ended before the first look). The peer is `git log -p --no-merges --no-renames --diff-filter=M`. Others, where they are
+asked for:
 
 --decode-all  `cargo build --release --example decode_all`: each object of the packs decoded once, by gix, on one thread and
               on two
@@ -33,6 +33,7 @@ import sys
 import tempfile
 import threading
 import time
+from typing import NoReturn
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHON = ROOT / "target/tools/python/bin/python"
@@ -71,10 +72,19 @@ done
 Measured = tuple[float, float, float]
 
 
-def git(repository: str, *arguments: str, text: str | None = None) -> str:
-    command = ["git", "-C", repository, *arguments]
-    said = subprocess.run(command, input=text and text.encode(), stdout=subprocess.PIPE, check=True).stdout
-    return said.decode(errors="surrogateescape")
+def git(repository: str, *arguments: str, text: str = "") -> str:
+    return output(["git", "-C", repository, *arguments], text)
+
+
+def output(command: list[str], text: str = "") -> str:
+    done = subprocess.run(command, input=text.encode(), capture_output=True)
+    if done.returncode != 0:
+        fail(command, done.returncode, done.stderr)
+    return done.stdout.decode(errors="surrogateescape")
+
+
+def fail(command: list[str], status: int, said: bytes) -> NoReturn:
+    sys.exit(f"`{' '.join(command[:4])}` ended with {status}: {said.decode(errors='replace').strip()}")
 
 
 def run(command: list[str]) -> Measured:
@@ -96,14 +106,14 @@ def run(command: list[str]) -> Measured:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    said = process.stderr.read().decode(errors="replace")
+    said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     done.set()
     watcher.join()
     if process.returncode != 0:
-        sys.exit(f"{' '.join(command[:4])} ... ended with {process.returncode}: {said.strip()}")
+        fail(command, process.returncode, said)
     return usage.ru_utime + usage.ru_stime, wall, peak / 1024
 
 
@@ -130,6 +140,8 @@ def run_with_server(repository: str, lab: str, commits: list[str]) -> Measured:
     try:
         wait_for(port)
         cpu, wall, _ = run(["sh", "-c", FETCH, "sh", f"{lab}/fetched", f"git://127.0.0.1:{port}{path}", *commits])
+        # What served the last fetch may end after it, and only then the server knows of its time.
+        time.sleep(0.5)
     finally:
         server.terminate()
         # With what it waited for itself, so with all that served a fetch.
@@ -164,6 +176,11 @@ def contents_bytes(repository: str) -> int:
     return sum(int(size) for size in sizes.split("\n") if size.isdigit())
 
 
+def name_of(repository: str) -> str:
+    path = pathlib.Path(repository).resolve()
+    return path.name.removesuffix(".git") or path.parent.name
+
+
 def every(count: int, commits: list[str]) -> list[str]:
     """So many of the commits, at equal distances."""
     return [commits[at * len(commits) // count] for at in range(min(count, len(commits)))]
@@ -180,14 +197,16 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def measure(args: argparse.Namespace, repository: str) -> tuple[str, float]:
     """The tables of a repository, and the dry run's CPU milliseconds for a MB of contents."""
-    name = pathlib.Path(repository).resolve().name.removesuffix(".git")
+    name = name_of(repository)
     say(f"{name}: counting")
     commits = git(repository, "rev-list", "--no-merges", "HEAD").split()
     megabytes = contents_bytes(repository) / 1e6
     mine = [args.gitlode, "mine", repository]
     dry = [*mine, "--dry-run", "--filter", "none"]
-    account = json.loads(subprocess.run([*dry, "--json"], capture_output=True, check=True).stdout)
+    account = json.loads(output([*dry, "--json"]))
     rows = account["funnel"]["changes"]["kept"]
+    if rows == 0:
+        sys.exit(f"{name} has no rows to measure")
     fetched = every(args.fetched, commits)
     visited = commits[:: args.pydriller_every]
     # Settings of one store can't change, so each job has its own.
@@ -246,18 +265,15 @@ def measure(args: argparse.Namespace, repository: str) -> tuple[str, float]:
 
 
 def versions(args: argparse.Namespace) -> str:
-    def said(*command: str) -> str:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
     cpu = pathlib.Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0] or platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     lines = [
         f"{datetime.date.today()}, {os.cpu_count()} cores ({cpu}), {memory:.0f} GB.",
-        f"{said(args.gitlode, '--version')}, {said('git', '--version')}",
+        f"{output([args.gitlode, '--version']).strip()}, {output(['git', '--version']).strip()}",
     ]
     if args.pydriller:
         find = "import importlib.metadata, platform; print(platform.python_version(), importlib.metadata.version('pydriller'))"
-        python, pydriller = said(str(PYTHON), "-c", find).split()
+        python, pydriller = output([str(PYTHON), "-c", find]).split()
         lines[-1] += f", Python {python}, PyDriller {pydriller}"
     return "\n".join(lines) + ".\n"
 

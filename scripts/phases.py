@@ -11,12 +11,11 @@ hundred times faster where the addr2line of `cargo install addr2line --features 
 
 import argparse
 import collections
-import pathlib
 import re
 import shutil
 import sys
 
-from bench import table
+from bench import name_of, table
 from label_cost import stacks_of
 
 # A frame is an address and a name. Names that only stand in another one's type arguments are not called.
@@ -59,9 +58,9 @@ def main() -> None:
     for repository in args.repositories:
         stacks = stacks_of([args.gitlode, "mine", repository, *job])
         counts = collections.Counter(next(name for name, frame in PHASES.items() if frame.search(stack)) for stack in stacks)
-        name = pathlib.Path(repository).resolve().name.removesuffix(".git")
-        shares[f"{name}, {len(stacks):,} samples"] = {phase: 100 * counts[phase] / len(stacks) for phase in PHASES}
-    rows = [[phase, *(f"{of[phase]:.1f}" for of in shares.values())] for phase in PHASES]
+        shares[f"{name_of(repository)}, {len(stacks):,} samples"] = {phase: 100 * counts[phase] / len(stacks) for phase in PHASES}
+    seen = [phase for phase in PHASES if any(of[phase] for of in shares.values())]
+    rows = [[phase, *(f"{of[phase]:.1f}" for of in shares.values())] for phase in seen]
     print(table([f"% of the CPU of `mine {' '.join(job)}`", *shares], rows), end="")
 
 
