@@ -11,6 +11,7 @@ pub mod source;
 
 pub mod git;
 
+pub mod bytes;
 pub mod classify;
 
 pub mod filter;

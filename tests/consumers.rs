@@ -105,7 +105,9 @@ fn dolma_mixes_by_labels_and_verdicts() {
     for (rule, rows) in few["dropped"].as_object().expect("rules") {
         assert!(all["dolma"]["verdicts"][rule].as_u64() >= rows.as_u64(), "{rule}: {all}");
     }
-    assert!(lab.path("all/documents/train-00007-of-00008.jsonl.gz").exists());
+    // Which split has most of them is a matter of the repositories' root commits.
+    let shards = fs::read_dir(lab.path("all/documents")).expect("shards").count();
+    assert!(shards >= 8, "{shards}");
     // Who opted out has no attribute.
     let one = lab.rows("store")[0]["commit"].as_str().expect("an id").to_owned();
     fs::write(lab.path("out.txt"), format!("commit:{one}\n")).expect("a list");

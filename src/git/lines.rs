@@ -11,6 +11,7 @@ use gix::diff::blob::{Algorithm, Diff, IndentHeuristic, IndentLevel, SliderHeuri
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use super::myers::Myers;
+use crate::bytes::{common_prefix, common_suffix};
 
 /// Lines of context in a diff, git's default.
 pub const CONTEXT: u32 = 3;
@@ -421,30 +422,10 @@ fn slide(
     true
 }
 
-/// How many bytes `a` and `b` have in common at the start.
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    const BLOCK: usize = 64;
-    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    blocks + a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count()
-}
-
-/// How many bytes `a` and `b` have in common at the end.
-fn common_suffix(a: &[u8], b: &[u8]) -> usize {
-    const BLOCK: usize = 64;
-    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    let (a, b) = (&a[..a.len() - blocks], &b[..b.len() - blocks]);
-    blocks + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
-}
-
 /// How many tokens `a` and `b` have in common at the start, and how many of the others at the end.
 fn common_tokens(a: &[Token], b: &[Token]) -> (usize, usize) {
-    const BLOCK: usize = 16;
-    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    let prefix = blocks + a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count();
-    let (a, b) = (&a[prefix..], &b[prefix..]);
-    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    let (a, b) = (&a[..a.len() - blocks], &b[..b.len() - blocks]);
-    (prefix, blocks + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count())
+    let prefix = common_prefix(a, b);
+    (prefix, common_suffix(&a[prefix..], &b[prefix..]))
 }
 
 /// The lengths in bytes of the whole lines that two texts have in common at the start, and of those at the end.

@@ -12,6 +12,7 @@ use super::{
     packs::{Contents, Decoder},
     repository::{Objects, Repository},
 };
+use crate::bytes::common_prefix;
 
 /// Of what a thread may remember of objects, trees that were taken apart get one part in so many,
 const TREES_PART: usize = 3;
@@ -351,13 +352,6 @@ fn parse_entry(bytes: &[u8], hash: HashKind) -> Option<(Entry<'_>, usize)> {
         _ => Mode::Submodule,
     };
     (!name.is_empty()).then_some((Entry { name, mode, id }, id_end))
-}
-
-/// How many bytes `a` and `b` have in common at the start.
-fn common_prefix(a: &[u8], b: &[u8]) -> usize {
-    const BLOCK: usize = 256;
-    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    blocks + a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ use regex_automata::{
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
 
-use crate::classify::catalog;
+use crate::{
+    bytes::{common_prefix, common_suffix},
+    classify::catalog,
+};
 
 /// Of the contents, so many bytes are looked at (HEURISTICS_CONSIDER_BYTES).
 const CONTENT_BYTES_MAX: usize = 50 * 1024;
@@ -641,13 +644,8 @@ const BLANKS: &[u8] = b" \t\r\x0b\x0c\n";
 
 /// Where in `new` a match can be that is not in `old`, if it reaches at most `lines` lines beyond one, blank ones not counted.
 fn touched(old: &[u8], new: &[u8], lines: usize) -> std::ops::Range<usize> {
-    const BLOCK: usize = 128;
-    let blocks = old.chunks_exact(BLOCK).zip(new.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    let common = blocks + old[blocks..].iter().zip(&new[blocks..]).take_while(|(a, b)| a == b).count();
-    let (old, rest) = (&old[common..], &new[common..]);
-    let blocks = old.rchunks_exact(BLOCK).zip(rest.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    let (old, rest) = (&old[..old.len() - blocks], &rest[..rest.len() - blocks]);
-    let same_end = blocks + old.iter().rev().zip(rest.iter().rev()).take_while(|(a, b)| a == b).count();
+    let common = common_prefix(old, new);
+    let same_end = common_suffix(&old[common..], &new[common..]);
     // What stands beside a match can decide about it.
     let (mut from, mut to) = (common.saturating_sub(1), (new.len() - same_end + 1).min(new.len()));
     let is_blank = |line: &[u8]| line.iter().all(|byte| BLANKS.contains(byte));

@@ -8,6 +8,7 @@ use super::{
     Licenses,
     text::{Mention, Said, Search, gnu_family, names_copyleft, normalized},
 };
+use crate::bytes::common_prefix;
 
 /// Where a source file's notice is looked for, in bytes.
 const HEADER_BYTES_MAX: usize = 4096;
@@ -109,7 +110,7 @@ pub fn has_new_words(last: &str, head: &str) -> bool {
     const WORD_MAX: usize = 16;
     const BEHIND_BLANKS: usize = 3;
     let (last, head) = (last.as_bytes(), head.as_bytes());
-    let same = last.iter().zip(head).take_while(|(a, b)| a == b).count();
+    let same = common_prefix(last, head);
     let is_blank = |byte: &u8| b" \t\r\n\x0b\x0c*/#;%-".contains(byte);
     let before = &head[..same.saturating_sub(BEHIND_BLANKS)];
     let blanks = before.iter().rev().take_while(|byte| is_blank(byte)).count();
