@@ -155,7 +155,7 @@ class Watch:
             now = time.time()
             if line.startswith("listening on "):
                 self.address = line.split()[-1]
-            found = re.match(r"(?:\S+Z )?\S*/(\d+): [\d,]+ rows from", line)
+            found = re.match(r"(?:\S+Z )?\S*/(\d+): [\d,]+ rows? from", line)
             if found:
                 with self.lock:
                     self.rows.append((int(found[1]), now))

@@ -6,7 +6,8 @@ mod support;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Output, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -736,4 +737,42 @@ fn a_watch_waits_for_nobody_who_finds() {
     let said = text(&output.stderr) + &text(&output.stdout);
     assert!(output.status.code() == Some(3) && said.contains("2 repositories, 1 failed"), "{said}");
     assert!(is_current() && said.contains("discover: failed: "), "{said}");
+}
+
+#[test]
+fn a_watch_leaves_a_server_alone_for_as_long_as_it_says() {
+    let (lab, github) = (Lab::new(), Github::new());
+    github.always(PAGE, Answer::new(429, "").header("Retry-After", "3600"));
+    let settings = format!(
+        "[watch]\nstore = \"store\"\ndiscover = true\ndiscover-seconds = 1\nlisten = \"127.0.0.1:0\"\n[discover]\norg = [\"o\"]\n\
+         retries = 0\nquiet = true\nbase-url = \"{}\"\nno-cache = true\n",
+        github.url()
+    );
+    fs::write(lab.path("gitlode.toml"), settings).expect("it can be written");
+    let mut program = lab.program();
+    program.args(["watch", "--config", "gitlode.toml"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = program.spawn().expect("it starts");
+    let mut said = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let line = said.find_map(|line| line.ok()?.split_once("listening on ").map(|(_, address)| address.to_owned()));
+    let address = line.expect("an address");
+    let metrics = || {
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("an answer");
+        page
+    };
+    let begun = std::time::Instant::now();
+    let told =
+        ["gitlode_sources_unread 1", "gitlode_discover_failures_total 1", "gitlode_discover_rate_limit_remaining 0"];
+    while !told.iter().all(|one| metrics().lines().any(|line| line == *one)) {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{}", metrics());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    // Others would have asked again three times by now.
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    assert_eq!(github.targets(), [PAGE]);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be told to stop");
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }

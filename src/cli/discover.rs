@@ -158,13 +158,27 @@ impl Args {
     ///
     /// # Errors
     /// A query, a file or a repository failed, so that something may be missing; or it was interrupted.
-    pub(super) fn list(&self, interrupt: &AtomicBool) -> Result<(String, Option<u64>), Error> {
-        let collected = collect(self, &plan(self)?, interrupt)?;
+    pub(super) fn list(&self, interrupt: &AtomicBool) -> Result<(String, Option<u64>), NotListed> {
+        let collected = collect(self, &plan(self)?, interrupt).map_err(Error::from)?;
         if let Some(failure) = collected.failures.first() {
-            return Err(Error::Usage(format!("{}: {}", failure.what, failure.reason)));
+            let reason = format!("{}: {}", failure.what, failure.reason);
+            return Err(NotListed { reason, limited_until: collected.requests.limited_until });
         }
         let list: Result<String, Error> = collected.list.iter().map(|one| line(self, one)).collect();
         Ok((list?, collected.requests.remaining))
+    }
+}
+
+/// Why there is no list.
+pub(super) struct NotListed {
+    pub(super) reason: String,
+    /// Before this time, in seconds since 1970, the server is not to be asked again; none where it did not say so.
+    pub(super) limited_until: Option<i64>,
+}
+
+impl From<Error> for NotListed {
+    fn from(error: Error) -> Self {
+        NotListed { reason: error.to_string(), limited_until: None }
     }
 }
 

@@ -7,14 +7,15 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    Error, counted, discover,
+    Error, counted,
+    discover::{self, NotListed},
     mine::{self, lock, remember_columns_of},
     of_configuration, print, printable,
     publish::Publisher,
@@ -267,12 +268,13 @@ fn read_sources(named: &[String], finder: Option<&Finder>) -> Sources {
     named.iter().for_each(|source| add(source, source, b""));
     match finder.map(|finder| lock(&finder.finding).clone()) {
         None => {}
-        Some(Finding::List(list, left)) => {
-            add("discover", "-", list.as_bytes());
-            sources.requests_left = left;
-        }
+        Some(Finding::List(list)) => add("discover", "-", list.as_bytes()),
         Some(Finding::Pending) => sources.is_pending = true,
         Some(Finding::Failed(reason)) => sources.unread.push(("discover".into(), reason)),
+    }
+    if let Some(finder) = finder {
+        sources.requests_left = *lock(&finder.requests_left);
+        sources.failures = finder.failures.load(Ordering::Relaxed);
     }
     // A repository that several sources name is the first one's.
     let mut seen = HashSet::new();
@@ -287,20 +289,27 @@ enum Finding {
     Pending,
     /// Nothing yet, for this reason.
     Failed(String),
-    /// A list of sources, and how many requests the server leaves.
-    List(String, Option<u64>),
+    /// A list of sources.
+    List(String),
 }
 
 /// Finds sources beside everything else, and keeps what it found until it is found anew.
 struct Finder {
     args: discover::Args,
     finding: Mutex<Finding>,
-    /// Whether that is another one than when it was last asked.
+    /// How many requests the server leaves, as it last said.
+    requests_left: Mutex<Option<u64>>,
+    /// How often it failed.
+    failures: AtomicU64,
+    /// Whether something is another than when it was last asked.
     has_news: AtomicBool,
 }
 
 /// The first pause after a failure of `discover`; it doubles with each further one.
 const FIND_PAUSE: Duration = Duration::from_secs(30);
+
+/// No server is believed that it takes nothing for longer; GitHub's limits end within an hour.
+const LIMITED_MAX: Duration = Duration::from_secs(24 * 3600);
 
 impl Finder {
     /// Begins to find. Nobody waits for the end of that: what is under way when the program ends is of no use any more.
@@ -308,7 +317,9 @@ impl Finder {
         let of_discover: discover::Args = of_configuration(command, &["discover".as_ref()])?;
         of_discover.check()?;
         let (finding, has_news) = (Mutex::new(Finding::Pending), AtomicBool::new(false));
-        let finder = Arc::new(Finder { args: of_discover.for_watch(), finding, has_news });
+        let (requests_left, failures) = (Mutex::default(), AtomicU64::new(0));
+        let args_of_finder = of_discover.for_watch();
+        let finder = Arc::new(Finder { args: args_of_finder, finding, requests_left, failures, has_news });
         let every = (!args.once).then(|| Duration::from_secs(args.discover_seconds));
         let (finds, interrupt) = (Arc::clone(&finder), Arc::clone(interrupt));
         thread::spawn(move || finds.find(every, &interrupt));
@@ -320,13 +331,14 @@ impl Finder {
         let mut pause = FIND_PAUSE;
         while !interrupt.load(Ordering::Relaxed) {
             let found = catch_unwind(AssertUnwindSafe(|| self.args.list(interrupt)));
-            let found = found.unwrap_or_else(|_| Err(Error::Usage("a bug in gitlode".into())));
+            let found = found.unwrap_or_else(|_| Err(Error::Usage("a bug in gitlode".into()).into()));
             let next = match &found {
                 Ok(_) => every,
-                Err(_) => every.map(|every| pause.min(every)),
+                // GitHub may shut out those who go on before their time.
+                Err(error) => every.map(|every| pause.min(every).max(rest(error.limited_until, seconds_now()))),
             };
             pause = if found.is_ok() { FIND_PAUSE } else { pause.saturating_mul(2) };
-            self.keep(found.map_err(|error| error.to_string()));
+            self.keep(found);
             let Some(next) = next else { return };
             let begun = Instant::now();
             while !interrupt.load(Ordering::Relaxed) && begun.elapsed() < next {
@@ -335,18 +347,32 @@ impl Finder {
         }
     }
 
-    fn keep(&self, found: Result<(String, Option<u64>), String>) {
+    fn keep(&self, found: Result<(String, Option<u64>), NotListed>) {
         let mut finding = lock(&self.finding);
-        match (found, &*finding) {
-            (Err(reason), Finding::List(..)) => {
-                tell!("discover: failed: {}; what was found last holds", printable(&reason));
-                return;
+        let left = match &found {
+            Ok((_, left)) => *left,
+            Err(error) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                error.limited_until.map(|_| 0)
             }
-            (Err(reason), _) => *finding = Finding::Failed(reason),
-            (Ok((list, left)), _) => *finding = Finding::List(list, left),
+        };
+        let mut requests_left = lock(&self.requests_left);
+        *requests_left = left.or(*requests_left);
+        match (found, &*finding) {
+            (Err(error), Finding::List(_)) => {
+                tell!("discover: failed: {}; what was found last holds", printable(&error.reason));
+            }
+            (Err(error), _) => *finding = Finding::Failed(error.reason),
+            (Ok((list, _)), _) => *finding = Finding::List(list),
         }
         self.has_news.store(true, Ordering::Relaxed);
     }
+}
+
+/// How long a server that takes nothing before a time is to be left alone at least.
+fn rest(limited_until: Option<i64>, now: i64) -> Duration {
+    let seconds = limited_until.map_or(0, |until| until.saturating_sub(now));
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LIMITED_MAX)
 }
 
 fn variable(name: &str) -> Option<String> {

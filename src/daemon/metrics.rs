@@ -32,6 +32,8 @@ pub struct Counters {
     tidied_not: u64,
     exported: u64,
     requests_left: Option<u64>,
+    unread: u64,
+    discover_failures: u64,
 }
 
 impl Counters {
@@ -90,6 +92,11 @@ impl Counters {
         self.requests_left = Some(left);
     }
 
+    /// So many sources can't be read now, and finding more failed so often.
+    pub fn sources(&mut self, unread: u64, discover_failures: u64) {
+        (self.unread, self.discover_failures) = (unread, discover_failures);
+    }
+
     /// Rows that were mined.
     pub fn rows_kept(&self) -> u64 {
         self.funnel.changes.kept
@@ -122,6 +129,8 @@ pub fn page(schedule: &Schedule, counters: &Counters) -> String {
     ]);
     labelled(&mut page, "gitlode_changes_total", "counter", "Changes by verdict.", "verdict", &verdicts);
     for (name, kind, help, value) in [
+        ("gitlode_sources_unread", "gauge", "Lists and findings that can't be read now.", counters.unread),
+        ("gitlode_discover_failures_total", "counter", "Findings that failed.", counters.discover_failures),
         ("gitlode_looks_total", "counter", "Looks at tips that were answered.", counters.looks),
         ("gitlode_look_bytes_total", "counter", "Bytes of their answers.", counters.look_bytes),
         ("gitlode_fetches_total", "counter", "Mirrors brought up to date.", counters.fetches),

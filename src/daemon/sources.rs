@@ -29,7 +29,8 @@ impl Driver<'_> {
         self.read = self.now();
         // Once is once: what is found while it runs is to be looked at as well.
         let now = if self.options.once { self.begun } else { self.read };
-        let Sources { found, unread, is_pending, requests_left } = (self.means.sources)();
+        let Sources { found, unread, is_pending, requests_left, failures } = (self.means.sources)();
+        self.watch.counters().sources(unread.len() as u64, failures);
         let is_whole = unread.is_empty() && !is_pending;
         self.is_pending = is_pending;
         if let Some(left) = requests_left {

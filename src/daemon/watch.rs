@@ -86,6 +86,8 @@ pub struct Sources {
     pub is_pending: bool,
     /// How many requests the server where it is found leaves until its limit, as it last said.
     pub requests_left: Option<u64>,
+    /// How often finding more failed.
+    pub failures: u64,
 }
 
 /// What watching needs from the program around it.

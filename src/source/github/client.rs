@@ -63,6 +63,8 @@ pub struct Requests {
     pub retries: u64,
     /// What is left of the limit that is nearest to its end.
     pub remaining: Option<u64>,
+    /// When the next request may be made, in seconds since 1970, where a limit was too long to wait for.
+    pub limited_until: Option<i64>,
 }
 
 /// A server.
@@ -283,6 +285,7 @@ impl<'c> Client<'c> {
         };
         if seconds > self.wait_seconds_max || waits == WAITS_MAX {
             let at = now.saturating_add_unsigned(seconds);
+            self.requests.limited_until = self.requests.limited_until.max(Some(at));
             return Err(Error::Limited { host: self.host(), seconds, at });
         }
         self.requests.waits += 1;
