@@ -643,3 +643,22 @@ fn a_look_ends_however_slowly_a_server_sends_and_at_an_interruption() {
     let refusal = looker.look(&server.url("http"), &Revision::Head, &AtomicBool::new(true)).expect_err("a refusal");
     assert_eq!(refusal.error.kind(), ErrorKind::Interrupted);
 }
+
+#[test]
+fn a_list_of_references_without_end_is_given_up() {
+    const MIB: u64 = 1 << 20;
+    let world = World::new();
+    let patience = Patience { answer: Duration::from_secs(300), total: Duration::from_secs(300), ..PATIENCE };
+    let looker = Looker::new(patience, false).expect("a client");
+    // What counts is kept, and so there may be less of it. What lies in the buffers of sockets is sent, too.
+    for (prefix, reason, max) in
+        [("refs/heads/", "references that count", 24 * MIB), ("refs/pull/", "more than 67108864 bytes", 80 * MIB)]
+    {
+        let server = Server::http(world.root.path(), Manner::References(prefix));
+        let refusal = looker.look(&server.url("http"), &Revision::AllBranches, &NEVER).expect_err("a refusal");
+        let (kind, said) = (refusal.error.kind(), refusal.error.to_string());
+        assert!(kind == ErrorKind::Limit && said.contains(reason), "{prefix}: {said}");
+        let sent = server.sent.load(Ordering::SeqCst);
+        assert!(sent < max, "{prefix}: {sent} bytes could be sent");
+    }
+}

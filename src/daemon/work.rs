@@ -118,7 +118,7 @@ impl Work<'_> {
         let ids = |ids: &[String]| -> Vec<gix::ObjectId> {
             ids.iter().filter_map(|id| gix::ObjectId::from_hex(id.as_bytes()).ok()).collect()
         };
-        Ok(batches.last().map_or(NO_TIPS.to_owned(), |batch| tips_digest(&ids(&batch.tips), ids(&batch.shallow))))
+        Ok(batches.last().map_or(NO_TIPS.to_owned(), |batch| tips_digest(ids(&batch.tips), ids(&batch.shallow))))
     }
 
     fn refused(&self, id: Id, refusal: &Refusal) -> Event {

@@ -105,13 +105,15 @@ const CACHE_BYTES_MAX: usize = 48 << 20;
 pub const NO_TIPS: &str = "none";
 
 /// A digest of tips, and of the edge of a shallow clone: the two that decide what a repository is mined of.
-pub fn tips_digest(tips: &[ObjectId], edge: impl IntoIterator<Item = ObjectId>) -> String {
+pub fn tips_digest(tips: Vec<ObjectId>, edge: impl IntoIterator<Item = ObjectId>) -> String {
     if tips.is_empty() {
         return NO_TIPS.to_owned();
     }
-    let sorted = |ids: &mut dyn Iterator<Item = ObjectId>| ids.collect::<std::collections::BTreeSet<_>>();
     let mut hasher = blake3::Hasher::new();
-    for (part, ids) in [("tips", sorted(&mut tips.iter().copied())), ("edge", sorted(&mut edge.into_iter()))] {
+    for (part, mut ids) in [("tips", tips), ("edge", edge.into_iter().collect())] {
+        // In place: there may be very many.
+        ids.sort_unstable();
+        ids.dedup();
         hasher.update(part.as_bytes());
         ids.iter().for_each(|id| _ = hasher.update(id.as_bytes()));
     }
@@ -312,7 +314,7 @@ impl Repository {
     /// # Errors
     /// As [`Repository::tips`].
     pub fn tips_digest(&self, revision: &Revision) -> Result<String, Error> {
-        Ok(tips_digest(&self.tips(revision)?, self.shallow.iter().copied()))
+        Ok(tips_digest(self.tips(revision)?, self.shallow.iter().copied()))
     }
 
     /// A branch that can't be read would be a silent loss of its commits, so it is an error here.

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -44,11 +44,15 @@ pub enum Manner {
     Garbage,
     /// Begins to list references, one byte at a time.
     Drip,
+    /// Lists references without end whose names begin so.
+    References(&'static str),
 }
 
 pub struct Server {
     pub port: u16,
     pub requests: Arc<AtomicUsize>,
+    /// Bytes of references that could be sent by [`Manner::References`].
+    pub sent: Arc<AtomicU64>,
     /// How repositories are served that are not served as the others are, by name.
     manners: Arc<Mutex<HashMap<String, Manner>>>,
 }
@@ -57,9 +61,10 @@ impl Server {
     pub fn http(root: &Path, manner: Manner) -> Self {
         let root = root.to_owned();
         let manners = Arc::new(Mutex::new(HashMap::new()));
-        let (server, of) = (Arc::clone(&manners), Arc::clone(&manners));
-        let server = (server, Self::listen(move |stream, number| http(stream, &root, manner, &of, number)));
-        Server { manners: server.0, ..server.1 }
+        let sent = Arc::<AtomicU64>::default();
+        let (of, count) = (Arc::clone(&manners), Arc::clone(&sent));
+        let server = Self::listen(move |stream, number| http(stream, &root, manner, &of, number, &count));
+        Server { manners, sent, ..server }
     }
 
     /// Serves the repository `name` in another manner from now on.
@@ -96,7 +101,7 @@ impl Server {
                 std::thread::spawn(move || serve(stream, number));
             }
         });
-        Server { port, requests, manners: Arc::default() }
+        Server { port, requests, sent: Arc::default(), manners: Arc::default() }
     }
 
     pub fn url(&self, scheme: &str) -> String {
@@ -105,7 +110,14 @@ impl Server {
 }
 
 /// Answers one HTTP request and closes the connection; `git http-backend` does the work.
-fn http(stream: TcpStream, root: &Path, manner: Manner, manners: &Mutex<HashMap<String, Manner>>, number: usize) {
+fn http(
+    stream: TcpStream,
+    root: &Path,
+    manner: Manner,
+    manners: &Mutex<HashMap<String, Manner>>,
+    number: usize,
+    sent: &AtomicU64,
+) {
     let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
     let mut out = stream;
     let mut lines = Vec::new();
@@ -195,6 +207,21 @@ fn http(stream: TcpStream, root: &Path, manner: Manner, manners: &Mutex<HashMap<
             );
             while out.write_all(b"0").is_ok() {
                 std::thread::sleep(Duration::from_millis(50));
+            }
+            return;
+        }
+        Manner::References(prefix) => {
+            say(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nConnection: close\r\n\r\n",
+            );
+            for first in (0_u64..).step_by(1000) {
+                let line = |number| format!("{number:040x} {prefix}{number}\n");
+                let lines = (first + 1..=first + 1000).map(line);
+                let lines: String = lines.map(|line| format!("{:04x}{line}", line.len() + 4)).collect();
+                if out.write_all(lines.as_bytes()).is_err() {
+                    return;
+                }
+                sent.fetch_add(lines.len() as u64, Ordering::SeqCst);
             }
             return;
         }

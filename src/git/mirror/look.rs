@@ -4,7 +4,7 @@
 //! and then can't keep it either. Only the references that a revision needs are asked for. Refuses to follow a redirect to another server, and to send
 //! a password without encryption.
 
-use std::io::Read as _;
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -27,9 +27,13 @@ use super::{
 };
 use crate::git::repository::{Revision, tips_digest};
 
-/// Longest answer that is read: of a list of references, about a million. GitHub's largest repositories have some hundred
+/// Most that is read in a look: of a list of references, about a million. GitHub's largest repositories have some hundred
 /// thousand.
 const BYTES_MAX: u64 = 64 << 20;
+/// Most references that are kept of a list, which takes 8 MiB: those that count, so that hardly a server has as many.
+const TIPS_MAX: usize = (8 << 20) / size_of::<ObjectId>();
+/// What is read at once.
+const BUFFER_BYTES: usize = 64 << 10;
 /// Redirects in a row; a renamed repository takes one, a change to https another.
 const REDIRECTS_MAX: usize = 5;
 
@@ -189,42 +193,37 @@ impl Exchange<'_> {
         }
         let at = response.url().as_str().strip_suffix(SERVICE).map(str::to_owned);
         let at = at.ok_or_else(|| self.refuse(ErrorKind::Protocol, "it leads to an address of another form"))?;
-        let greeting = self.read(response)?;
-        let lines = self.lines(&greeting)?;
-        let is_second = lines.iter().any(|line| line.trim_ascii_end() == b"version 2");
-        let mut refs = match (is_second, revision) {
-            (true, Revision::Head) => self.list(&at, &lines, "HEAD")?,
-            (true, _) => self.list(&at, &lines, "refs/heads/")?,
-            (false, _) => lines.iter().filter_map(|line| reference(line)).collect(),
+        let mut greeting = self.read(response, revision)?;
+        // In version 2 a greeting lists nothing, or what nobody keeps.
+        let listed = Some(std::mem::take(&mut greeting.tips)).filter(|_| !greeting.is_second);
+        let mut tips = match (greeting.is_second, revision) {
+            (true, Revision::Head) => self.list(&at, &greeting, "HEAD", revision)?.tips,
+            (true, _) => self.list(&at, &greeting, "refs/heads/", revision)?.tips,
+            (false, _) => listed.unwrap_or_default(),
         };
-        let mut tips: Vec<ObjectId> =
-            refs.iter().filter(|(name, _)| matters(name, revision)).map(|(_, id)| *id).collect();
         // A server that can tell of an unborn HEAD has one then, and so has the mirror.
-        let tells_unborn = lines.iter().any(|line| line.starts_with(b"ls-refs=") && line.contains_str("unborn"));
-        if *revision == Revision::Head && tips.is_empty() && !tells_unborn {
-            if is_second {
-                refs = self.list(&at, &lines, "refs/heads/")?;
-            }
-            tips.extend(likeliest(&refs));
+        if *revision == Revision::Head && tips.is_empty() && !greeting.tells_unborn {
+            let likeliest = match greeting.is_second {
+                true => self.list(&at, &greeting, "refs/heads/", revision)?.likeliest,
+                false => greeting.likeliest,
+            };
+            tips.extend(likeliest.map(|(_, id)| id));
         }
-        let tips = tips_digest(&tips, []);
         let moved_to = Some(at).filter(|at| at != base);
-        Ok(Look { tips, moved_to, bytes: self.bytes })
+        Ok(Look { tips: tips_digest(tips, []), moved_to, bytes: self.bytes })
     }
 
-    /// The references that begin with `prefix`, in version 2 of the protocol.
-    fn list(&mut self, at: &str, greeting: &[&[u8]], prefix: &str) -> Result<Vec<Reference>, Refusal> {
-        let format = greeting.iter().find(|line| line.starts_with(b"object-format="));
+    /// What a server has of the references that begin with `prefix`, in version 2 of the protocol.
+    fn list(&mut self, at: &str, greeting: &Answer, prefix: &str, revision: &Revision) -> Result<Answer, Refusal> {
         let mut body = packet(b"command=ls-refs\n");
-        body.extend(format.iter().flat_map(|line| packet(line)));
+        body.extend(greeting.format.iter().flat_map(|line| packet(line)));
         body.extend(b"0001");
         body.extend(packet(format!("ref-prefix {prefix}\n").as_bytes()));
         body.extend(b"0000");
         let request = self.looker.client.post(format!("{at}/git-upload-pack")).header("Git-Protocol", "version=2");
         let request = request.header("Content-Type", "application/x-git-upload-pack-request");
         let response = self.send(request.header("Accept", "application/x-git-upload-pack-result").body(body))?;
-        let answer = self.read(response)?;
-        Ok(self.lines(&answer)?.into_iter().filter_map(reference).collect())
+        self.read(response, revision)
     }
 
     fn refuse(&self, kind: ErrorKind, reason: impl Into<String>) -> Refusal {
@@ -250,20 +249,44 @@ impl Exchange<'_> {
         Err(Refusal { error, retry })
     }
 
-    fn read(&mut self, response: Response) -> Result<Vec<u8>, Refusal> {
-        let mut answer = Vec::new();
-        let read = response.take(BYTES_MAX + 1).read_to_end(&mut answer);
-        read.map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
-            Some(error) => self.failed(error),
-            None => self.refuse(ErrorKind::Disconnected, error.to_string()),
-        })?;
-        self.bytes += answer.len() as u64;
-        if answer.len() as u64 > BYTES_MAX {
-            return Err(
-                self.refuse(ErrorKind::Limit, format!("its list of references has more than {BYTES_MAX} bytes"))
-            );
+    /// Reads an answer packet by packet, and keeps of it what `revision` needs.
+    fn read(&mut self, response: Response, revision: &Revision) -> Result<Answer, Refusal> {
+        let left = BYTES_MAX - self.bytes;
+        let mut from = BufReader::with_capacity(BUFFER_BYTES, response.take(left + 1));
+        let (mut answer, mut line) = (Answer::default(), Vec::new());
+        loop {
+            let is_packet = read_packet(&mut from, &mut line);
+            if from.get_ref().limit() == 0 {
+                let reason = format!("its list of references has more than {BYTES_MAX} bytes");
+                return Err(self.refuse(ErrorKind::Limit, reason));
+            }
+            if !is_packet.map_err(|error| self.unread(&error))? {
+                break;
+            }
+            if let Some(said) = line.strip_prefix(b"ERR ") {
+                let said = String::from_utf8_lossy(said).trim().to_owned();
+                let kind = classify_text(&said.to_ascii_lowercase()).unwrap_or(ErrorKind::Protocol);
+                return Err(self.refuse(kind, said));
+            }
+            answer.take(&line, revision);
+            if answer.tips.len() > TIPS_MAX {
+                let reason = format!("it has more than {TIPS_MAX} references that count");
+                return Err(self.refuse(ErrorKind::Limit, reason));
+            }
         }
+        self.bytes += left + 1 - from.get_ref().limit();
         Ok(answer)
+    }
+
+    /// Why an answer, or a packet of it, could not be read to its end.
+    fn unread(&self, error: &io::Error) -> Refusal {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
+            Some(error) => self.failed(error),
+            None if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+                self.refuse(ErrorKind::Protocol, "its answer is not made of packets")
+            }
+            None => self.refuse(ErrorKind::Disconnected, error.to_string()),
+        }
     }
 
     fn failed(&self, error: &reqwest::Error) -> Refusal {
@@ -285,33 +308,48 @@ impl Exchange<'_> {
         };
         self.refuse(kind, reason)
     }
+}
 
-    /// The packets of an answer, without those that only divide.
-    fn lines<'b>(&self, mut answer: &'b [u8]) -> Result<Vec<&'b [u8]>, Refusal> {
-        let mut lines = Vec::new();
-        while !answer.is_empty() {
-            let line = split_packet(&mut answer);
-            let line = line.ok_or_else(|| self.refuse(ErrorKind::Protocol, "its answer is not made of packets"))?;
-            if let Some(said) = line.strip_prefix(b"ERR ") {
-                let said = String::from_utf8_lossy(said).trim().to_owned();
-                let kind = classify_text(&said.to_ascii_lowercase()).unwrap_or(ErrorKind::Protocol);
-                return Err(self.refuse(kind, said));
-            }
-            lines.extend(Some(line).filter(|line| !line.is_empty()));
+/// What is kept of an answer, which may be much longer.
+#[derive(Default)]
+struct Answer {
+    /// Whether the server speaks version 2 of the protocol.
+    is_second: bool,
+    /// Whether it can tell of a HEAD without commits.
+    tells_unborn: bool,
+    /// The line that names the hash function.
+    format: Option<Vec<u8>>,
+    /// Of the references that count.
+    tips: Vec<ObjectId>,
+    /// The branch that a mirror takes for the default one where nothing is known of HEAD.
+    likeliest: Option<(Vec<u8>, ObjectId)>,
+}
+
+impl Answer {
+    fn take(&mut self, line: &[u8], revision: &Revision) {
+        self.is_second |= line.trim_ascii_end() == b"version 2";
+        self.tells_unborn |= line.starts_with(b"ls-refs=") && line.contains_str("unborn");
+        if self.format.is_none() && line.starts_with(b"object-format=") {
+            self.format = Some(line.to_owned());
         }
-        Ok(lines)
+        let Some((name, id)) = reference(line) else { return };
+        if matters(name, revision) {
+            self.tips.push(id);
+        }
+        let rank = |name: &[u8]| (name != b"refs/heads/main", name != b"refs/heads/master");
+        let is_likelier = |(best, _): &(Vec<u8>, ObjectId)| (rank(name), name) < (rank(best), best);
+        if name.starts_with(b"refs/heads/") && self.likeliest.as_ref().is_none_or(is_likelier) {
+            self.likeliest = Some((name.to_owned(), id));
+        }
     }
 }
 
-/// Name and id.
-type Reference = (Vec<u8>, ObjectId);
-
 /// A line like `<id> <name>`, with what may follow behind a NUL (version 0) or a space (version 2).
-fn reference(line: &[u8]) -> Option<Reference> {
+fn reference(line: &[u8]) -> Option<(&[u8], ObjectId)> {
     let (id, rest) = line.split_once_str(b" ")?;
     let id = ObjectId::from_hex(id).ok().filter(|id| !id.is_null())?;
     let name = rest.split(|byte| matches!(byte, b'\0' | b' ' | b'\n')).next().unwrap_or_default();
-    Some((name.to_owned(), id))
+    Some((name, id))
 }
 
 fn matters(name: &[u8], revision: &Revision) -> bool {
@@ -321,27 +359,23 @@ fn matters(name: &[u8], revision: &Revision) -> bool {
     }
 }
 
-/// What a mirror takes for the default branch where nothing is known of HEAD.
-fn likeliest(refs: &[Reference]) -> Option<ObjectId> {
-    let rank = |name: &[u8]| (name != b"refs/heads/main", name != b"refs/heads/master", name.to_owned());
-    let branches = refs.iter().filter(|(name, _)| name.starts_with(b"refs/heads/"));
-    branches.min_by_key(|(name, _)| rank(name)).map(|(_, id)| *id)
-}
-
 fn packet(line: &[u8]) -> Vec<u8> {
     [format!("{:04x}", line.len() + 4).as_bytes(), line].concat()
 }
 
-/// Takes the next packet off `answer`; those that only divide are empty.
-fn split_packet<'b>(answer: &mut &'b [u8]) -> Option<&'b [u8]> {
-    let (length, rest) = answer.split_at_checked(4)?;
-    let length = usize::from_str_radix(std::str::from_utf8(length).ok()?, 16).ok()?;
-    let (line, rest) = match length {
-        0..=3 => (&rest[..0], rest),
-        _ => rest.split_at_checked(length - 4)?,
-    };
-    *answer = rest;
-    Some(line)
+/// Reads the next packet into `line`; those that only divide are empty. False at the end.
+fn read_packet(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    if from.fill_buf()?.is_empty() {
+        return Ok(false);
+    }
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = std::str::from_utf8(&length).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+    let length = length.ok_or(io::ErrorKind::InvalidData)?;
+    line.resize(length.saturating_sub(4), 0);
+    from.read_exact(line)?;
+    Ok(true)
 }
 
 /// Only to the same server, or from http to https on it: a redirect must not make us ask machines that nobody named.
@@ -404,14 +438,13 @@ mod tests {
     #[test]
     fn packets_and_references_are_read_as_git_writes_them() {
         let id = "1".repeat(40);
-        let mut answer: &[u8] = b"0006ab0000000100020004zz";
-        let mut seen = Vec::new();
-        while let Some(line) = split_packet(&mut answer) {
-            seen.push(line);
+        let (mut answer, mut line, mut seen) = (&b"0006ab0000000100020004"[..], Vec::new(), Vec::new());
+        while read_packet(&mut answer, &mut line).expect("a packet") {
+            seen.push(line.clone());
         }
-        assert_eq!((seen, answer), (vec![&b"ab"[..], b"", b"", b"", b""], &b"zz"[..]));
+        assert_eq!(seen, [&b"ab"[..], b"", b"", b"", b""]);
         for bad in [&b"00"[..], b"xyzw", b"0009ab"] {
-            assert_eq!(split_packet(&mut &bad[..]), None, "{bad:?}");
+            assert!(read_packet(&mut &bad[..], &mut line).is_err(), "{bad:?}");
         }
         for (line, name) in [
             (format!("{id} HEAD\0multi_ack symref=HEAD:refs/heads/main\n"), Some("HEAD")),
@@ -421,7 +454,7 @@ mod tests {
             ("version 2\n".to_owned(), None),
         ] {
             let found = reference(line.as_bytes()).map(|(name, _)| name);
-            assert_eq!(found.as_deref(), name.map(str::as_bytes), "{line}");
+            assert_eq!(found, name.map(str::as_bytes), "{line}");
         }
     }
 
