@@ -582,6 +582,49 @@ fn sources_that_are_none_are_named_without_their_passwords() {
             let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
             assert!(output.status.code() != Some(0) && !said.contains("s3cret") && said.len() > 20, "{said}");
         }
+        let output = lab.gitlode(&["watch", "--once", "--store", "watched", "--sources", source]);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!said.contains("s3cret") && said.contains("failed"), "{said}");
+    }
+}
+
+#[test]
+fn what_a_url_asks_for_is_refused_and_shown_nowhere() {
+    let lab = Lab::new();
+    let gone = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let (good, port) = (lab.repository("good", "sha1", THREE_COMMITS), server(Some(gone)));
+    let bad = format!("http://127.0.0.1:{port}/o/r.git?private_token=s3cret");
+    let list = |name: &str, text: &str| {
+        fs::write(lab.path(name), text).expect("the list can be written");
+        format!("@{name}")
+    };
+    let lists = [
+        list("list.txt", &format!("{bad}\n{}\n", good.display())),
+        list("list.csv", &format!("url,stars\n\"{bad}\",5\n{},5\n", good.display())),
+        list("list.jsonl", &format!("{{\"url\":\"{bad}\"}}\n{{\"url\":\"{}\"}}\n", good.display())),
+    ];
+    let fragment = bad.replace('?', "#");
+    let mined = [&lists[0], &lists[1], &lists[2], &bad, &fragment].map(|source| vec!["mine", source]);
+    let others =
+        [vec!["mine", "--retry-failed"], vec!["watch", "--once", "--sources", &lists[0]], vec!["stats", "store"]];
+    for args in mined.into_iter().chain(others) {
+        let more: &[&str] = match args[0] {
+            "mine" => &["--store", "store", "--fetch-retries", "0", "-v"],
+            "watch" => &["--store", "store"],
+            _ => &[],
+        };
+        let output = lab.gitlode(&[&args[..], more].concat());
+        let (out, err) = text(&output);
+        assert!(!format!("{out}{err}").contains("s3cret"), "{args:?}: {out}{err}");
+        if args[0] != "stats" && args[1] != "--retry-failed" {
+            assert_eq!(output.status.code(), Some(3), "{args:?}: {err}");
+            assert!(err.contains("has a query or a fragment") && err.contains("credential helper"), "{args:?}: {err}");
+        }
+    }
+    assert_eq!(lab.rows("store").len(), 2, "the other lines of the lists are mined");
+    for file in walk(&lab.path("store")) {
+        let bytes = fs::read(&file).expect("a file");
+        assert!(!file.contains("s3cret") && !bytes.windows(6).any(|part| part == b"s3cret"), "{file}");
     }
 }
 

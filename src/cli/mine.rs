@@ -51,9 +51,9 @@ pub struct Args {
     /// A list has one source a line, or is CSV or JSON lines with a column url, path, full_name or the like; its
     /// further columns are kept with the repository, also when it is named without the list later. A directory is
     /// searched to any depth for repositories, but not inside of those; symbolic links count where they lead to one.
-    /// owner/name is a path where there is such a path or a directory `owner`. URLs may be https, http, ssh, git or file. Tokens for https come
-    /// from GITLODE_TOKEN, GITHUB_TOKEN or GH_TOKEN for github.com, from GITLODE_TOKEN_<HOST> for other hosts
-    /// (GITLODE_TOKEN_GIT_EXAMPLE_ORG), or from git's credential helpers.
+    /// owner/name is a path where there is such a path or a directory `owner`. URLs may be https, http, ssh, git or file; one with
+    /// a query or a fragment is refused, since a token in it would be published with the rows. Tokens for https come from GITLODE_TOKEN,
+    /// GITHUB_TOKEN or GH_TOKEN for github.com, from GITLODE_TOKEN_<HOST> for other hosts (GITLODE_TOKEN_GIT_EXAMPLE_ORG), or from git's credential helpers.
     #[arg(required_unless_present = "retry_failed", value_name = "SOURCE")]
     sources: Vec<String>,
     /// The store's directory; made where there is none.

@@ -78,7 +78,7 @@ pub enum Location {
 /// A source that is none; the others are mined all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadSource {
-    /// What the user wrote.
+    /// What the user wrote, of a URL without query and fragment.
     pub text: String,
     /// What is wrong with it.
     pub reason: String,
@@ -285,12 +285,19 @@ pub fn one(text: &str, columns: &BTreeMap<String, String>) -> Found {
     if path.exists() {
         return at_path(text, path, columns);
     }
-    let bad = |reason: String, hint: &str| BadSource::new(text, reason, Some(hint), columns);
+    let (shown, form) = match url::before_query(text) {
+        Some(before) => (
+            before,
+            "give it without; credentials belong into git's credential helper or, for https, into GITLODE_TOKEN_<HOST>",
+        ),
+        None => (text, "a URL is like https://host/owner/name.git"),
+    };
+    let bad = |reason: String, hint: &str| BadSource::new(shown, reason, Some(hint), columns);
     vec![match url::parse(text) {
         Some(Ok(url::Remote { url, identity, name })) => {
             Ok(RepoSpec { identity, name, location: Location::Url(url), columns: columns.clone(), is_bare: false })
         }
-        Some(Err(reason)) => Err(bad(reason, "a URL is like https://host/owner/name.git")),
+        Some(Err(reason)) => Err(bad(reason, form)),
         None => Err(bad(
             "no such file or directory, and no URL".into(),
             "give the path of a repository, of a directory that holds some, a URL, owner/name, or @FILE for a list",

@@ -18,7 +18,8 @@ pub struct Remote {
 /// looks like none of them.
 ///
 /// # Errors
-/// It looks like a URL and is none, or has a scheme that is not supported.
+/// It looks like a URL and is none, has a scheme that is not supported, or a query or a fragment: no server of git needs one, and
+/// what stands there, a token perhaps, would be in names, logs and rows.
 pub fn parse(text: &str) -> Option<Result<Remote, String>> {
     if is_owner_and_name(text) {
         return parse(&format!("https://github.com/{text}"));
@@ -29,7 +30,23 @@ pub fn parse(text: &str) -> Option<Result<Remote, String>> {
     Some(remote(text))
 }
 
+/// What stands in front of the query or the fragment of a URL or an scp-like address that has one, to be shown. The name of
+/// a file may have both characters.
+pub fn before_query(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    if scheme.eq_ignore_ascii_case("file") || (scheme.is_empty() && !is_scp_like(text)) {
+        return None;
+    }
+    let at = rest.find(['?', '#'])?;
+    // In front of the path it may be a character of a password that should have been escaped.
+    let at = if scheme.is_empty() || rest[..at].contains('/') { at } else { 0 };
+    Some(&text[..text.len() - rest.len() + at])
+}
+
 fn remote(text: &str) -> Result<Remote, String> {
+    if before_query(text).is_some() {
+        return Err("the URL has a query or a fragment, which would be published with the rows".into());
+    }
     let url = gix::url::parse(text.as_bytes().as_bstr()).map_err(|error| {
         // What follows is the URL once more, with all that is secret in it.
         let error = error.to_string();
@@ -140,6 +157,28 @@ mod tests {
         for text in ["https://me:s3cret@:x/a", "https://me:s3cret@h:99999999/a", "https://me:s3cret@/a"] {
             let reason = parse(text).and_then(Result::err).unwrap_or_default();
             assert!(reason.starts_with("not a URL: ") && !reason.contains("s3cret"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn queries_and_fragments_are_refused_and_not_repeated() {
+        for (text, shown) in [
+            ("https://h/o/r.git?private_token=s3cret", "https://h/o/r.git"),
+            ("HTTP://h:8080/o/r?a=b/c#s3cret", "HTTP://h:8080/o/r"),
+            ("https://h/o/r.git#s3cret", "https://h/o/r.git"),
+            ("https://h?private_token=s3cret", "https://"),
+            ("https://me:#s3cret@h/o/r", "https://"),
+            ("ssh://git@h/o/r?s3cret", "ssh://git@h/o/r"),
+            ("git://h/o/r#s3cret", "git://h/o/r"),
+            ("git@h:o/r.git?s3cret", "git@h:o/r.git"),
+        ] {
+            assert_eq!(before_query(text), Some(shown), "{text}");
+            let reason = parse(text).and_then(Result::err).unwrap_or_default();
+            assert!(reason.contains("a query or a fragment") && !reason.contains("s3cret"), "{text}: {reason}");
+        }
+        for text in ["file:///srv/C#/x?.git", "https://h/o/r%3F.git", "git@h:o/r.git", "a/b", "./C#/x", "/srv/C#/x?"] {
+            assert_eq!(before_query(text), None, "{text}");
+            assert!(parse(text).is_none_or(|remote| remote.is_ok()), "{text}");
         }
     }
 

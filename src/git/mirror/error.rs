@@ -125,7 +125,8 @@ pub fn redact_url(url: &str) -> String {
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(authority_end);
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let path = if scheme.starts_with("http") { path.split(['?', '#']).next().unwrap_or_default() } else { path };
+    // The name of a file may have both characters.
+    let path = if scheme == "file" { path } else { path.split(['?', '#']).next().unwrap_or_default() };
     format!("{scheme}://{host}{path}")
 }
 
@@ -253,7 +254,7 @@ mod tests {
             ("https://user:secret@host/a/b.git", "https://host/a/b.git"),
             ("https://token@host:8443/a?key=secret#x", "https://host:8443/a"),
             ("https://us@er:p@ss@host", "https://host"),
-            ("ssh://git@host/a", "ssh://host/a"),
+            ("ssh://git@host/a?key=secret", "ssh://host/a"),
             ("git@host:a/b", "git@host:a/b"),
             ("/a/b@c", "/a/b@c"),
             ("file:///a@b?c", "file:///a@b?c"),
