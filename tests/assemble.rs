@@ -739,12 +739,19 @@ fn reverts_and_relands_are_linked_whatever_the_rules() {
         r#"
         echo z >> f.txt; git commit -qam 'Add z to the file of numbers'
         git checkout -qb side; echo "This reverts commit $(git rev-parse --short=9 HEAD)." > ../said
-        git revert --no-commit HEAD; git commit -qm 'Take back the z of the file' -m "$(cat ../said)"; git checkout -q -
+        git revert --no-commit HEAD; git commit -qm 'Take back the z of the file' -m "$(cat ../said)"
+        echo v >> f.txt; git commit -qam 'Add v to the file of numbers'
+        git revert --no-commit HEAD; git commit -qm "Backout $(git rev-parse --short=12 HEAD) for failures"
+        echo w >> f.txt; git commit -qam 'Add w to the file of numbers'
+        git revert --no-commit HEAD; git commit -qm 'Back out w' -m "This reverts $(git rev-parse --short=9 HEAD) as it broke"
+        git checkout -q -
         "#,
     );
     let subject = |id: &str| {
         let subject = git(&lab.path("a"), &["log", "-1", "--format=%s", id]);
-        String::from_utf8(subject).expect("text").trim().to_owned()
+        let subject = String::from_utf8(subject).expect("text").trim().to_owned();
+        // Its subject has an id in it.
+        if subject.starts_with("Backout ") { "Backout of v".to_owned() } else { subject }
     };
     let links = |store: &str| -> Vec<(String, String, String)> {
         let text = fs::read_to_string(lab.path(store).join("assembly/links.jsonl")).expect("links");
@@ -760,6 +767,8 @@ fn reverts_and_relands_are_linked_whatever_the_rules() {
     lab.mine("a", "store", &["--filter", "instruct", "--all-branches"]);
     let assembly = assemble(&lab, "store", &[]);
     let expected = [
+        ("Add v to the file of numbers", "reverted", "Backout of v"),
+        ("Add w to the file of numbers", "reverted", "Back out w"),
         ("Add x to the file of numbers (#7)", "relanded", "Reapply \"Add x to the file of numbers (#7)\""),
         ("Add x to the file of numbers (#7)", "reverted", "Revert \"Add x to the file of numbers (#7)\""),
         ("Add y to the file of numbers (#8)", "reverted", "Revert \"Add y to the file of numbers (#8)\" (#9)"),
@@ -768,7 +777,7 @@ fn reverts_and_relands_are_linked_whatever_the_rules() {
     ]
     .map(|(commit, kind, by)| (commit.to_owned(), kind.to_owned(), by.to_owned()));
     assert_eq!(links("store"), expected);
-    assert_eq!((&assembly["links"]["reverted"], &assembly["links"]["relanded"]), (&json!(4), &json!(1)));
+    assert_eq!((&assembly["links"]["reverted"], &assembly["links"]["relanded"]), (&json!(6), &json!(1)));
     lab.ok(&["verify", "store"]);
     // Mined in two steps, the links are the same.
     git(&lab.path("a"), &["branch", "early", "HEAD~4"]);

@@ -93,9 +93,13 @@ pub fn table(name: &'static str) -> &'static str {
     GIVEN.get().and_then(|given| given.get(name)).map_or_else(|| compiled_in(name), String::as_str)
 }
 
-/// A digest over all tables in use: rows that were labelled by others are due again.
+/// Counts up when labels, or links of reverts, come out in another way with the same tables.
+const RULES_VERSION: u32 = 2;
+
+/// A digest over all tables in use and the version of the rules that are code: rows that were labelled by others are due again.
 pub fn digest() -> String {
     let mut hasher = blake3::Hasher::new();
+    hasher.update(&RULES_VERSION.to_le_bytes());
     for (name, _) in TABLES {
         let text = table(name);
         hasher.update(&(text.len() as u64).to_le_bytes());

@@ -16,47 +16,84 @@ pub fn subject(message: &str) -> &str {
 pub struct Reverts {
     /// Commit ids, lower-case hexadecimal of 7 to 64 digits, in order, each once.
     pub commits: Vec<String>,
-    /// The subject in `Revert "…"`.
+    /// The subject in `Revert "…"` and the like.
     pub subject: Option<String>,
 }
 
-/// Finds "This reverts commit ID" and the like, and a subject of the form `Revert "…"`.
+/// Finds "This reverts commit ID" and the like, and a subject of the form `Revert "…"` or one that other systems write.
 pub fn reverts(message: &str) -> Reverts {
-    let mut found = Reverts {
-        subject: subject(message).strip_prefix("Revert \"").and_then(|rest| rest.strip_suffix('"')).map(str::to_owned),
-        ..Reverts::default()
-    };
-    found.commits = commits_behind(message, &["reverts", "reverting"]);
+    let subject = plain_subject(message);
+    Reverts {
+        commits: commits_named(message, &["reverts", "reverting"], &REVERT_WORDS),
+        subject: subject_behind(subject, &REVERT_WORDS).map(str::to_owned),
+    }
+}
+
+/// Ids of commits behind one of `verbs` anywhere, or one of `words` where the subject begins: lower-case hexadecimal of 7 to 64
+/// digits, in order, each once.
+fn commits_named(message: &str, verbs: &[&str], words: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = message.split_whitespace();
+    // What stands before a word in its sentence.
+    let mut before = [""; 3];
+    while let Some(word) = rest.next() {
+        let is_verb = verbs.iter().any(|verb| word.eq_ignore_ascii_case(verb));
+        if is_verb && !before.iter().any(|word| denies(word)) {
+            // "Verified by reverting 0123456" and "It partly reverts 0123456" name an id, too.
+            let is_whole = before.iter().any(|word| word.eq_ignore_ascii_case("this"))
+                && !before.iter().any(|word| is_partly(word));
+            add_ids(rest.clone(), is_whole && word.ends_with('s'), &mut found);
+        }
+        before = match word.ends_with(['.', ',', ';', ':', '!', '?']) {
+            true => [""; 3],
+            false => [before[1], before[2], word],
+        };
+    }
+    let subject = behind_brackets(plain_subject(message));
+    if let Some(rest) = words.iter().find_map(|word| subject.strip_prefix(word)) {
+        add_ids(rest.strip_prefix("of ").unwrap_or(rest).split_whitespace(), true, &mut found);
+    }
     found
 }
 
-/// Ids of commits behind one of `verbs` and the word "commit", lower-case hexadecimal of 7 to 64 digits, in order, each
-/// once.
-fn commits_behind(message: &str, verbs: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut words = message.split_whitespace();
-    while let Some(word) = words.next() {
-        if !verbs.iter().any(|verb| word.eq_ignore_ascii_case(verb)) {
-            continue;
+/// Whether a word before "reverting" and the like says that it is not done.
+fn denies(word: &str) -> bool {
+    const DENYING: [&str; 16] = [
+        "avoid", "avoiding", "avoids", "cannot", "if", "instead", "longer", "neither", "never", "no", "nor", "not",
+        "nothing", "rather", "unless", "without",
+    ];
+    DENYING.iter().any(|denying| word.eq_ignore_ascii_case(denying)) || word.ends_with("n't")
+}
+
+/// Whether a word before "reverts" says that it is done in part.
+fn is_partly(word: &str) -> bool {
+    ["kinda", "mostly", "partially", "partly", "somewhat"].iter().any(|partly| word.eq_ignore_ascii_case(partly))
+}
+
+/// Adds the ids that `words` begin with behind the word "commit", and without it where it `may_lack` that.
+fn add_ids<'a>(mut words: impl Iterator<Item = &'a str> + Clone, may_lack: bool, found: &mut Vec<String>) {
+    let mut rest = words.clone();
+    let is_named = rest.next().is_some_and(|word| matches!(word, "commit" | "commits"));
+    if is_named {
+        words = rest;
+    } else if !may_lack {
+        return;
+    }
+    for word in words {
+        let id = word.trim_matches(['.', ',', ';', ':', '(', ')', '`']).to_ascii_lowercase();
+        let has = |is: fn(&u8) -> bool| id.as_bytes().iter().any(is);
+        // Without the word, a date or a word of letters from a to f may be meant.
+        let is_told = is_named || id.len() >= 40 || has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+        let is_id = (7..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit()) && is_told;
+        if is_id && !found.iter().any(|known| known.starts_with(&id)) {
+            found.push(id);
+        } else if !is_id && word != "and" {
+            break;
         }
-        let mut rest = words.clone();
-        if !rest.next().is_some_and(|word| matches!(word, "commit" | "commits")) {
-            continue;
-        }
-        for word in rest {
-            let id = word.trim_end_matches(['.', ',', ';', ')']).to_ascii_lowercase();
-            let is_id = (7..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if is_id && !found.contains(&id) {
-                found.push(id);
-            } else if !is_id && word != "and" {
-                break;
-            }
-            if word.ends_with('.') {
-                break;
-            }
+        if word.ends_with('.') {
+            break;
         }
     }
-    found
 }
 
 /// What a message says that its commit takes back or brings back.
@@ -75,7 +112,7 @@ pub struct Said {
 /// Whether a message has one of the words that [`reversal`] looks for; most have none.
 pub fn may_reverse(message: &[u8]) -> bool {
     // The letters that all spellings have, without the first one, which may be large.
-    ["evert", "eland", "e-land", "eappl", "ecommit", "ack out", "ackout"]
+    ["evert", "eland", "e-land", "eappl", "ecommit", "ack out", "ackout", "acked out"]
         .iter()
         .any(|part| memchr::memmem::find(message, part.as_bytes()).is_some())
 }
@@ -90,36 +127,58 @@ pub fn plain_subject(message: &str) -> &str {
     }
 }
 
-/// What stands before the quoted subject of what is taken back: git, GitHub, GitLab and Gerrit; Phabricator.
-const REVERT_WORDS: [&str; 4] = ["Revert ", "Reverts ", "Back out ", "Backout "];
+/// What stands before the subject or the id of what is taken back: git, GitHub, GitLab and Gerrit; Phabricator; Mozilla.
+const REVERT_WORDS: [&str; 6] = ["Revert ", "Reverts ", "Reverting ", "Back out ", "Backout ", "Backed out "];
 
 /// The same for what is brought back: git since 2.43, Chromium and Gerrit, LLVM.
 const RELAND_WORDS: [&str; 5] = ["Reapply ", "Reland ", "Re-land ", "Relanding ", "Recommit "];
 
 /// What stands before the subject without quotes.
-const RELAND_MARKS: [&str; 4] = ["[Reland] ", "[reland] ", "Reland: ", "reland: "];
+const RELAND_MARKS: [&str; 8] =
+    ["[Reland] ", "[reland] ", "[Re-land] ", "[re-land] ", "Reland: ", "reland: ", "Re-land: ", "re-land: "];
+
+/// `subject` without what stands in brackets before it: a branch, a part of the project.
+fn behind_brackets(mut subject: &str) -> &str {
+    while let Some((_, rest)) = subject.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        subject = rest.trim_start();
+    }
+    subject
+}
+
+/// The whole subject that `subject` names behind one of `words`: in quotes as git has it, `of SUBJECT (patchset #1 id:1 of URL)` as
+/// Rietveld had it, and `D12: SUBJECT` of Phabricator.
+fn subject_behind<'a>(subject: &'a str, words: &[&str]) -> Option<&'a str> {
+    let subject = behind_brackets(subject);
+    let rest = words.iter().find_map(|word| subject.strip_prefix(word))?;
+    let quoted = || rest.strip_prefix('"')?.strip_suffix('"');
+    let of_rietveld = || {
+        let rest = rest.strip_prefix("of ")?.strip_suffix(')')?;
+        [" (patchset #", " (https://codereview."].iter().find_map(|mark| rest.rsplit_once(mark)).map(|(inner, _)| inner)
+    };
+    let of_phabricator = || {
+        let (number, inner) = rest.strip_prefix('D')?.split_once(": ")?;
+        (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(inner)
+    };
+    let found = quoted().or_else(of_rietveld).or_else(of_phabricator)?.trim();
+    Some(found).filter(|found| !found.is_empty())
+}
 
 /// Finds what forges and projects write into the message of a revert or a re-land: the id behind "This reverts commit"
-/// and the like, and the quoted subject.
+/// and the like, and the whole subject.
 pub fn reversal(message: &str) -> Said {
+    const RELANDS: [&str; 6] = ["relands", "re-lands", "reapplies", "recommits", "relanding", "reapplying"];
     let subject = plain_subject(message);
-    let quoted = |words: &[&str], subject: &str| -> Option<String> {
-        let rest = words.iter().find_map(|word| subject.strip_prefix(word))?;
-        let inner = rest.strip_prefix('"')?.strip_suffix('"')?;
-        Some(plain_subject(inner).to_owned()).filter(|inner| !inner.is_empty())
-    };
+    let named = |subject, words: &[&str]| subject_behind(subject, words).map(|inner| plain_subject(inner).to_owned());
+    let marked = RELAND_MARKS.iter().find_map(|mark| subject.strip_prefix(mark));
     let mut said = Said {
-        reverts: commits_behind(message, &["reverts", "reverting"]),
-        reverts_subject: quoted(&REVERT_WORDS, subject),
-        relands: commits_behind(message, &["relands", "re-lands", "reapplies", "recommits", "relanding", "reapplying"]),
-        relands_subject: quoted(&RELAND_WORDS, subject),
+        reverts: commits_named(message, &["reverts", "reverting"], &REVERT_WORDS),
+        // What a re-land of a revert does follows from that revert.
+        reverts_subject: named(subject, &REVERT_WORDS).filter(|_| marked.is_none()),
+        relands: commits_named(message, &RELANDS, &RELAND_WORDS),
+        relands_subject: named(subject, &RELAND_WORDS).or_else(|| marked.map(str::to_owned)),
     };
-    if said.relands_subject.is_none() {
-        let marked = RELAND_MARKS.iter().find_map(|mark| subject.strip_prefix(mark));
-        said.relands_subject = marked.map(str::to_owned);
-    }
     // Who takes back a revert, by its subject, brings back what that took.
-    if let Some(original) = said.reverts_subject.as_deref().and_then(|inner| quoted(&REVERT_WORDS, inner)) {
+    if let Some(original) = said.reverts_subject.as_deref().and_then(|inner| named(inner, &REVERT_WORDS)) {
         said.relands_subject.get_or_insert(original);
     }
     said
@@ -342,6 +401,37 @@ mod tests {
             ("[reland] Add x (#14)".into(), of(0, "", 0, "Add x")),
             ("Back out \"Add x\"".into(), of(0, "Add x", 0, "")),
             ("Revert to the old way of adding x".into(), of(0, "", 0, "")),
+            // Ids without the word, and in subjects.
+            ("Back out C\n\nThis reverts 0123456ab as it broke the build".into(), of(1, "", 0, "")),
+            ("Backout 0123456789ab for failures".into(), of(1, "", 0, "")),
+            ("Revert commit 01234567".into(), of(1, "", 0, "")),
+            ("Revert of 0123456a and 89abcdef: too slow".into(), of(2, "", 0, "")),
+            (format!("Revert commit 01234567\n\nThis reverts commit {id}."), of(1, "", 0, "")),
+            ("Reland 0123456a with a test".into(), of(0, "", 1, "")),
+            // Whole subjects, as other systems write them.
+            ("[release] Revert \"Add x\"".into(), of(0, "Add x", 0, "")),
+            ("[release][core] Backout \"Add x\"".into(), of(0, "Add x", 0, "")),
+            ("[release] [core] Backout \"Add x\"".into(), of(0, "Add x", 0, "")),
+            ("Revert of Add x (y) (patchset #1 id:1 of https://a.test/1)".into(), of(0, "Add x (y)", 0, "")),
+            ("Revert of Add x (https://codereview.a.test/1/)".into(), of(0, "Add x", 0, "")),
+            ("Reland of Add x (patchset #2 id:20001 of https://a.test/2)".into(), of(0, "", 0, "Add x")),
+            ("Revert D1234: Add x".into(), of(0, "Add x", 0, "")),
+            ("Re-land: Add x".into(), of(0, "", 0, "Add x")),
+            ("[Reland] Revert \"Add x\"".into(), of(0, "", 0, "Revert \"Add x\"")),
+            // What denies it, and what only has the words.
+            ("Mend it\n\nThis no longer reverts 0123456ab, as before.".into(), of(0, "", 0, "")),
+            ("Mend it\n\nWe mend it instead of reverting commit 0123456.".into(), of(0, "", 0, "")),
+            ("Mend it\n\nThat doesn't mean reverting 0123456a".into(), of(0, "", 0, "")),
+            ("Mend it. It never worked, so this reverts 0123456ab".into(), of(1, "", 0, "")),
+            ("Mend it\n\nI verified this by reverting 0123456ab".into(), of(0, "", 0, "")),
+            ("Mend it\n\nThis partially reverts 0123456ab".into(), of(0, "", 0, "")),
+            ("Mend it\n\n- 0123456bc: reverts 0123456ab".into(), of(0, "", 0, "")),
+            ("Say how a Revert 0123456ab works".into(), of(0, "", 0, "")),
+            ("Revert 20261127 to 2026".into(), of(0, "", 0, "")),
+            ("Revert of the defaced page (patch 1)".into(), of(0, "", 0, "")),
+            ("Revert DNS: Add x".into(), of(0, "", 0, "")),
+            ("Let reverts 1234567 be".into(), of(0, "", 0, "")),
+            ("Add a button that reverts \"Add x\"".into(), of(0, "", 0, "")),
         ];
         for (message, expected) in cases {
             assert_eq!(said(&message), expected, "{message}");
@@ -363,6 +453,8 @@ mod tests {
             ("Revert \"Revert \"Add x\"\"\n", &[], Some("Revert \"Add x\"")),
             ("x\n\nReverts owner/name#12\n", &[], None),
             ("x\n\nThis reverts commit 0123456. It was added by mistake\n", &["0123456"], None),
+            ("[v1] Revert \"Add x (#1)\" (#2)\n\nThis reverts 012345a as it broke", &["012345a"], Some("Add x (#1)")),
+            ("x\n\nThis is done without reverting commit 0123456.\n", &[], None),
         ];
         for (message, commits, subject) in cases {
             let found = reverts(message);
