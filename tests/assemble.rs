@@ -143,6 +143,11 @@ fn rows_with_text_of_a_benchmark_go() {
         ("bench.jsonl:1 (x/1) in new_contents", Some("a.rs"))
     );
     assert_eq!(assembly.get("not_searched"), None);
+    assert_eq!(
+        assembly["texts_not_searched"],
+        json!({"bench.jsonl": {"short": 1, "common": 0}}),
+        "the name of the task"
+    );
     fs::write(lab.path("more.jsonl"), format!("{bench}{{\"text\": \"too short\"}}\n")).expect("it can be written");
     let output = lab.gitlode(&["assemble", "store", "--decontaminate", "more.jsonl", "--json"]);
     let assembly: Value = serde_json::from_slice(&output.stdout).expect("JSON");

@@ -118,6 +118,13 @@ pub fn run(args: &Args) -> Result<(), Error> {
             super::style("warning")
         );
     }
+    for (benchmark, texts) in assembly.texts_not_searched.iter().filter(|(_, texts)| texts.common > 0) {
+        let (texts, benchmark) = (grouped(texts.common), super::printable(benchmark));
+        tell!(
+            "{}: {texts} texts of {benchmark} are not looked for: their words tell too little, or many of its rows have them",
+            super::style("warning")
+        );
+    }
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(assembly)));
     }

@@ -4,10 +4,16 @@
 //! digits or in words (three numbers and more), and loops over `i` are everybody's. What stands in more than a twentieth of a benchmark's rows is its frame (imports, a
 //! licence), not its matter.
 //!
+//! A text of twenty words and more none of whose runs says something, such as a short loop, is looked for as a whole.
+//!
 //! A task that is a repository's issue (SWE-bench and its like) also is its base commit, on which the solution stands, and a
 //! patch, which may be too short for a run of words.
 
-use hashbrown::{HashMap, HashSet};
+use std::{collections::BTreeMap, iter};
+
+use hashbrown::{HashMap, HashSet, hash_map::Entry};
+
+use serde::{Deserialize, Serialize};
 
 use super::fingerprints::Fingerprints;
 use super::words::{common_lines, hash, hashes, mix, ngram, ngrams, words, words_before, words_behind};
@@ -21,6 +27,15 @@ const FRAME_SHARE: f64 = 0.05;
 
 /// and so many rows may have it in any case.
 const FRAME_ROWS_MIN: f64 = 3.0;
+
+/// A text of fewer words that say nothing may be anybody's, so it is not looked for as a whole either.
+const WHOLE_WORDS_MIN: usize = 20;
+
+/// So many words of it have to be there; what follows them may differ. It bounds what a row can cost.
+const WHOLE_WORDS_MAX: usize = 256;
+
+/// A whole text has so many different words; lists of zeros are everybody's.
+const WHOLE_DIFFERENT_MIN: usize = 5;
 
 /// Bits of the filter of words: most words of code are in no benchmark, and one such word rules out all runs over it.
 pub(super) const WORD_BITS: u32 = 20;
@@ -47,8 +62,47 @@ struct Search {
     n: usize,
     /// For the hash of a run of words, who has it first.
     runs: HashMap<u64, Place>,
-    /// A bit for each word of `runs`.
+    /// The others who have it, in order.
+    others: HashMap<u64, Vec<Place>>,
+    /// For the hash of a run that says nothing, the whole texts that begin with it.
+    wholes: HashMap<u64, Vec<Whole>>,
+    /// The words of the longest one.
+    whole_words: usize,
+    /// A bit for each word of `runs` and `wholes`.
     words: Vec<u64>,
+}
+
+/// A text of a benchmark that is looked for as a whole.
+struct Whole {
+    words: Vec<u64>,
+    place: Place,
+}
+
+/// What of a benchmark can't be looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NotSearched {
+    /// Rows that have neither a text that tells them, nor a base commit, nor a patch.
+    pub rows: u64,
+    /// Texts of all rows.
+    pub texts: TextsNotSearched,
+}
+
+/// Texts (fields) of a benchmark that can't be looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextsNotSearched {
+    /// They have fewer words than a run: names and numbers, mostly.
+    pub short: u64,
+    /// They have more, which say nothing or what many rows of the benchmark say.
+    pub common: u64,
+}
+
+impl NotSearched {
+    /// Adds what of another file of the same name can't be.
+    pub fn add(&mut self, other: NotSearched) {
+        self.rows += other.rows;
+        self.texts.short += other.texts.short;
+        self.texts.common += other.texts.common;
+    }
 }
 
 /// The new contents of the row before. Rows come sorted, so they mostly are the old ones of the next row; where there is no text of
@@ -83,6 +137,24 @@ pub struct Hit {
     pub column: &'static str,
 }
 
+impl Task {
+    /// Whether `text` is a patch by which it is looked for.
+    fn has_patch(&self, text: &String) -> bool {
+        self.repository.is_some()
+            && self.patches.contains(text)
+            && files_of(text).into_iter().any(|file| changed(file).is_some())
+    }
+}
+
+/// `parts` of rows, sorted, each once a row, without those that more than `rows_max` rows have.
+fn without_frame<T: Ord>(mut parts: Vec<(T, u32)>, rows_max: usize) -> Vec<(T, u32)> {
+    parts.sort_unstable();
+    parts.dedup();
+    let is_kept = parts.chunk_by(|a, b| a.0 == b.0).flat_map(|rows| iter::repeat_n(rows.len() <= rows_max, rows.len()));
+    let is_kept: Vec<bool> = is_kept.collect();
+    parts.into_iter().zip(is_kept).filter(|(_, is_kept)| *is_kept).map(|(part, _)| part).collect()
+}
+
 impl Benchmarks {
     /// None yet, to be found by runs of `n` words.
     pub fn new(n: usize) -> Self {
@@ -107,12 +179,11 @@ impl Benchmarks {
         self.names.iter().map(String::as_str).filter(is_its).max_by_key(|name| name.len()).unwrap_or_default()
     }
 
-    /// Adds a benchmark. A text of fewer than `n` words says too little to be looked for. Returns how many of `tasks` are
-    /// not looked for at all: they have neither a text that tells them, nor a base commit, nor a patch.
+    /// Adds a benchmark. A text of fewer than `n` words says too little to be looked for. Returns what is not looked for.
     ///
     /// # Errors
     /// It would not be found: no text is long enough and there is no base commit, or what was planted in a row was missed.
-    pub fn add(&mut self, name: &str, tasks: &[Task]) -> Result<u64, String> {
+    pub fn add(&mut self, name: &str, tasks: &[Task]) -> Result<NotSearched, String> {
         let number = self.names.len() as u32;
         self.names.push(name.to_owned());
         let called = (1..).zip(tasks).map(|(line, task): (u32, &Task)| match &task.name {
@@ -120,49 +191,75 @@ impl Benchmarks {
             None => line.to_string(),
         });
         self.tasks.push(called.collect());
-        let mut has_patch = vec![false; tasks.len()];
-        // For each run the first row that has it, and how many have it.
-        let mut found: HashMap<u64, (u32, u32)> = HashMap::new();
+        let (mut runs, mut wholes) = (Vec::new(), Vec::new());
         for (at, task) in (0..).zip(tasks) {
-            let mut runs: Vec<u64> = task.texts.iter().flat_map(|text| self.runs_of(text)).collect();
-            runs.sort_unstable();
-            runs.dedup();
-            for run in runs {
-                found.entry(run).or_insert((at, 0)).1 += 1;
+            for text in &task.texts {
+                runs.extend(self.runs_of(text).into_iter().map(|run| (run, at)));
+                wholes.extend(self.whole_of(text).map(|whole| (whole, at)));
             }
-            if let Some(base) = &task.base {
-                self.bases.entry(base.to_ascii_lowercase()).or_insert((number, at));
-            }
-            let Some(repository) = &task.repository else { continue };
-            for patch in task.patches.iter().flat_map(|patch| files_of(patch)).filter_map(changed) {
-                self.patches.entry((repository.to_lowercase(), patch)).or_insert((number, at));
-                has_patch[at as usize] = true;
-            }
+            self.add_commit_and_patches(task, (number, at));
         }
-        let rows_max = (tasks.len() as f64 * FRAME_SHARE).max(FRAME_ROWS_MIN) as u32;
-        found.retain(|_, (_, count)| *count <= rows_max);
-        let texts = || tasks.iter().flat_map(|task| &task.texts);
-        let is_found = |text: &&String| self.runs_of(text).iter().any(|run| found.contains_key(run));
-        let is_missed = |(task, has_patch): &(&Task, &bool)| {
-            !**has_patch && task.base.is_none() && !task.texts.iter().any(|text| is_found(&text))
-        };
-        let missed = tasks.iter().zip(&has_patch).filter(is_missed).count() as u64;
-        let longest = texts().filter(is_found).max_by_key(|text| text.len());
+        let rows_max = (tasks.len() as f64 * FRAME_SHARE).max(FRAME_ROWS_MIN) as usize;
+        let (runs, wholes) = (without_frame(runs, rows_max), without_frame(wholes, rows_max));
+        let (not_searched, longest) = self.not_searched(tasks, &runs, &wholes);
         let base = tasks.iter().find_map(|task| task.base.as_deref());
         if longest.is_none() && base.is_none() {
             return Err(format!("no text in it has {} words that tell it, so it would never be found", self.n));
         }
-        let (known, runs) = (texts().flat_map(|text| words(text)).map(hash), found.iter());
+        let known = tasks.iter().flat_map(|task| &task.texts).flat_map(|text| words(text)).map(hash);
         let known: Vec<u64> = known.map(|word| word >> (64 - WORD_BITS)).collect();
-        self.search(self.n).add(known, runs.map(|(run, (row, _))| (*run, (number, *row))));
+        let search = self.search(self.n);
+        search.add(known, runs.into_iter().map(|(run, row)| (run, (number, row))));
+        wholes.into_iter().for_each(|(words, row)| search.add_whole(Whole { words, place: (number, row) }));
         // A search that finds nothing looks like clean data.
-        let planted = longest.map(|text| planted(text));
+        let planted = longest.map(planted);
         let by_text = planted.as_ref().map(|text| Sample { new_contents: Some(text), ..Sample::default() });
         let by_base = base.map(|base| Sample { parent: Some(base), ..Sample::default() });
         let is_found = |canary| self.find(canary, &mut Memory::default()).is_some();
         match by_text.iter().chain(&by_base).all(is_found) {
-            true => Ok(missed),
+            true => Ok(not_searched),
             false => Err("a row with a text of it in it was not found".into()),
+        }
+    }
+
+    /// What of `tasks` is in neither of `runs` and `wholes`, and the longest text that is.
+    fn not_searched<'t>(
+        &self,
+        tasks: &'t [Task],
+        runs: &[(u64, u32)],
+        wholes: &[(Vec<u64>, u32)],
+    ) -> (NotSearched, Option<&'t str>) {
+        let runs: HashSet<u64> = runs.iter().map(|(run, _)| *run).collect();
+        let wholes: HashSet<&[u64]> = wholes.iter().map(|(whole, _)| whole.as_slice()).collect();
+        let is_found = |text: &str| {
+            self.runs_of(text).iter().any(|run| runs.contains(run))
+                || self.whole_of(text).is_some_and(|whole| wholes.contains(whole.as_slice()))
+        };
+        let (mut not_searched, mut longest) = (NotSearched::default(), None::<&str>);
+        for task in tasks {
+            let mut is_missed = task.base.is_none() && !task.patches.iter().any(|patch| task.has_patch(patch));
+            for text in &task.texts {
+                if is_found(text) {
+                    is_missed = false;
+                    longest = longest.filter(|longest| longest.len() > text.len()).or(Some(text));
+                } else if !task.has_patch(text) && task.base.as_ref() != Some(text) {
+                    let texts = &mut not_searched.texts;
+                    let is_short = words(text).nth(self.n - 1).is_none();
+                    *(if is_short { &mut texts.short } else { &mut texts.common }) += 1;
+                }
+            }
+            not_searched.rows += u64::from(is_missed);
+        }
+        (not_searched, longest)
+    }
+
+    fn add_commit_and_patches(&mut self, task: &Task, place: Place) {
+        if let Some(base) = &task.base {
+            self.bases.entry(base.to_ascii_lowercase()).or_insert(place);
+        }
+        let Some(repository) = &task.repository else { return };
+        for patch in task.patches.iter().flat_map(|patch| files_of(patch)).filter_map(changed) {
+            self.patches.entry((repository.to_lowercase(), patch)).or_insert(place);
         }
     }
 
@@ -189,7 +286,8 @@ impl Benchmarks {
     fn search(&mut self, n: usize) -> &mut Search {
         let at = self.searches.iter().position(|search| search.n == n).unwrap_or_else(|| {
             let words = vec![0; 1 << (WORD_BITS - 6)];
-            self.searches.push(Search { n, runs: HashMap::new(), words });
+            let (runs, others, wholes) = (HashMap::new(), HashMap::new(), HashMap::new());
+            self.searches.push(Search { n, runs, others, wholes, whole_words: 0, words });
             self.searches.len() - 1
         });
         &mut self.searches[at]
@@ -203,10 +301,8 @@ impl Benchmarks {
         }
         let hashes: Vec<u64> = all.iter().map(|word| hash(word)).collect();
         let tells = |run: &[&str], hashes: &[u64]| {
-            let is_word = |word: &str| word.chars().filter(|c| c.is_alphabetic()).count() >= 3;
-            let is_number = |word: &str| NUMBERS.iter().any(|number| word.eq_ignore_ascii_case(number));
             let different = |numbers: bool| {
-                let told = run.iter().zip(hashes).filter(|(word, _)| is_word(word) && is_number(word) == numbers);
+                let told = run.iter().zip(hashes).filter(|(word, _)| is_long(word) && is_number(word) == numbers);
                 told.map(|(_, hash)| *hash).collect::<HashSet<u64>>().len()
             };
             let numbers = Some(different(true)).filter(|numbers| *numbers < COUNTING);
@@ -216,15 +312,27 @@ impl Benchmarks {
         runs.filter(|(_, (run, hashes))| tells(run, hashes)).map(|(hash, _)| hash).collect()
     }
 
-    /// The first column of `sample` that has a text of a benchmark, or stands on the commit of a task.
+    /// The words of `text`, or the first of many, where none of its runs says something and it is looked for as a whole.
+    fn whole_of(&self, text: &str) -> Option<Vec<u64>> {
+        let all: Vec<&str> = words(text).collect();
+        if all.len() < WHOLE_WORDS_MIN.max(self.n) || !self.runs_of(text).is_empty() {
+            return None;
+        }
+        let whole = &all[..all.len().min(WHOLE_WORDS_MAX.max(self.n))];
+        let hashes: Vec<u64> = whole.iter().map(|word| hash(word)).collect();
+        let tells = whole.iter().any(|word| is_long(word) && !is_number(word));
+        (tells && hashes.iter().collect::<HashSet<_>>().len() >= WHOLE_DIFFERENT_MIN).then_some(hashes)
+    }
+
+    /// The first column of `sample` that has a text of a benchmark, and of those who have one there who has most of it; or stands on the commit of a task.
     pub fn find(&self, sample: &Sample<'_>, memory: &mut Memory) -> Option<Hit> {
-        let hit = |(benchmark, row): &Place, column| {
-            let name = &self.names[*benchmark as usize];
-            let task = self.tasks[*benchmark as usize].get(*row as usize).map_or("", String::as_str);
+        let hit = |(benchmark, row): Place, column| {
+            let name = &self.names[benchmark as usize];
+            let task = self.tasks[benchmark as usize].get(row as usize).map_or("", String::as_str);
             Hit { benchmark: format!("{name}:{task}"), column }
         };
         if let Some(place) = sample.parent.and_then(|parent| self.bases.get(parent)) {
-            return Some(hit(place, "parent"));
+            return Some(hit(*place, "parent"));
         }
         if !self.patches.is_empty()
             && let Some(change) = changed(sample.diff)
@@ -232,31 +340,32 @@ impl Benchmarks {
             let mut repositories = sample.repos.split(',').map(str::to_lowercase);
             let place = repositories.find_map(|name| self.patches.get(&(name, change)));
             if let Some(place) = place {
-                return Some(hit(place, "diff"));
+                return Some(hit(*place, "diff"));
             }
         }
         let [old, new] = self.in_contents(sample.old_contents, sample.new_contents, memory);
         let found = new.map(|place| (place, "new_contents")).or(old.map(|place| (place, "old_contents")));
         let (place, column) = found
-            .or_else(|| Some((self.first_run(sample.message)?, "message")))
-            .or_else(|| Some((self.first_run(sample.diff)?, "diff")))?;
+            .or_else(|| Some((self.in_text(sample.message)?, "message")))
+            .or_else(|| Some((self.in_text(sample.diff)?, "diff")))?;
         Some(hit(place, column))
     }
 
-    /// Who has the first run of words in the old and in the new contents.
-    fn in_contents(&self, old: Option<&str>, new: Option<&str>, memory: &mut Memory) -> [Option<&Place>; 2] {
+    /// Who has most of the old and of the new contents.
+    fn in_contents(&self, old: Option<&str>, new: Option<&str>, memory: &mut Memory) -> [Option<Place>; 2] {
         let is_clean = |old: &&str| memory.is_clean && memory.text == *old;
-        let of_old = old.filter(|old| !is_clean(old)).and_then(|old| self.first_run(old));
+        let of_old = old.filter(|old| !is_clean(old)).and_then(|old| self.in_text(old));
         let Some(new) = new else { return [of_old, None] };
         let of_new = match old.filter(|_| of_old.is_none()) {
-            None => self.first_run(new),
+            None => self.in_text(new),
             Some(old) => {
                 let (head, tail) = common_lines(old.as_bytes(), new.as_bytes());
                 // All runs that have a word of the change, or that stand across one that takes words away.
-                let others = self.searches.iter().map(|search| search.n - 1).max().unwrap_or_default();
+                let others =
+                    self.searches.iter().map(|search| search.n.max(search.whole_words) - 1).max().unwrap_or_default();
                 let start = words_before(new.as_bytes(), head, others);
                 let end = words_behind(new.as_bytes(), new.len() - tail, others);
-                self.first_run(&new[start..end])
+                self.in_text(&new[start..end])
             }
         };
         memory.is_clean = of_new.is_none();
@@ -267,11 +376,11 @@ impl Benchmarks {
         [of_old, of_new]
     }
 
-    /// Who has the first run of words in `text` that is a benchmark's; of several lengths of runs, of the first of those.
-    fn first_run(&self, text: &str) -> Option<&Place> {
+    /// Who has most runs of words in `text`; of several lengths of runs, of the first of those that anybody has.
+    fn in_text(&self, text: &str) -> Option<Place> {
         let mut words = Vec::new();
         hashes(text, &mut words);
-        self.searches.iter().find_map(|search| search.first(&words))
+        self.searches.iter().find_map(|search| search.most(&words))
     }
 }
 
@@ -282,28 +391,61 @@ impl Search {
             self.words[(word >> 6) as usize] |= 1 << (word & 63);
         }
         for (run, place) in runs {
-            self.runs.entry(run).or_insert(place);
+            match self.runs.entry(run) {
+                Entry::Vacant(entry) => _ = entry.insert(place),
+                Entry::Occupied(_) => self.others.entry(run).or_default().push(place),
+            }
         }
     }
 
-    fn first(&self, words: &[u64]) -> Option<&Place> {
-        let mut known = 0;
+    /// Adds a text, of which the bits of the words are there.
+    fn add_whole(&mut self, whole: Whole) {
+        self.whole_words = self.whole_words.max(whole.words.len());
+        self.wholes.entry(ngram(&whole.words[..self.n])).or_default().push(whole);
+    }
+
+    /// Who has most of the different runs in `words`, a whole text counting for all of its runs; of several who have as many, the first.
+    fn most(&self, words: &[u64]) -> Option<Place> {
+        let (mut known, mut seen) = (0, HashSet::new());
+        let mut counts: BTreeMap<Place, usize> = BTreeMap::new();
         for (at, word) in words.iter().enumerate() {
             let word = word >> (64 - WORD_BITS);
             known = if self.words[(word >> 6) as usize] >> (word & 63) & 1 == 1 { known + 1 } else { 0 };
-            if known >= self.n
-                && let Some(place) = self.runs.get(&ngram(&words[at + 1 - self.n..=at]))
+            if known < self.n {
+                continue;
+            }
+            let start = at + 1 - self.n;
+            let run = ngram(&words[start..=at]);
+            if let Some(first) = self.runs.get(&run)
+                && seen.insert(run)
             {
-                return Some(place);
+                let others = self.others.get(&run).into_iter().flatten();
+                iter::once(first).chain(others).for_each(|place| *counts.entry(*place).or_default() += 1);
+            }
+            for Whole { words: whole, place } in self.wholes.get(&run).into_iter().flatten() {
+                if words[start..].starts_with(whole) {
+                    *counts.entry(*place).or_default() += whole.len() + 1 - self.n;
+                }
             }
         }
-        None
+        // The last of the largest counts, so from behind the first.
+        counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(place, _)| place)
     }
 }
 
 /// A row's text with the text of a benchmark in it.
 fn planted(text: &str) -> String {
-    format!("// Some code of our own\n{}\n", text.to_uppercase())
+    format!("// Some code of our own\n{}\n", text.to_ascii_uppercase())
+}
+
+/// Whether a word has three letters.
+fn is_long(word: &str) -> bool {
+    word.chars().filter(|c| c.is_alphabetic()).count() >= 3
+}
+
+/// Whether a word is one to count with.
+fn is_number(word: &str) -> bool {
+    NUMBERS.iter().any(|number| word.eq_ignore_ascii_case(number))
 }
 
 /// The parts of a unified diff that are about one file each.
@@ -374,6 +516,57 @@ mod tests {
     }
 
     #[test]
+    fn texts_that_say_nothing_are_found_as_a_whole() {
+        let whole = "if n 1 return y for let i 2 i n i if n i 0 return y return x";
+        assert_eq!(whole.split(' ').count(), 20);
+        let zeros = format!("const rows = [{}]", "0, ".repeat(30));
+        let texts = [whole, "return the largest of the numbers that divide n evenly", "too short", &zeros];
+        let told = Task { texts: texts.map(str::to_owned).to_vec(), ..Task::default() };
+        // What many rows have is no matter of any, whole or not.
+        let frame = Task { texts: vec![whole.replace('y', "z")], ..Task::default() };
+        let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
+        let not_searched = benchmarks.add("b", &[&[told][..], &vec![frame; 4]].concat()).expect("it can be found");
+        assert_eq!(
+            not_searched,
+            NotSearched { rows: 4, texts: TextsNotSearched { short: 1, common: 5 } },
+            "zeros and the frame"
+        );
+        let cut = whole.rsplit_once(' ').map_or(whole, |(rest, _)| rest);
+        for (text, is_found) in [
+            (whole.to_owned(), true),
+            (format!("let it be; {} and more", whole.to_uppercase().replace(' ', ", ")), true),
+            (format!("{whole} {whole}"), true),
+            (cut.to_owned(), false),
+            (whole.replace('y', "z"), false),
+            (zeros.clone(), false),
+        ] {
+            let sample = Sample { new_contents: Some(&text), ..Sample::default() };
+            assert_eq!(benchmarks.find(&sample, &mut Memory::default()).is_some(), is_found, "{text}");
+        }
+        // A change that makes it whole is one word, and the rest of it was in the clean row before.
+        let (old, mut memory) = (whole.replacen("let", "var", 1), Memory::default());
+        let before = Sample { new_contents: Some(&old), ..Sample::default() };
+        assert_eq!(benchmarks.find(&before, &mut memory), None);
+        let sample = Sample { old_contents: Some(&old), new_contents: Some(whole), ..Sample::default() };
+        assert_eq!(benchmarks.find(&sample, &mut memory).map(|hit| hit.column), Some("new_contents"));
+    }
+
+    #[test]
+    fn a_hit_names_who_has_most_of_it() {
+        let shared = "return the largest of the numbers that divide n evenly";
+        let more = format!("{shared}, smaller than n itself, and none of the others");
+        let task = |text: &str| Task { texts: vec![text.to_owned()], ..Task::default() };
+        let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
+        benchmarks.add("a", &[task(shared), task(&more), task(shared)]).expect("it can be found");
+        benchmarks.add("b", &[task(&more)]).expect("it can be found");
+        for (text, expected) in [(more.as_str(), "a:2"), (shared, "a:1")] {
+            let sample = Sample { new_contents: Some(text), ..Sample::default() };
+            let hit = benchmarks.find(&sample, &mut Memory::default()).expect("a hit");
+            assert_eq!(hit.benchmark, expected, "{text}");
+        }
+    }
+
+    #[test]
     fn tasks_about_repositories_are_found_by_commit_and_patch() {
         let patch = "diff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@ def f():\n a\n-b = 1\n+b = 2\n\
                      diff --git a/y.py b/y.py\n--- a/y.py\n+++ b/y.py\n@@ -1 +1 @@\n-}\n+)\n\
@@ -392,7 +585,9 @@ mod tests {
             ..Task::default()
         };
         let tasks = [&[task, nothing][..], &vec![alike; 4]].concat();
-        assert_eq!(benchmarks.add("a:swe", &tasks), Ok(5), "five of the rows can't be looked for");
+        let not_searched = benchmarks.add("a:swe", &tasks).expect("it can be found");
+        assert_eq!(not_searched.rows, 5, "five of the rows can't be looked for");
+        assert_eq!(not_searched.texts, TextsNotSearched { short: 1, common: 4 });
         let row = Sample { parent: Some("00aa00aa00aa00aa00aa00aa00aa00aa00aa00aa"), ..Sample::default() };
         let hit = benchmarks.find(&row, &mut Memory::default()).expect("a hit").benchmark;
         assert_eq!((hit.as_str(), benchmarks.name_of(&hit)), ("a:swe:1 (owner__name:1)", "a:swe"));

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     dedup::{
-        contamination::{self, Benchmarks, Task},
+        contamination::{self, Benchmarks, NotSearched, Task, TextsNotSearched},
         fingerprints::{Fingerprints, Known},
         near::SIMILARITY_MIN,
         opt_out,
@@ -185,6 +185,9 @@ pub struct Assembly {
     /// Rows of benchmarks that can't be looked for, by the benchmark's file name: too short, or alike with many others of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_searched: BTreeMap<String, u64>,
+    /// Texts (fields) of benchmarks that can't be looked for, also of rows that are found by another text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub texts_not_searched: BTreeMap<String, TextsNotSearched>,
     /// What was masked in the rows that came as far as that, before duplicates and caps.
     #[serde(default)]
     pub masked: Masked,
@@ -321,18 +324,19 @@ fn collect(value: &serde_json::Value, texts: &mut Vec<String>) {
     }
 }
 
-/// The benchmarks in `options`, a digest over them and how they are looked for, and how many of their rows can't be.
-fn benchmarks(options: &Options) -> Result<(Benchmarks, String, BTreeMap<String, u64>), Error> {
-    let mut not_searched = BTreeMap::new();
+/// What of benchmarks can't be looked for, by their names.
+type NotSearchedOf = BTreeMap<String, NotSearched>;
+
+/// The benchmarks in `options`, a digest over them and how they are looked for, and what of them can't be.
+fn benchmarks(options: &Options) -> Result<(Benchmarks, String, NotSearchedOf), Error> {
+    let mut not_searched = NotSearchedOf::new();
     let mut benchmarks = Benchmarks::new(options.ngram_words);
     let mut parts = vec![options.ngram_words.to_le_bytes().to_vec()];
     for path in &options.benchmarks {
         let bad = |reason: String| Error::Benchmark { path: path.clone(), reason };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let missed = tasks_of(path).and_then(|tasks| benchmarks.add(&name, &tasks).map_err(bad))?;
-        if missed > 0 {
-            *not_searched.entry(name.clone().into_owned()).or_default() += missed;
-        }
+        not_searched.entry(name.clone().into_owned()).or_default().add(missed);
         parts.push(name.as_bytes().to_vec());
         parts.push(fs::read(path).map_err(|e| bad(e.to_string()))?);
     }
@@ -392,7 +396,16 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
         rows_cut_short,
         unmatched_opt_outs: unmatched(&judge, &decisions, &remembered),
         contamination,
-        not_searched,
+        not_searched: not_searched
+            .iter()
+            .map(|(name, of)| (name.clone(), of.rows))
+            .filter(|(_, rows)| *rows > 0)
+            .collect(),
+        texts_not_searched: not_searched
+            .into_iter()
+            .map(|(name, of)| (name, of.texts))
+            .filter(|(_, t)| *t != TextsNotSearched::default())
+            .collect(),
         masked: std::mem::take(&mut decisions.masked),
         links,
         ledger: ledger.seal()?,

@@ -21,8 +21,8 @@ use crate::{
     verdict::Masked,
 };
 
-/// Counts up when verdicts are written down in another way.
-const VERSION: &str = "2";
+/// Counts up when verdicts come out, or are written down, in another way.
+const VERSION: &str = "3";
 
 /// Columns that tell of a benchmark.
 const HIT_COLUMNS: [&str; 5] = ["new_contents", "old_contents", "message", "diff", "parent"];
