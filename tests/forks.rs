@@ -13,21 +13,9 @@ use std::{
 
 use serde_json::Value;
 use support::{
-    Lab, git, hermetic,
+    Draw, Lab, git, hermetic,
     server::{Manner, Server},
 };
-
-/// A sequence of numbers that a seed decides.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % n as u64).expect("small")
-    }
-}
 
 /// A root and its forks: a work tree with a branch for each, which is pushed to `served/OWNER/x.git` as `main`.
 struct Family {

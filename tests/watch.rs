@@ -15,24 +15,12 @@ use std::{
 
 use serde_json::Value;
 use support::{
-    Lab, git, hermetic,
+    Draw, Lab, git, hermetic,
     server::{Manner, Server},
 };
 
 /// Longest wait for something that is going to happen.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// A sequence of numbers that a seed decides.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % n as u64).expect("small")
-    }
-}
 
 /// A work tree that is pushed to the bare repository `served/NAME.git`.
 struct Pushed {

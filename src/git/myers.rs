@@ -11,6 +11,7 @@ use std::ops::Range;
 use gix::diff::blob::Token;
 
 use super::lines::LINES_KEPT_MAX;
+use crate::bytes::{common_prefix, common_suffix};
 
 /// From so many occurrences in the other text on, a line is common at most (`XDL_MAX_EQLIMIT`).
 const COMMON_MAX: u32 = 1024;
@@ -170,7 +171,9 @@ impl Myers {
         mut hunk: impl FnMut(Range<usize>, Range<usize>),
     ) {
         let Myers { numbers, counts, .. } = self;
-        numbers.resize(tokens.max(numbers.len()), 0);
+        // All of them are 0 in between.
+        numbers.resize(tokens, 0);
+        numbers.shrink_to(LINES_KEPT_MAX);
         shrink(counts);
         self.old.shrink();
         self.new.shrink();
@@ -211,10 +214,9 @@ impl Myers {
         parts.push((0..old.kept.len(), 0..new.kept.len(), false));
         while let Some((mut a, mut b, exact)) = parts.pop() {
             let (olds, news) = (&old.kept[a.clone()], &new.kept[b.clone()]);
-            let same = olds.iter().zip(news).take_while(|(a, b)| a == b).count();
+            let same = common_prefix(olds, news);
             (a.start, b.start) = (a.start + same, b.start + same);
-            let (olds, news) = (&olds[same..], &news[same..]);
-            let same = olds.iter().rev().zip(news.iter().rev()).take_while(|(a, b)| a == b).count();
+            let same = common_suffix(&olds[same..], &news[same..]);
             (a.end, b.end) = (a.end - same, b.end - same);
             if a.is_empty() || b.is_empty() {
                 old.mark(a);
@@ -332,10 +334,10 @@ impl Search {
                 continue;
             }
             if has_snake && cost > SHORTCUT_COST_MIN {
-                if let Some(at) = far_snake_behind(a, b, forward, cost, at) {
+                if let Some(at) = far_snake(a, b, forward, cost, at, false) {
                     return Split { at, exact: [true, false] };
                 }
-                if let Some(at) = far_snake_ahead(a, b, backward, cost, at) {
+                if let Some(at) = far_snake(a, b, backward, cost, at, true) {
                     return Split { at, exact: [false, true] };
                 }
             }
@@ -346,52 +348,36 @@ impl Search {
     }
 }
 
-/// Of the places that the search from the start has reached, the farthest that has equal lines right before it.
-fn far_snake_behind(
+/// Of the places that a search has reached, the farthest that has equal lines where it came from: right before it for the
+/// search from the start, right behind it for that from the end (`is_back`).
+fn far_snake(
     a: &[u32],
     b: &[u32],
     front: &Front,
     cost: i32,
     at: impl Fn(i32) -> usize,
+    is_back: bool,
 ) -> Option<(usize, usize)> {
     let (rows, columns) = (a.len() as i32, b.len() as i32);
     let (mut most, mut best) = (FAR * cost, None);
     for diagonal in front.diagonals() {
         let row = front.places[at(diagonal)];
         let column = row.saturating_sub(diagonal);
-        if !(SNAKE_LINES..rows).contains(&row) || !(SNAKE_LINES..columns).contains(&column) {
+        // How far it is from where the search began, in either text, and from the diagonal of that.
+        let (down, across, aside) = match is_back {
+            true => (rows.saturating_sub(row), columns.saturating_sub(column), diagonal - (rows - columns)),
+            false => (row, column, diagonal),
+        };
+        if !(SNAKE_LINES..rows).contains(&down) || !(SNAKE_LINES..columns).contains(&across) {
             continue;
         }
-        let distance = row + column - diagonal.abs();
+        let distance = down + across - aside.abs();
         let place = (row as usize, column as usize);
-        let last = |lines: &'_ [u32], to: usize| to - SNAKE_LINES as usize..to.min(lines.len());
-        if distance > most && a[last(a, place.0)] == b[last(b, place.1)] {
-            (most, best) = (distance, Some(place));
-        }
-    }
-    best
-}
-
-/// Of the places that the search from the end has reached, the farthest that has equal lines right behind it.
-fn far_snake_ahead(
-    a: &[u32],
-    b: &[u32],
-    front: &Front,
-    cost: i32,
-    at: impl Fn(i32) -> usize,
-) -> Option<(usize, usize)> {
-    let (rows, columns) = (a.len() as i32, b.len() as i32);
-    let (mut most, mut best) = (FAR * cost, None);
-    for diagonal in front.diagonals() {
-        let row = front.places[at(diagonal)];
-        let column = row.saturating_sub(diagonal);
-        if !(1..=rows - SNAKE_LINES).contains(&row) || !(1..=columns - SNAKE_LINES).contains(&column) {
-            continue;
-        }
-        let distance = (rows - row) + (columns - column) - (diagonal - (rows - columns)).abs();
-        let place = (row as usize, column as usize);
-        let next = |from: usize| from..from + SNAKE_LINES as usize;
-        if distance > most && a[next(place.0)] == b[next(place.1)] {
+        let snake = |place: usize| {
+            let from = if is_back { place } else { place - SNAKE_LINES as usize };
+            from..from + SNAKE_LINES as usize
+        };
+        if distance > most && a[snake(place.0)] == b[snake(place.1)] {
             (most, best) = (distance, Some(place));
         }
     }

@@ -13,6 +13,19 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// A sequence of numbers that a seed decides.
+pub struct Draw(pub u64);
+
+impl Draw {
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % n as u64).expect("small")
+    }
+}
+
 /// A directory of its own for every test, removed at its end.
 pub struct Lab {
     pub dir: TempDir,
