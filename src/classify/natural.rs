@@ -218,18 +218,21 @@ impl NaturalLanguages {
             }
         };
         shares.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
-        (prose.words, shares)
+        (prose.words().map(str::to_owned).collect(), shares)
     }
 
     /// The candidate with the most evidence, and its share of it. `scores` are all zero, and then hold the evidence.
     fn vote(&self, prose: &Prose, candidates: &[usize], judge: Judge, scores: &mut [f64]) -> (usize, f64) {
-        for word in &prose.words {
-            let known = self.words.get(word.as_str());
+        for word in prose.words() {
+            let known = self.words.get(word);
             for (at, weight) in known.into_iter().flatten() {
                 scores[*at] += weight;
             }
             if known.is_none() && word.len() > 2 {
                 scores[self.english] -= UNKNOWN_WEIGHT;
+            }
+            if word.is_ascii() {
+                continue;
             }
             for letter in word.chars().filter(|letter| !letter.is_ascii()) {
                 let Some(owners) = self.letters.get(&letter) else { continue };
@@ -247,9 +250,8 @@ impl NaturalLanguages {
         if by_words.1 >= ENOUGH {
             return by_words;
         }
-        let weight = (prose.words.len() as f64 / MODEL_WORDS as f64).min(1.0);
-        let text = prose.words.join(" ");
-        let text = &text[..text.floor_char_boundary(MODEL_BYTES_MAX)];
+        let weight = (prose.count as f64 / MODEL_WORDS as f64).min(1.0);
+        let text = &prose.text[..prose.text.floor_char_boundary(MODEL_BYTES_MAX)];
         let mut add = |code: &str, weight: f64| {
             if let Some(at) = self.by_id.get(code).filter(|at| candidates.contains(at)) {
                 scores[*at] += weight;
@@ -265,7 +267,7 @@ impl NaturalLanguages {
             let known = whatlang::Lang::all().iter().copied().filter(|language| !whatlang_code(*language).is_empty());
             whatlang::Detector::with_allowlist(known.collect())
         });
-        if prose.words.len() >= MODEL_WORDS
+        if prose.count >= MODEL_WORDS
             && let Some(found) = DETECTOR.detect(text)
         {
             with_model = add(whatlang_code(found.lang()), WHATLANG_WEIGHT * found.confidence());
@@ -302,13 +304,25 @@ impl NaturalLanguages {
 /// three times as likely.
 fn share(scores: &[f64], candidates: &[usize]) -> (usize, f64) {
     let best = candidates.iter().copied().reduce(|a, b| if scores[b] > scores[a] { b } else { a }).unwrap_or(0);
-    let total: f64 = candidates.iter().map(|at| (scores[*at] - scores[best]).exp()).sum();
+    // Most candidates have the same score: none.
+    let mut last = (0.0, 1.0);
+    let mut likelihood = |at: &usize| {
+        let difference = scores[*at] - scores[best];
+        if difference != last.0 {
+            last = (difference, difference.exp());
+        }
+        last.1
+    };
+    let total: f64 = candidates.iter().map(&mut likelihood).sum();
     (best, 1.0 / total)
 }
 
 /// What is left of a message without code: words in lower case.
+#[derive(Default)]
 struct Prose {
-    words: Vec<String>,
+    /// The words, with a blank between two.
+    text: String,
+    count: usize,
 }
 
 impl Prose {
@@ -320,7 +334,7 @@ impl Prose {
 
     fn of(message: &str) -> Self {
         let end = message.char_indices().nth(CHARS_MAX).map_or(message.len(), |(at, _)| at);
-        let mut words = Vec::new();
+        let mut prose = Prose::default();
         let mut quoted = false;
         let mut is_subject = true;
         for line in message[..end].lines() {
@@ -339,31 +353,50 @@ impl Prose {
                 quoted ^= ticks % 2 == 1;
                 if !was_quoted && ticks == 0 && !is_code(token) {
                     let parts = token.split(|c: char| !c.is_alphabetic() && !is_mark(c));
-                    words.extend(parts.filter(|part| !part.is_empty()).map(str::to_lowercase));
+                    parts.filter(|part| !part.is_empty()).for_each(|part| prose.push(part));
                 }
             }
             quoted = false;
         }
-        Prose { words }
+        prose
+    }
+
+    fn push(&mut self, word: &str) {
+        if self.count > 0 {
+            self.text.push(' ');
+        }
+        self.count += 1;
+        if word.is_ascii() {
+            self.text.extend(word.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+        } else {
+            self.text.push_str(&word.to_lowercase());
+        }
+    }
+
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.text.split(' ').take(self.count)
     }
 
     /// Whether its language can be told from it alone.
     fn is_enough(&self) -> bool {
-        let letters: usize = self.words.iter().map(|word| word.chars().count()).sum();
+        let letters = || self.text.chars().filter(|c| *c != ' ').count();
         let without_blanks = |c: char| {
             !c.is_ascii() && matches!(c.script(), Script::Han | Script::Hiragana | Script::Katakana | Script::Hangul)
         };
-        self.words.len() >= 4 || (letters >= 4 && self.words.iter().any(|word| word.contains(without_blanks)))
+        self.count >= 4 || (self.text.contains(without_blanks) && letters() >= 4)
     }
 
     /// The ISO 15924 code of the script of the prose, `Hani` for Chinese of either kind, and its share of all letters.
     fn script(&self) -> Option<(&'static str, f64)> {
+        let ascii = self.text.bytes().filter(u8::is_ascii_alphabetic).count();
+        if self.text.is_ascii() {
+            return (ascii > 0).then_some(("Latn", 1.0));
+        }
         let mut letters: BTreeMap<&'static str, f64> = BTreeMap::new();
-        let ascii: usize = self.words.iter().map(|word| word.bytes().filter(u8::is_ascii_alphabetic).count()).sum();
         if ascii > 0 {
             letters.insert("Latn", ascii as f64);
         }
-        for letter in self.words.iter().flat_map(|word| word.chars()).filter(|letter| !letter.is_ascii()) {
+        for letter in self.text.chars().filter(|letter| !letter.is_ascii()) {
             let (code, weight) = match letter.script() {
                 Script::Common | Script::Inherited | Script::Unknown => continue,
                 Script::Hiragana | Script::Katakana => ("Jpan", LETTERS_PER_IDEOGRAPH),
@@ -388,9 +421,7 @@ impl Prose {
 
     /// Simplified or traditional Chinese, by letters of which the other has another form.
     fn han_variant(&self) -> &'static str {
-        let count = |letters: &str| {
-            self.words.iter().flat_map(|word| word.chars()).filter(|letter| letters.contains(*letter)).count()
-        };
+        let count = |letters: &str| self.text.chars().filter(|letter| letters.contains(*letter)).count();
         if count(TRADITIONAL) > count(SIMPLIFIED) { "Hant" } else { "Hans" }
     }
 }
@@ -422,7 +453,10 @@ fn is_code(token: &str) -> bool {
     }
     let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
     let inner_capital = word.bytes().skip(1).any(|byte| byte.is_ascii_uppercase());
-    let code = |byte: u8| byte.is_ascii_digit() || b"_/\\.:=<>()[]{}@#$*+&|~^%".contains(&byte);
+    let code = |byte: u8| {
+        matches!(byte, b'0'..=b'9' | b'_' | b'/' | b'\\' | b'.' | b':' | b'=' | b'<' | b'>' | b'(' | b')' | b'[' | b']')
+            || matches!(byte, b'{' | b'}' | b'@' | b'#' | b'$' | b'*' | b'+' | b'&' | b'|' | b'~' | b'^' | b'%')
+    };
     // `feat(parser):` and `l10n:` are prefixes, `<jane@example.org>` an address.
     letters == 0
         || inner_capital
