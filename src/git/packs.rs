@@ -358,6 +358,13 @@ impl Pieces {
 
     /// Appends this part of a text.
     fn push_part(&mut self, text: &str, range: Range<usize>) -> Option<()> {
+        // Nearly all end where letters do.
+        if self.open.is_empty()
+            && let Some(whole) = text.get(range.clone())
+        {
+            self.text.push_str(whole);
+            return Some(());
+        }
         let from = text.ceil_char_boundary(range.start).min(range.end);
         let to = text.floor_char_boundary(range.end).max(from);
         let bytes = text.as_bytes();
