@@ -11,6 +11,7 @@ use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
 use hashbrown::HashMap;
 
 use crate::{
+    bytes::common_prefix,
     classify::license::{
         Combined, Licenses, Method, combine,
         header::{HeaderKind, has_new_words, has_words, head},
@@ -21,7 +22,7 @@ use crate::{
     git::{
         blobs::{read, size},
         change::{Directory, TreeDiff},
-        packs::Decoder,
+        packs::{Contents, Decoder},
         repository::{Objects, Repository},
         trees::{self, Trees},
         walk,
@@ -80,19 +81,25 @@ pub fn is_evidence(name: &[u8], is_directory: bool) -> bool {
 /// A directory with evidence, and what it says once somebody asked.
 pub struct Place {
     directory: Directory,
+    /// Whether it has files of the form `FILE.license`: nearly none has, and every row asks.
+    has_sidecars: bool,
     found: OnceLock<Option<Arc<Found>>>,
 }
 
 impl From<Directory> for Place {
     fn from(directory: Directory) -> Self {
-        Place { directory, found: OnceLock::new() }
+        let has_sidecars = directory.notable.iter().any(|(name, _)| name.ends_with(b".license"));
+        Place { directory, has_sidecars, found: OnceLock::new() }
     }
 }
 
 /// The directory at a position, and those above it.
 fn up(places: &[Place], at: u32) -> impl Iterator<Item = &Directory> {
-    let parent = |directory: &&Directory| directory.parent.map(|at| &places[at as usize].directory);
-    std::iter::successors(Some(&places[at as usize].directory), parent)
+    positions_up(places, at).map(|at| &places[at as usize].directory)
+}
+
+fn positions_up(places: &[Place], at: u32) -> impl Iterator<Item = u32> {
+    std::iter::successors(Some(at), |at| places[*at as usize].directory.parent)
 }
 
 /// The annotations in one file.
@@ -112,6 +119,8 @@ pub struct Resolver<'a> {
     /// The last directory that was asked about, where nothing is annotated.
     without_annotations: Option<u32>,
     annotation_files: HashMap<ObjectId, Rc<Vec<Annotation>>>,
+    /// What the licence files of a directory say together, and whether that is permissive.
+    texts: HashMap<u32, Option<Rc<(Found, bool)>>>,
     /// What licence files say, and under its name package metadata.
     said: HashMap<String, HashMap<ObjectId, Said>>,
     head: String,
@@ -132,6 +141,7 @@ impl<'a> Resolver<'a> {
             annotations: HashMap::new(),
             without_annotations: None,
             annotation_files: HashMap::new(),
+            texts: HashMap::new(),
             said: HashMap::new(),
             head: String::new(),
             is_bare: true,
@@ -175,20 +185,22 @@ impl<'a> Resolver<'a> {
     /// Versions of a file come one after the other, and few changes touch its head.
     fn in_header(&mut self, contents: &str) -> (Said, HeaderKind) {
         let head = head(contents);
-        if self.head != head {
-            if !self.is_bare || has_new_words(&self.head, head) {
+        let same = common_prefix(self.head.as_bytes(), head.as_bytes());
+        if same < head.len().max(self.head.len()) {
+            if !self.is_bare || has_new_words(&self.head, head, same) {
                 self.is_bare = !has_words(head);
                 self.header = Licenses::in_use().in_header(head);
             }
-            self.head.clear();
-            self.head.push_str(head);
+            let same = head.floor_char_boundary(same);
+            self.head.truncate(same);
+            self.head.push_str(&head[same..]);
         }
         self.header.clone()
     }
 
     /// `FILE.license` beside FILE, as REUSE has it for files that can't have a header.
     fn beside(&mut self, objects: &Objects, directory: u32, path: &str) -> Option<Found> {
-        let directory = &self.places[directory as usize].directory;
+        let Place { directory, has_sidecars: true, .. } = &self.places[directory as usize] else { return None };
         let name = path.rsplit('/').next()?;
         let (sidecar, id) = directory
             .notable
@@ -249,18 +261,33 @@ impl<'a> Resolver<'a> {
     /// it is more restrictive: its fields are often what a tool puts there by itself.
     fn nearest(&mut self, objects: &Objects, directory: u32) -> Option<Found> {
         let places = self.places;
-        let chain = || up(places, directory);
-        let text = chain().enumerate().find_map(|(above, dir)| Some((above, self.by_texts(objects, dir)?)));
-        let Some((above, text)) = text else { return chain().find_map(|dir| self.by_metadata(objects, dir)) };
-        if text.expression.is_some() && !text.is_permissive() {
-            return Some(text);
-        }
-        let metadata = chain().take(above + 1).find_map(|dir| self.by_metadata(objects, dir));
-        // Of two that are not known, the text is the better evidence.
-        let counts = |metadata: &Found| {
-            !metadata.is_permissive() && (metadata.expression.is_some() || text.expression.is_some())
+        let texts = positions_up(places, directory).enumerate();
+        let text = texts.into_iter().find_map(|(above, at)| Some((above, self.texts_of(objects, at)?)));
+        let Some((above, text)) = text else {
+            return up(places, directory).find_map(|dir| self.by_metadata(objects, dir));
         };
-        Some(metadata.filter(counts).unwrap_or(text))
+        let (text, is_permissive) = &*text;
+        if text.expression.is_some() && !is_permissive {
+            return Some(text.clone());
+        }
+        let metadata = up(places, directory).take(above + 1).find_map(|dir| self.by_metadata(objects, dir));
+        // Of two that are not known, the text is the better evidence.
+        let counts = |metadata: &Found| metadata.expression != text.expression && !metadata.is_permissive();
+        Some(metadata.filter(counts).unwrap_or_else(|| text.clone()))
+    }
+
+    /// Directories below share what stands above them.
+    fn texts_of(&mut self, objects: &Objects, at: u32) -> Option<Rc<(Found, bool)>> {
+        if let Some(known) = self.texts.get(&at) {
+            return known.clone();
+        }
+        let found = self.by_texts(objects, &self.places[at as usize].directory);
+        let found = found.map(|found| {
+            let is_permissive = found.is_permissive();
+            Rc::new((found, is_permissive))
+        });
+        self.texts.insert(at, found.clone());
+        found
     }
 
     fn by_texts(&mut self, objects: &Objects, directory: &Directory) -> Option<Found> {
@@ -279,6 +306,9 @@ impl<'a> Resolver<'a> {
                 })
             });
             files.push((name.to_owned(), said));
+        }
+        if files.is_empty() {
+            return self.by_names(objects, directory);
         }
         let Some(Combined { expression, file, several }) = combine(files) else {
             return self.by_names(objects, directory);
@@ -343,23 +373,27 @@ impl<'a> Resolver<'a> {
         if let Some(known) = self.said.get(name).and_then(|of_name| of_name.get(&id)) {
             return known.clone();
         }
-        let said = read(self.text(objects, id).as_deref());
+        let said = read(self.text(objects, id).as_ref().map(|text| text.as_str()));
         self.said.entry_ref(name).or_default().insert(id, said.clone());
         said
     }
 
     /// None where it can't be read, or is too long.
-    fn text(&mut self, objects: &Objects, id: ObjectId) -> Option<String> {
+    fn text(&mut self, objects: &Objects, id: ObjectId) -> Option<Rc<String>> {
+        let lossy = |bytes: &[u8]| Rc::new(String::from_utf8_lossy(bytes).into_owned());
         // Versions of package metadata are chains of deltas.
         if let Some(contents) = self.decoder.decode(&id) {
             objects.count(Kind::Blob);
-            return Some(String::from_utf8_lossy(contents.as_bytes()).into_owned());
+            return Some(match contents {
+                Contents::Text(text) => text,
+                Contents::Bytes(bytes) => lossy(&bytes),
+            });
         }
         if size(objects, id).ok()? > TEXT_BYTES_MAX as u64 {
             return None;
         }
         let bytes = read(objects, id, Kind::Blob, &mut self.buffer).ok()?;
-        Some(String::from_utf8_lossy(bytes).into_owned())
+        Some(lossy(bytes))
     }
 }
 

@@ -98,14 +98,20 @@ impl Generated {
 
     /// The id of the rule by which the path decides, whatever the contents; none where they have a say.
     pub fn by_path(&self, path: &str) -> Option<&str> {
-        let (paths, name) = (self.paths.matches(path.as_bytes()), file_name(path));
-        self.rules.iter().find(|rule| rule.needs_no_contents() && rule.may_hold(&paths, name)).map(|rule| &*rule.id)
+        let (paths, name) = (self.paths_in(path), file_name(path));
+        let holds = |rule: &&Rule| rule.needs_no_contents() && rule.may_hold(paths.as_ref(), name);
+        self.rules.iter().find(holds).map(|rule| &*rule.id)
+    }
+
+    /// Most paths have none, and that is told sooner than which.
+    fn paths_in(&self, path: &str) -> Option<SetMatches> {
+        self.paths.is_match(path.as_bytes()).then(|| self.paths.matches(path.as_bytes()))
     }
 
     /// What the path alone says.
     pub fn for_path(&self, path: &str) -> ForPath<'_> {
-        let (paths, name) = (self.paths.matches(path.as_bytes()), file_name(path));
-        let open: Vec<&Rule> = self.rules.iter().filter(|rule| rule.may_hold(&paths, name)).collect();
+        let (paths, name) = (self.paths_in(path), file_name(path));
+        let open: Vec<&Rule> = self.rules.iter().filter(|rule| rule.may_hold(paths.as_ref(), name)).collect();
         match open.iter().find(|rule| rule.needs_no_contents()) {
             Some(settled) => ForPath { settled: Some(&settled.id), open: Vec::new() },
             None => ForPath { settled: None, open },
@@ -138,12 +144,13 @@ impl Rule {
         self.pattern.is_none() && !self.minified
     }
 
-    fn may_hold(&self, paths: &SetMatches, name: &str) -> bool {
+    fn may_hold(&self, paths: Option<&SetMatches>, name: &str) -> bool {
         let ends = |extension: &String| {
             name.len() > extension.len()
                 && name.as_bytes()[name.len() - extension.len()..].eq_ignore_ascii_case(extension.as_bytes())
         };
-        (self.extensions.is_empty() || self.extensions.iter().any(ends)) && self.path.is_none_or(|at| paths.matched(at))
+        let in_path = |at| paths.is_some_and(|paths| paths.matched(at));
+        (self.extensions.is_empty() || self.extensions.iter().any(ends)) && self.path.is_none_or(in_path)
     }
 
     fn holds(&self, contents: &str) -> bool {

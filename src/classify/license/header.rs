@@ -1,6 +1,6 @@
 //! What the head of a source file says of its licence: SPDX tags, notices, and the names of terms that are not known.
 
-use std::sync::LazyLock;
+use std::{ops::Range, sync::LazyLock};
 
 use regex::bytes::Regex;
 
@@ -8,7 +8,7 @@ use super::{
     Licenses,
     text::{Mention, Said, Search, gnu_family, names_copyleft, normalized},
 };
-use crate::bytes::common_prefix;
+use crate::bytes::common_suffix;
 
 /// Where a source file's notice is looked for, in bytes.
 const HEADER_BYTES_MAX: usize = 4096;
@@ -101,20 +101,54 @@ static WORDS: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Whether a head has any of the words without which it says nothing.
 pub fn has_words(head: &str) -> bool {
-    WORDS.is_match(head.as_bytes())
+    has_words_in(head.as_bytes())
 }
 
-/// As [`has_words`], of a head whose last version `last` has none: only what is new is looked at.
-pub fn has_new_words(last: &str, head: &str) -> bool {
+fn has_words_in(head: &[u8]) -> bool {
+    /// A part of each word that code seldom has; what words begin with, it often has.
+    static PARTS: LazyLock<Regex> = LazyLock::new(|| {
+        let parts = "cens|CENS|cenc|CENC|c domain|rmission|ibution|GPL|EUPL|ECILL|ercial|ietary|IETARY|fidential|FIDENTIAL|Perl i";
+        Regex::new(parts).expect("the pattern is valid")
+    });
+    PARTS.is_match(head) && WORDS.is_match(head)
+}
+
+/// As [`has_words`], of a head whose last version `last` has none and begins with the same `same` bytes: only what is new
+/// is looked at.
+pub fn has_new_words(last: &str, head: &str, same: usize) -> bool {
     /// The longest of the words, and what can follow on blanks.
     const WORD_MAX: usize = 16;
     const BEHIND_BLANKS: usize = 3;
     let (last, head) = (last.as_bytes(), head.as_bytes());
-    let same = common_prefix(last, head);
     let is_blank = |byte: &u8| b" \t\r\n\x0b\x0c*/#;%-".contains(byte);
-    let before = &head[..same.saturating_sub(BEHIND_BLANKS)];
-    let blanks = before.iter().rev().take_while(|byte| is_blank(byte)).count();
-    WORDS.is_match(&head[(before.len() - blanks).saturating_sub(WORD_MAX)..])
+    // A word that ends in what is new, or begins there, may stand in what is not, and over blanks.
+    let from = |new: usize| {
+        let before = &head[..new.saturating_sub(BEHIND_BLANKS)];
+        let blanks = before.iter().rev().take_while(|byte| is_blank(byte)).count();
+        (before.len() - blanks).saturating_sub(WORD_MAX)
+    };
+    let to = |new: usize| {
+        let blanks = head[new..].iter().skip(WORD_MAX).take_while(|byte| is_blank(byte)).count();
+        (new + WORD_MAX + blanks + BEHIND_BLANKS).min(head.len())
+    };
+    let old = old_part(&last[same..], &head[same..]);
+    let old = same + old.start..same + old.end;
+    has_words_in(&head[from(same)..to(old.start)]) || old.end < head.len() && has_words_in(&head[from(old.end)..])
+}
+
+/// The last part of `head` that is also in `last`, as far as that is seen at once: heads have a fixed length, so that the
+/// end of one moves into the middle, or out, as lines go or come.
+fn old_part(last: &[u8], head: &[u8]) -> Range<usize> {
+    const ANCHOR: usize = 32;
+    let ends = |text: &[u8], within: &[u8]| {
+        let (_, anchor) = text.split_last_chunk::<ANCHOR>()?;
+        Some(ANCHOR + memchr::memmem::find(within, anchor)?)
+    };
+    let (in_last, in_head) = match ends(head, last) {
+        Some(end) => (end, head.len()),
+        None => (last.len(), ends(last, head).unwrap_or(0)),
+    };
+    in_head - common_suffix(&last[..in_last], &head[..in_head])..in_head
 }
 
 /// Whether a head may say something of licences: nearly none does, and what follows costs more than this.
@@ -187,6 +221,7 @@ fn tags(head: &str) -> Option<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::common_prefix;
 
     #[test]
     fn heads_of_source_files() {
@@ -220,6 +255,31 @@ mod tests {
     }
 
     #[test]
+    fn every_word_has_a_part_that_is_looked_for_first() {
+        for word in [
+            "a license",
+            "LICENSED",
+            "the licence",
+            "LICENCE",
+            "in the public domain",
+            "Permission is hereby",
+            "permission\n * to use",
+            "Redistribution and use",
+            "LGPL",
+            "EUPL",
+            "CECILL",
+            "non-commercial",
+            "proprietary",
+            "PROPRIETARY",
+            "Confidential",
+            "CONFIDENTIAL",
+            "the same terms as Perl itself",
+        ] {
+            assert!(has_words(word), "{word}");
+        }
+    }
+
+    #[test]
     fn what_is_new_in_a_head_has_its_words() {
         let parts = [
             "icens",
@@ -237,6 +297,15 @@ mod tests {
             "GP",
             "L",
             "x",
+            "erm",
+            "ission",
+            "EUP",
+            "CONFIDENTIAL",
+            "omme",
+            "rcial",
+            "Perl ",
+            "itself",
+            " \n *                          ",
         ];
         let mut drawn = 11_u64;
         let mut draw = |below: usize| {
@@ -245,7 +314,7 @@ mod tests {
         };
         let (mut found, mut bare) = (0, 0);
         for _ in 0..20_000 {
-            let mut text: Vec<&str> = (0..draw(12)).map(|_| parts[draw(parts.len())]).collect();
+            let mut text: Vec<&str> = (0..draw(24)).map(|_| parts[draw(parts.len())]).collect();
             let last = text.concat();
             match draw(3) {
                 0 if !text.is_empty() => drop(text.remove(draw(text.len()))),
@@ -256,9 +325,12 @@ mod tests {
                 _ => text.insert(draw(text.len() + 1), parts[draw(parts.len())]),
             }
             let head = text.concat();
+            let has = WORDS.is_match(head.as_bytes());
+            assert_eq!(has_words(&head), has, "{head:?}");
             if !has_words(&last) {
-                assert_eq!(has_new_words(&last, &head), has_words(&head), "{last:?} {head:?}");
-                *(if has_words(&head) { &mut found } else { &mut bare }) += 1;
+                let same = common_prefix(last.as_bytes(), head.as_bytes());
+                assert_eq!(has_new_words(&last, &head, same), has, "{last:?} {head:?}");
+                *(if has { &mut found } else { &mut bare }) += 1;
             }
         }
         assert!(found > 500 && bare > 5000, "{found} {bare}");

@@ -58,28 +58,42 @@ const PACKAGE_TABLES: [&str; 4] = ["[package]", "[project]", "[workspace.package
 
 /// The parts of `contents` that can say something: dependencies are most of it, and every version is read.
 fn told_tables(contents: &str) -> String {
-    let mut told = true;
-    let lines = contents.split_inclusive('\n').filter(|line| {
-        if line.starts_with('[') {
-            told = TABLES.iter().any(|table| line.starts_with(table));
+    let (mut told, mut from) = (String::new(), 0);
+    let starts = memchr::memmem::find_iter(contents.as_bytes(), b"\n[").map(|end| end + 1).chain([contents.len()]);
+    for to in starts {
+        let table = &contents[from..to];
+        if !table.starts_with('[') || is_told(table) {
+            told.push_str(table);
         }
-        told
-    });
-    lines.collect()
+        from = to;
+    }
+    told
+}
+
+/// Whether the table that this line begins can say something.
+fn is_told(line: &str) -> bool {
+    TABLES.iter().any(|table| line.starts_with(table))
 }
 
 /// What the parts in [`told_tables`] say where all that speaks of licences is a plain `license = "…"`, or `license-file`,
 /// which says nothing; none where it has to be parsed.
 fn plainly_told(told: &str) -> Option<Said> {
-    // Nearly all have nothing that could hide a line.
-    if !["\"\"\"", "'''", "\\", "lassifiers"].iter().any(|mark| told.contains(mark)) {
+    if is_plain(told) {
         return plainly_named(told);
     }
     if told.contains("'''") {
         return None;
     }
+    static MARKS: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#"icen|lassifiers|\\|"""|\n\["#).expect("the pattern is valid"));
     let (mut found, mut in_package, mut in_text): (Option<&str>, bool, bool) = (None, false, false);
-    for line in told.lines() {
+    let mut from = 0;
+    // The first line, and those with something to look at.
+    while from < told.len() {
+        let end = told[from..].find('\n').map_or(told.len(), |end| from + end);
+        let line = &told[from..end];
+        let next = MARKS.find_at(told, end);
+        from = next.map_or(told.len(), |mark| told[..mark.end()].rfind('\n').map_or(0, |end| end + 1));
         // A text of several lines, such as a description, says nothing. Its marks may be hidden, or be none.
         let ends = line.matches("\"\"\"").count();
         if in_text || ends > 0 {
@@ -103,7 +117,7 @@ fn plainly_told(told: &str) -> Option<Said> {
         }
         let value = value.trim_start().strip_prefix('=')?.trim_start().strip_prefix('"')?;
         let (value, rest) = value.split_once('"')?;
-        let rest = rest.trim_start();
+        let rest = rest.trim();
         if found.is_some() || value.contains('\\') || !(rest.is_empty() || rest.starts_with('#')) {
             return None;
         }
@@ -112,16 +126,27 @@ fn plainly_told(told: &str) -> Option<Said> {
     (!in_text).then(|| found.map_or(Said::Nothing, named))
 }
 
-/// As [`plainly_told`], where no text has several lines, nothing is escaped, and there are no classifiers.
-fn plainly_named(told: &str) -> Option<Said> {
-    let (mut found, mut from) = (None, 0);
-    while let Some(at) = told[from..].find("icen").map(|at| from + at) {
-        let start = told[..at].rfind('\n').map_or(0, |end| end + 1);
-        let end = told[at..].find('\n').map_or(told.len(), |end| at + end);
+/// Whether no text has several lines, nothing is escaped, and there are no classifiers: nearly all have nothing that could
+/// hide a line.
+fn is_plain(contents: &str) -> bool {
+    let marks = [&b"\"\"\""[..], b"'''", b"\\", b"lassifiers"];
+    !marks.iter().any(|mark| memchr::memmem::find(contents.as_bytes(), mark).is_some())
+}
+
+/// As [`plainly_told`], of contents that [`is_plain`] holds for; tables that say nothing may be among them.
+fn plainly_named(contents: &str) -> Option<Said> {
+    let (bytes, mut found, mut from) = (contents.as_bytes(), None, 0);
+    while let Some(at) = memchr::memmem::find(&bytes[from..], b"icen").map(|at| from + at) {
+        let start = memchr::memrchr(b'\n', &bytes[..at]).map_or(0, |end| end + 1);
+        let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |end| at + end);
         from = end;
-        let table = told[..start].lines().rev().find(|line| line.starts_with('['));
+        // The line may begin a table itself.
+        let table = contents[..end].lines().rev().find(|line| line.starts_with('['));
+        if table.is_some_and(|line| !is_told(line)) {
+            continue;
+        }
         let is_package = |line: &str| PACKAGE_TABLES.contains(&line.trim_end());
-        let value = told[start..end].strip_prefix("license").filter(|_| table.is_some_and(is_package))?;
+        let value = contents[start..end].strip_prefix("license").filter(|_| table.is_some_and(is_package))?;
         if value.starts_with("-file") {
             continue;
         }
@@ -137,6 +162,11 @@ fn plainly_named(told: &str) -> Option<Said> {
 }
 
 fn in_toml(contents: &str) -> Said {
+    if is_plain(contents)
+        && let Some(said) = plainly_named(contents)
+    {
+        return said;
+    }
     let told = told_tables(contents);
     plainly_told(&told).unwrap_or_else(|| parsed(&told, contents))
 }
@@ -421,6 +451,7 @@ mod tests {
             (true, "[package]\nname = \"x\"\nlicense = \"MIT OR Apache-2.0\" # both\nlicense-file = \"LICENSE\"\n"),
             (true, "[package]\nname = \"x\"\n[workspace.package]\nlicense=\"MPL-2.0\"\n"),
             (true, "[package]\nname = \"x\"\n[dependencies]\nlicense = \"1\"\n"),
+            (true, "[package.metadata]\nlicenses = 1\n[x.license]\nlicense = \"1\"\n[package]\nlicense = \"MIT\"\n"),
             (true, "[tool.poetry]\nlicense = \"\"\n"),
             (false, "[package]\nlicense.workspace = true\n"),
             (false, "[package]\nlicense = 'MIT'\n"),
@@ -445,6 +476,7 @@ mod tests {
             let plainly = plainly_told(&told);
             assert_eq!(plainly.is_some(), is_plain, "{contents}");
             assert_eq!(plainly.unwrap_or_else(|| parsed(&told, contents)), parsed(&told, contents), "{contents}");
+            assert_eq!(in_toml(contents), parsed(&told, contents), "{contents}");
         }
     }
 
