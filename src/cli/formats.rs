@@ -33,6 +33,9 @@ pub fn list() -> Result<(), Error> {
             .map(|text| short(json!(text).to_string(), EXAMPLE_CHARS));
         text.push_str(&format!("\n  {name}\n    {}\n    {prompt} → {completion}\n", template.why));
     }
+    text.push_str(
+        "\naya has templates of its own, in the language of each message; --template FILE names another table.\n",
+    );
     print(&text)
 }
 

@@ -425,13 +425,23 @@ fn loading(card: &mut String, about: &About<'_>) -> std::fmt::Result {
             let biggest =
                 about.facts.languages.iter().max_by_key(|(_, [rows, _])| rows).map(|(name, _)| config_name(name));
             let one = json!(biggest.unwrap_or_else(|| "unknown".into()));
-            format!(
+            let columns = about.options.columns;
+            // Those that there are: a column that is not is an error.
+            let two = ["subject", "diff"].into_iter().filter(|name| columns.contains(name));
+            let two: Vec<_> = two.chain(columns.iter().copied()).take(2).collect();
+            let mut example = format!(
                 "load_dataset(\"DIR\")                  # all languages\nload_dataset(\"DIR\", {one})\n\
                  load_dataset(\"DIR\", streaming=True)  # without loading everything\n\
-                 load_dataset(\"DIR\", columns=[\"subject\", \"diff\"])\n\
-                 # Fewer rows than this card counts are an error unless the check is off:\n\
-                 load_dataset(\"DIR\", filters=[(\"kind\", \"==\", \"modified\")], verification_mode=\"no_checks\")"
-            )
+                 load_dataset(\"DIR\", columns={})",
+                json!(two)
+            );
+            if columns.contains(&"kind") {
+                example.push_str(
+                    "\n# Fewer rows than this card counts are an error unless the check is off:\n\
+                     load_dataset(\"DIR\", filters=[(\"kind\", \"==\", \"modified\")], verification_mode=\"no_checks\")",
+                );
+            }
+            example
         }
         Format::Tokens => {
             "numpy.memmap(\"DIR/train/token_ids_part_0000.npy\", dtype=\"DTYPE\")  # the manifest says which".into()

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     Format, Record, Shard, config_name, edit,
+    figure::grouped,
     trainer::{self, Trainer, Training, write_text},
 };
 use crate::sample::Sample;
@@ -181,9 +182,9 @@ impl Embedded {
         let of = |near| self.negatives.get(&near).copied().unwrap_or(0);
         format!(
             "negatives: {} of the same file, {} of the same repository, {} of the same language",
-            of(Near::SameFile),
-            of(Near::SameRepository),
-            of(Near::SameLanguage)
+            grouped(of(Near::SameFile)),
+            grouped(of(Near::SameRepository)),
+            grouped(of(Near::SameLanguage))
         )
     }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{
     Format,
     edit::{self, Edit},
+    figure::grouped,
     template::{Chat, Rendered, Template, Values, file_name},
 };
 use crate::sample::Sample;
@@ -464,9 +465,24 @@ impl Classes {
     /// In words.
     pub fn sentence(&self) -> String {
         format!(
-            "{} desirable and {} undesirable; suggested for TRL: desirable_weight={} undesirable_weight={}",
-            self.desirable, self.undesirable, self.desirable_weight, self.undesirable_weight
+            "{} desirable and {} undesirable{}; suggested for TRL: desirable_weight={} undesirable_weight={}",
+            grouped(self.desirable),
+            grouped(self.undesirable),
+            self.ratio(),
+            self.desirable_weight,
+            self.undesirable_weight
         )
+    }
+
+    /// How many of the more frequent class there are for each of the other, in words; nothing where one is empty.
+    fn ratio(&self) -> String {
+        let Some(ratio) = self.desirable.max(self.undesirable).checked_div(self.desirable.min(self.undesirable)) else {
+            return String::new();
+        };
+        match self.desirable >= self.undesirable {
+            true => format!(", {} to 1", grouped(ratio)),
+            false => format!(", 1 to {}", grouped(ratio)),
+        }
     }
 }
 
@@ -526,6 +542,20 @@ mod tests {
             assert!((1.0..=4.0 / 3.0).contains(&ratio), "{desirable}:{undesirable} is {ratio}");
         }
         assert_eq!(Classes::of(5, 0), Classes { desirable: 5, undesirable: 0, ..Classes::of(1, 0) });
+    }
+
+    #[test]
+    fn classes_are_told_with_their_ratio() {
+        for (desirable, undesirable, start) in [
+            (23_232, 32, "23,232 desirable and 32 undesirable, 726 to 1; suggested"),
+            (3, 7_000, "3 desirable and 7,000 undesirable, 1 to 2,333; suggested"),
+            (5, 5, "5 desirable and 5 undesirable, 1 to 1; suggested"),
+            (5, 0, "5 desirable and 0 undesirable; suggested"),
+            (0, 0, "0 desirable and 0 undesirable; suggested"),
+        ] {
+            let told = Classes::of(desirable, undesirable).sentence();
+            assert!(told.starts_with(start), "{told}");
+        }
     }
 
     fn sample<'a>(old: &'a str, new: &'a str, diff: &'a str) -> Sample<'a> {
