@@ -412,11 +412,23 @@ fn mining_and_exporting_is_one_command() {
         ("csv:new", "no format csv"),
         ("hf:out", "out exists already"),
         ("tokens:new", "--tokenizer FILE"),
+        ("jsonl:other", "two exports to other"),
+        ("jsonl:other/deep", "two exports to other/deep"),
     ] {
-        let output = lab.gitlode(&["mine", "r", "--store", "none", "--export", export]);
+        let output = lab.gitlode(&["mine", "r", "--store", "none", "--export", "hf:other", "--export", export]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && said.contains(reason), "{export}: {said}");
         assert!(!lab.path("none").exists(), "{export}");
+    }
+    for (option, value, reason) in
+        [("SHAPE", "halos", "text is a shape of sft"), ("FILTER", "nobody", "there is no ruleset nobody")]
+    {
+        let mut mine = lab.program();
+        mine.args(["mine", "r", "--store", "none", "--export", "sft:new"]).env(format!("GITLODE_{option}"), value);
+        let output = mine.env_remove("GITLODE_CONFIG").output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(reason), "{option}: {said}");
+        assert!(!lab.path("none").exists(), "{option}");
     }
 }
 
@@ -508,11 +520,57 @@ fn what_can_not_be_is_refused() {
         (&["--format", "hf", "--compression", "gzip"], "--compression is for JSON lines"),
         (&["--format", "commitpack", "--columns", "id"], "has CommitPack's columns"),
         (&["--format", "csv"], "possible values"),
+        (&["--format", "sft", "--end-token", "</s>"], "--end-token is for --format tokens"),
+        (&["--format", "sft", "--instruction", "Find it"], "--instruction is for --format grit"),
+        (&["--format", "sft", "--tokens-max", "0"], "it has to be 1 at least"),
+        (&["--format", "kto", "--shape", "text"], "text is a shape of sft"),
+        (&["--format", "hf", "--shape", "text"], "hint: see `gitlode help export`"),
     ] {
         let output = lab.gitlode(&[&["export", "store", "out"], args].concat());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && said.contains(reason), "{args:?}: {said}");
         assert!(!lab.path("out").exists());
+    }
+    fs::create_dir(lab.path("beside")).expect("a directory");
+    let before = files(&lab.path("store"));
+    for out in ["store/out", "./store/repositories/../deep/er", "beside/../store/out"] {
+        let output = lab.gitlode(&["export", "store", out]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("within the store"), "{out}: {said}");
+    }
+    assert!(files(&lab.path("store")) == before, "nothing was written there");
+    lab.ok(&["export", "store", "beside/store/out"]);
+}
+
+#[test]
+fn what_is_left_out_is_told_of_every_format() {
+    let lab = Lab::new();
+    four(&lab, FILES);
+    for format in ["hf", "arrow", "jsonl", "commitpack", "sft"] {
+        let said = lab.ok(&["export", "store", format, "--format", format, "--filter", "commitpack"]);
+        let dropped = manifest(&lab, format)["dropped"].as_object().expect("rules").clone();
+        assert!(!dropped.is_empty(), "{format}");
+        for (rule, rows) in dropped {
+            assert!(said.contains(&format!("dropped: {rule} {rows}\n")), "{format}, {rule}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_card_shows_how_to_load_the_columns_that_there_are() {
+    let lab = Lab::new();
+    four(&lab, FILES);
+    for (columns, first, has_filter) in [
+        ("all", r#"columns=["subject","diff"]"#, true),
+        ("id,message,lang", r#"columns=["id","message"]"#, false),
+        ("kind,diff", r#"columns=["diff","kind"]"#, true),
+        ("id", r#"columns=["id"]"#, false),
+    ] {
+        let out = columns.replace(',', "-");
+        lab.ok(&["export", "store", &out, "--format", "hf", "--columns", columns]);
+        let card = fs::read_to_string(lab.path(&out).join("README.md")).expect("a card");
+        assert!(card.contains(first), "{columns}: {card}");
+        assert_eq!(card.contains("filters=[("), has_filter, "{columns}: {card}");
     }
 }
 

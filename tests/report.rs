@@ -456,6 +456,26 @@ fn nothing_is_written_where_something_is_wrong() {
 }
 
 #[test]
+fn a_page_without_room_leaves_nothing() {
+    let lab = Lab::new();
+    four(&lab, &[]);
+    fs::write(lab.path("there.html"), "mine").expect("a file");
+    for out in ["new.html", "there.html"] {
+        // Files of 4 KiB at most: a page is longer.
+        let mut limited = Command::new("sh");
+        limited.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" report store --force --out \"$1\""]);
+        let program = lab.program();
+        limited.arg(program.get_program()).arg(out).current_dir(lab.dir.path());
+        let output = limited.output().expect("sh runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("File too large"), "{out}: {said}");
+        assert!(!lab.path(&format!("{out}.tmp")).exists(), "{out}");
+    }
+    assert!(!lab.path("new.html").exists());
+    assert_eq!(fs::read_to_string(lab.path("there.html")).expect("a file"), "mine");
+}
+
+#[test]
 fn an_interrupted_report_leaves_what_was_there() {
     let lab = Lab::new();
     four(&lab, &[]);

@@ -12,13 +12,13 @@ use std::{
 use clap::FromArgMatches as _;
 
 use super::{
-    Error, counted, formats, grouped, interrupt_flag, memory, print, printable,
+    Error, counted, formats, grouped, interrupt_flag, memory, print, printable, progress,
     records::{Machines, Materials},
     repositories,
 };
 use crate::{
     export::{
-        self, COMMITPACK_COLUMNS, Compression, Format, Shape, dolma, embedding, manifest::Making, split::Splits,
+        self, COMMITPACK_COLUMNS, Compression, Format, Shape, dolma, manifest::Making, split::Splits,
         tokens::Statistics,
     },
     pipeline::{
@@ -26,10 +26,11 @@ use crate::{
         changes::Noted,
         export::{Exported, Options, export},
         join::Join,
+        progress::Progress,
         recipe::{Other, others, rules},
         redact::Redaction,
     },
-    store::{Store, rows::COLUMNS},
+    store::{self, Store, rows::COLUMNS},
 };
 
 /// Rows are read by one thread, which does not keep more than that busy; and each holds a row group.
@@ -62,21 +63,22 @@ pub struct Args {
     /// Fields of a record of sft, kto and dpo; prompt-completion by default.
     #[arg(long, value_enum)]
     pub shape: Option<Shape>,
-    /// Template of sft, kto, dpo and grit's conversations, octocoder by default: a name of `export --list`, or the path of a file.
+    /// Template of sft, kto, dpo, tokens and grit's conversations, octocoder by default: a name of `export --list`, or the path of a
+    /// file. Of aya: the path of a table.
     #[arg(long, value_name = "NAME|FILE")]
     pub template: Option<String>,
-    /// A model's chat template for `--format sft --shape text`: a Jinja file, or a tokenizer_config.json.
+    /// A model's chat template for tokens and for sft, whose shape is text then: a Jinja file, or a tokenizer_config.json.
     #[arg(long, value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
     /// The token that ends a document of tokens; by default the chat template's, or <|endoftext|>.
     #[arg(long, value_name = "TOKEN")]
     pub end_token: Option<String>,
-    /// What queries of grit ask for.
-    #[arg(long, default_value = embedding::INSTRUCTION, value_name = "TEXT")]
-    pub instruction: String,
-    /// Leave out records of sft, kto and dpo, and grit's conversations, with more tokens, prompt and completion together; estimated without
-    /// --tokenizer.
-    #[arg(long, value_name = "N")]
+    /// What queries of grit ask for; by default "Given the subject of a commit, retrieve the change that it makes".
+    #[arg(long, value_name = "TEXT")]
+    pub instruction: Option<String>,
+    /// Leave out records of sft, kto, dpo, tokens and aya, and grit's conversations, with more tokens, prompt and completion together;
+    /// estimated without --tokenizer.
+    #[arg(long, value_name = "N", value_parser = super::at_least_one::<usize>)]
     pub tokens_max: Option<usize>,
     /// Draw the order of the rows by this number and their ids.
     #[arg(long, value_name = "SEED")]
@@ -103,16 +105,25 @@ pub struct Args {
     /// Threads that encode Parquet; as many as there are cores by default, 3 at most. They show in no byte.
     #[arg(long, short = 'j', value_name = "N", value_parser = super::at_least_one::<usize>)]
     threads: Option<usize>,
+    /// No progress.
+    #[arg(long, short)]
+    quiet: bool,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
 }
 
 impl Args {
-    /// Those of an export of `store` to `out` with everything as `command` has it by default.
-    pub fn parse(command: &clap::Command, store: &Path, out: &Path, format: &str, json: bool) -> Result<Self, Error> {
+    /// Those of an export of `store` to `out` with everything else as `command` has it by default.
+    pub fn parse(
+        command: &clap::Command,
+        [store, out]: [&Path; 2],
+        format: &str,
+        [json, quiet]: [bool; 2],
+    ) -> Result<Self, Error> {
         let mut arguments: Vec<&OsStr> = ["gitlode", "export"].map(OsStr::new).to_vec();
         arguments.extend(json.then_some(OsStr::new("--json")));
+        arguments.extend(quiet.then_some(OsStr::new("--quiet")));
         arguments.extend([OsStr::new("--format"), OsStr::new(format), OsStr::new("--")]);
         arguments.extend([store.as_os_str(), out.as_os_str()]);
         let usage = |error: clap::Error| Error::Usage(error.to_string());
@@ -123,8 +134,8 @@ impl Args {
 
     /// Finds what is wrong with them as far as it shows without rows.
     pub fn check(&self) -> Result<(), Error> {
-        columns(self)?;
-        Splits::parse(&self.split).map_err(Error::Usage)?;
+        let columns = columns(self)?;
+        let splits = Splits::parse(&self.split).map_err(Error::Usage)?;
         if self.compression != Compression::None && !self.format.is_json() {
             return Err(Error::Usage(
                 "--compression is for JSON lines: Parquet is compressed, Arrow must not be".into(),
@@ -133,13 +144,26 @@ impl Args {
         if self.tag_dropped && self.format != Format::Dolma {
             return Err(Error::Usage("--tag-dropped is for --format dolma, which has attributes".into()));
         }
-        match &self.out {
-            Some(out) if out.exists() => {
-                Err(Error::Usage(format!("{} exists already; name a new directory", out.display())))
-            }
-            _ => Materials::read(self).map(|_| ()),
+        if let (Some(store), Some(out)) = (&self.store, &self.out) {
+            check_place(store, out)?;
         }
+        rules(&self.filter)?;
+        Machines::new(self, &Materials::read(self)?, &columns, &splits.names()).map(|_| ())
     }
+}
+
+/// Refuses what is there already, and a place within the store, whose directories are `gitlode`'s own.
+fn check_place(store: &Path, out: &Path) -> Result<(), Error> {
+    if out.exists() {
+        return Err(Error::Usage(format!("{} exists already; name a new directory", out.display())));
+    }
+    let Ok(store) = store.canonicalize() else { return Ok(()) };
+    let out = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
+    let parent = out.ancestors().find_map(|parent| parent.canonicalize().ok());
+    if parent.is_some_and(|parent| parent.starts_with(&store)) {
+        return Err(Error::Usage(format!("{} is within the store; name a directory elsewhere", out.display())));
+    }
+    Ok(())
 }
 
 pub fn run(args: &Args) -> Result<(), Error> {
@@ -151,7 +175,8 @@ pub fn run(args: &Args) -> Result<(), Error> {
     };
     args.check()?;
     let interrupt = interrupt_flag();
-    let exported = match args.write(&Store::open(store_path)?, out, &interrupt, None) {
+    let progress = progress::of_rows(args.quiet);
+    let exported = match args.write(&Store::open(store_path)?, out, &interrupt, &*progress, None) {
         Err(Error::Reported(130)) => {
             tell!("interrupted: nothing is left of the export");
             return Err(Error::Reported(130));
@@ -171,12 +196,13 @@ impl Args {
         self.assembled
     }
 
-    /// Writes the rows of `store` to `out`, and lets `noted` know of them.
+    /// Writes the rows of `store` to `out`, tells `progress` how far it is, and lets `noted` know of the rows.
     pub(super) fn write(
         &self,
         store: &Store,
         out: &Path,
         interrupt: &AtomicBool,
+        progress: Progress<'_>,
         noted: Option<&RefCell<Noted>>,
     ) -> Result<Exported, Error> {
         if out.exists() {
@@ -227,6 +253,7 @@ impl Args {
             tag_dropped: self.tag_dropped,
             maker: machines.maker(self, &materials, &columns),
             noted,
+            progress,
         };
         if let Some(noted) = noted {
             let made = (env!("CARGO_PKG_VERSION"), format!("{self:?}"), rules.digest(), &assembly);
@@ -234,6 +261,10 @@ impl Args {
         }
         let exported = match export(store, out, &options) {
             Err(error) if error.is_interruption() => return Err(Error::Reported(130)),
+            // Nothing goes on where it was: an export is whole or it is not there.
+            Err(export::Error::Store(store::Error::Io { path, source })) => {
+                return Err(export::Error::Io { path, source }.into());
+            }
             Err(export::Error::Store(error)) => return Err(error.into()),
             result => result?,
         };
@@ -318,12 +349,12 @@ fn summary(exported: &Exported, splits: &[&str], out: &Path) -> String {
         ));
     }
     if let Some(incomplete) = incomplete(exported) {
-        text += &format!("\n{incomplete}");
+        text += &format!("{incomplete}\n");
     }
-    let Some(making) = &exported.making else { return text };
     for (rule, rows) in &exported.changes.dropped {
         text.push_str(&format!("dropped: {rule} {}\n", grouped(*rows)));
     }
+    let Some(making) = &exported.making else { return text };
     let training = match making {
         Making::Training(training) => training,
         Making::Dolma(tagged) => {

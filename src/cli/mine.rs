@@ -206,10 +206,15 @@ fn exports(args: &Args, command: &clap::Command) -> Result<Vec<export::Args>, Er
     let Some(store) = args.store.as_deref() else { return Ok(Vec::new()) };
     let mut exports = Vec::new();
     for (at, Wanted { format, directory }) in args.export.iter().enumerate() {
-        if args.export[..at].iter().any(|other| other.directory == *directory) {
-            return Err(Error::Usage(format!("two exports to {directory}")));
+        let directory = Path::new(directory);
+        // Each is to be whole by itself, and to be uploaded as it is.
+        let is_in = |other: &Wanted| {
+            directory.starts_with(&other.directory) || Path::new(&other.directory).starts_with(directory)
+        };
+        if args.export[..at].iter().any(is_in) {
+            return Err(Error::Usage(format!("two exports to {}", directory.display())));
         }
-        let follows = export::Args::parse(command, store, Path::new(directory), format, args.json)?;
+        let follows = export::Args::parse(command, [store, directory], format, [args.json, args.quiet])?;
         follows.check()?;
         exports.push(follows);
     }

@@ -21,6 +21,7 @@ mod languages;
 mod licenses;
 mod memory;
 mod mine;
+mod progress;
 mod publish;
 mod purge;
 mod push;
@@ -224,7 +225,6 @@ impl Error {
             #[cfg(feature = "push")]
             Error::Hub(error) => error.hint(),
             Error::Discover(error) => error.hint().map(str::to_owned),
-            Error::Usage(_) => Some("see `gitlode help`".into()),
             Error::Config { .. } => {
                 Some("`gitlode help SUBCOMMAND` lists the settings of its section, and `gitlode config show SUBCOMMAND` those that hold".into())
             }
@@ -259,26 +259,43 @@ impl Error {
             {
                 Some("free some space and run the same command again; nothing is left of the export".into())
             }
-            Error::Export(_) | Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free some space and run the same command again".into())
+            }
+            Error::Usage(_) | Error::Export(_) | Error::Source(_) | Error::Io { .. } | Error::Reported(_) => None,
         }
     }
 }
 
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
-    let outcome = run_with(&std::env::args_os().collect::<Vec<_>>());
-    match outcome {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match run_with(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !matches!(error, Error::Reported(_)) {
                 tell!("{}: {}", style("error"), printable(&error.to_string()));
             }
-            if let Some(hint) = error.hint() {
+            let hint = match error {
+                Error::Usage(_) => Some(format!("see `gitlode {}`", help_of(&arguments))),
+                _ => error.hint(),
+            };
+            if let Some(hint) = hint {
                 tell!("{}: {hint}", style("hint"));
             }
             ExitCode::from(error.code())
         }
     }
+}
+
+/// How to ask for help about what was asked for.
+fn help_of(arguments: &[OsString]) -> String {
+    let command = Cli::command();
+    let names = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    names
+        .into_iter()
+        .find(|name| command.find_subcommand(name).is_some())
+        .map_or_else(|| "help".to_owned(), |name| format!("help {name}"))
 }
 
 fn run_with(arguments: &[OsString]) -> Result<(), Error> {

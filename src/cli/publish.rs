@@ -131,7 +131,7 @@ impl Publisher {
         let name = format!("{START}{now}");
         let out = self.directory.join(&name);
         let noted = RefCell::new(Noted::new(store, &self.directory)?);
-        let exported = self.export.write(store, &out, interrupt, Some(&noted))?;
+        let exported = self.export.write(store, &out, interrupt, &|_, _, _| {}, Some(&noted))?;
         noted.into_inner().write(&out.join(ROWS))?;
         let path = out.join(MADE_OF);
         fs::write(&path, made_of).map_err(|source| Error::Io { path, source })?;

@@ -10,7 +10,7 @@ use crate::{
     export::{
         Format, Shape,
         aya::{Aya, Set, Templated},
-        embedding::{Embedded, Embedding, Generative},
+        embedding::{Embedded, Embedding, Generative, INSTRUCTION},
         template::{Chat, Template},
         tokens::{Statistics, Tokenized, Tokens, Vocabulary, Width},
         trainer::{Budget, Trainer, Training},
@@ -101,7 +101,7 @@ impl<'a> Machines<'a> {
                 trainer.zip(materials.parts.as_ref()).map(|(trainer, parts)| Maker::Training(trainer, &parts.training))
             }
             Format::Grit | Format::SentenceTransformers => {
-                let embedding = Embedding::new(args.format, &args.instruction, trainer);
+                let embedding = Embedding::new(args.format, instruction(args), trainer);
                 Some(Maker::Embedding(embedding, &materials.embedded))
             }
             Format::Dolma => Some(Maker::Dolma(columns)),
@@ -116,10 +116,15 @@ impl<'a> Machines<'a> {
     }
 }
 
+/// What queries of `grit` ask for.
+fn instruction(args: &Args) -> &str {
+    args.instruction.as_deref().unwrap_or(INSTRUCTION)
+}
+
 fn embedded(args: &Args, parts: Option<&Parts>) -> Embedded {
     let generative = |parts: &Parts| Generative { training: parts.training.clone(), rows: 0, dropped: BTreeMap::new() };
     Embedded {
-        instruction: (args.format == Format::Grit).then(|| args.instruction.clone()),
+        instruction: (args.format == Format::Grit).then(|| instruction(args).to_owned()),
         similarity_max: SIMILARITY_MIN,
         negatives: BTreeMap::new(),
         generative: parts.map(generative),
@@ -136,6 +141,14 @@ struct Parts {
 impl Parts {
     /// Reads the template and what goes with it; none for a format without records.
     fn read(args: &Args) -> Result<Option<Self>, Error> {
+        for (refusal, format, is_given) in [
+            ("--end-token is for --format tokens", Format::Tokens, args.end_token.is_some()),
+            ("--instruction is for --format grit", Format::Grit, args.instruction.is_some()),
+        ] {
+            if is_given && args.format != format {
+                return Err(Error::Usage(refusal.to_owned()));
+            }
+        }
         if !args.format.has_template() {
             let only = [
                 ("--shape", args.shape.is_some()),

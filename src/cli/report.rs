@@ -1,23 +1,13 @@
 //! `gitlode report`: a page about a store.
 
-use std::{
-    cell::Cell,
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
-use super::{Error, grouped, interrupt_flag, print};
+use super::{Error, grouped, interrupt_flag, print, progress};
 use crate::{
     export::card::TITLE,
     pipeline::report::{self, Options},
     store::{self, Store},
 };
-
-/// How often a plain log says how far things are.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,7 +42,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     let store = Store::open(&args.store)?;
     let interrupt = interrupt_flag();
-    let progress = progress(args.quiet);
+    let progress = progress::of_rows(args.quiet);
     let options = Options {
         title: &args.title,
         examples: usize::from(args.examples),
@@ -66,36 +56,16 @@ pub fn run(args: &Args) -> Result<(), Error> {
         }
         page => page?,
     };
-    store::write_text(&parent.join(out.file_name().unwrap_or_default()), page.as_bytes())?;
+    store::write_text(&parent.join(out.file_name().unwrap_or_default()), page.as_bytes()).map_err(
+        |error| match error {
+            // Unlike mining, it begins anew.
+            store::Error::Io { path, source } => Error::Io { path, source },
+            error => error.into(),
+        },
+    )?;
     if args.quiet {
         Ok(())
     } else {
         print(&format!("{} written, {} bytes\n", out.display(), grouped(page.len() as u64)))
     }
-}
-
-/// What shows how many rows of how many were read: a bar on a terminal, a line now and then elsewhere.
-fn progress(quiet: bool) -> Box<dyn Fn(u64, u64)> {
-    if quiet {
-        return Box::new(|_, _| {});
-    }
-    if !std::io::stderr().is_terminal() {
-        let said = Cell::new(Instant::now());
-        return Box::new(move |done, total| {
-            if said.get().elapsed() >= LINE_INTERVAL {
-                said.set(Instant::now());
-                tell!("{} of {} rows", grouped(done), grouped(total));
-            }
-        });
-    }
-    let bar = ProgressBar::new(0);
-    let template = "[{bar:30}] {human_pos}/{human_len} rows {per_sec}";
-    bar.set_style(ProgressStyle::with_template(template).expect("the template is valid").progress_chars("=> "));
-    Box::new(move |done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-        if done == total {
-            bar.finish_and_clear();
-        }
-    })
 }

@@ -4,11 +4,53 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
 };
 
 use super::{Error, Shard, io_error};
+
+/// Files that are brought to disk at once: a journal takes what comes together in one go.
+const SYNCING_AT_ONCE: usize = 8;
+
+/// Brings `directory` and all that is in it to disk, so that a power cut behind the rename that publishes it takes nothing away.
+///
+/// # Errors
+/// A file can't be read or brought to disk.
+pub fn sync(directory: &Path) -> Result<(), Error> {
+    let mut paths = vec![directory.to_owned()];
+    let mut at = 0;
+    while let Some(path) = paths.get(at).cloned() {
+        at += 1;
+        if path.is_dir() {
+            for entry in fs::read_dir(&path).map_err(io_error(&path))? {
+                paths.push(entry.map_err(io_error(&path))?.path());
+            }
+        }
+    }
+    std::thread::scope(|scope| {
+        let shares = paths.chunks(paths.len().div_ceil(SYNCING_AT_ONCE));
+        let threads: Vec<_> =
+            shares.map(|paths| scope.spawn(move || paths.iter().try_for_each(|path| sync_one(path)))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join();
+        threads
+            .into_iter()
+            .map(join)
+            .try_for_each(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// Brings the file or directory at `path` to disk.
+///
+/// # Errors
+/// It can't be read or brought to disk.
+pub fn sync_one(path: &Path) -> Result<(), Error> {
+    match File::open(path).and_then(|file| file.sync_all()) {
+        // Not every file system can do this with a directory.
+        Err(error) if error.kind() == ErrorKind::InvalidInput && path.is_dir() => Ok(()),
+        result => result.map_err(io_error(path)),
+    }
+}
 
 /// What rows of one file have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,5 +167,27 @@ impl Files {
             fs::remove_dir(&self.parts).map_err(io_error(&self.parts))?;
         }
         Ok(shards)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_in_a_directory_is_brought_to_disk() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        sync(directory.path()).expect("nothing is in it");
+        for at in 0..30 {
+            let deep = directory.path().join(format!("{}/{at}", at % 3));
+            fs::create_dir_all(&deep).expect("it can be made");
+            fs::write(deep.join("file"), [0; 4096]).expect("it can be written");
+        }
+        sync(directory.path()).expect("all of it can be read");
+        // Wherever something can't be, it is told.
+        let gone = directory.path().join("2/29/gone");
+        std::os::unix::fs::symlink("nowhere", &gone).expect("a link");
+        let error = sync(directory.path()).expect_err("the link leads nowhere");
+        assert!(error.to_string().starts_with(&*gone.to_string_lossy()), "{error}");
     }
 }

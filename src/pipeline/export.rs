@@ -6,13 +6,13 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File},
     path::Path,
-    sync::atomic::AtomicBool,
 };
 
 use super::{
     changes::{Fate, Noted},
     join::Join,
     known::{Known, Maker},
+    progress::{Counter, Progress, Step, rows_in},
     purge,
     read::{Row, for_each_or, go_on},
     redact,
@@ -63,6 +63,8 @@ pub struct Options<'a> {
     pub maker: Option<Maker<'a>>,
     /// Takes note of every row of the store, for a comparison.
     pub noted: Option<&'a RefCell<Noted>>,
+    /// Hears how far it is.
+    pub progress: Progress<'a>,
 }
 
 impl Options<'_> {
@@ -119,7 +121,10 @@ pub fn export(store: &Store, out: &Path, options: &Options<'_>) -> Result<Export
     let held = lock.try_lock();
     let result = write_export(store, &temporary, options).and_then(|exported| {
         fs::remove_file(&mark).map_err(io_error(&mark))?;
+        export::sync(&temporary)?;
         fs::rename(&temporary, out).map_err(io_error(out))?;
+        // Where that fails, a power cut takes the whole export or nothing of it.
+        let _is_there = export::sync_one(parent(out));
         Ok(exported)
     });
     drop((held, lock));
@@ -130,14 +135,18 @@ pub fn export(store: &Store, out: &Path, options: &Options<'_>) -> Result<Export
     result
 }
 
+/// The directory that `out` is in.
+fn parent(out: &Path) -> &Path {
+    out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// In a directory that is being written.
 const UNFINISHED: &str = ".gitlode-unfinished";
 
 /// Removes what killed exports to `out` left beside it.
 fn remove_remains(out: &Path) {
     let Some(name) = out.file_name().map(|name| format!("{}.gitlode-", name.to_string_lossy())) else { return };
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(parent(out)).into_iter().flatten().flatten() {
         if !entry.file_name().to_string_lossy().starts_with(&name) {
             continue;
         }
@@ -229,23 +238,27 @@ struct Outlet<'a> {
     writer: Writer<'a>,
     shuffle: Option<Shuffle>,
     maker: Option<Maker<'a>>,
-    interrupt: &'a AtomicBool,
+    /// What was pushed.
+    pushed: u64,
+    options: &'a Options<'a>,
 }
 
 impl<'a> Outlet<'a> {
-    fn new(directory: &Path, options: &Options<'a>) -> Result<Self, export::Error> {
+    fn new(directory: &Path, options: &'a Options<'a>) -> Result<Self, export::Error> {
         let written = options.written;
         let shuffle = written.shuffle.map(|seed| Shuffle::new(&directory.join("shuffle"), seed)).transpose()?;
         let writer = Writer::new(directory, written)?;
-        Ok(Outlet { writer, shuffle, maker: options.maker, interrupt: written.interrupt })
+        Ok(Outlet { writer, shuffle, maker: options.maker, pushed: 0, options })
     }
 
     fn push(&mut self, sample: &Sample<'_>, split: usize, records: &[Record]) -> Result<(), export::Error> {
         match (&mut self.shuffle, self.maker) {
             (Some(shuffle), Some(_)) => {
+                self.pushed += records.len() as u64;
                 records.iter().try_for_each(|record| shuffle.push(sample.id, split, &record.pack()))?;
             }
             (Some(shuffle), None) => {
+                self.pushed += 1;
                 let mut encoded = Vec::new();
                 rows::encode(sample, &mut encoded);
                 shuffle.push(sample.id, split, &encoded)?;
@@ -257,15 +270,18 @@ impl<'a> Outlet<'a> {
     }
 
     fn finish(self) -> Result<Vec<Shard>, export::Error> {
-        let Outlet { mut writer, shuffle, maker, interrupt } = self;
+        let Outlet { mut writer, shuffle, maker, pushed, options } = self;
         if let Some(shuffle) = shuffle {
+            let mut counter = Counter::new(options.progress, Step::Shuffling, pushed);
             shuffle.drain(&mut |split, mut row| {
-                go_on(interrupt)?;
+                go_on(options.written.interrupt)?;
+                counter.row();
                 match maker {
                     Some(_) => writer.push_record(&Record::unpack(row).expect("what was spilled were records"), split),
                     None => writer.push(&rows::decode(&mut row).expect("what was spilled were rows"), split),
                 }
             })?;
+            counter.end();
         }
         writer.finish()
     }
@@ -284,7 +300,9 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
     let mut known = maker.map(|maker| Known::of(maker, store, directory, &judge)).transpose()?;
     let mut records = Vec::new();
     let (mut scratch, mut answers) = (redact::Scratch::default(), redact::Scratch::default());
+    let mut counter = Counter::new(options.progress, Step::Writing, rows_in(store)?);
     let checkpoints = for_each_or(store, written.interrupt, |mut row| -> Result<(), export::Error> {
+        counter.row();
         let repository = &row.checkpoint.repository;
         let source = [&*repository.name, &*repository.identity];
         let mut each = |whole: &Sample<'_>, going: Going<'_>| -> Result<Result<(), &'static str>, export::Error> {
@@ -322,6 +340,7 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
         }
         Ok(())
     })?;
+    counter.end();
     let shards = outlet.finish()?;
     exported.masked = redaction.filter(|redaction| redaction.digest().is_some()).map(|_| scratch.masked);
     exported.making = known.map(|known| known.finish(options, directory)).transpose()?;

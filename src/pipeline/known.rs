@@ -7,6 +7,7 @@ use super::{
     export::{Going, Judge, Options},
     negatives::Negatives,
     pairs::{Fates, Pairs, Why},
+    progress::{Counter, Step, rows_in},
     read::for_each,
     redact, reversal,
 };
@@ -98,11 +99,14 @@ impl<'a> Known<'a> {
             Maker::Embedding(embedding, embedded) => {
                 let (mut negatives, mut scratch) =
                     (Negatives::new(&directory.join(TEXTS))?, redact::Scratch::default());
+                let mut counter = Counter::new(judge.options.progress, Step::Comparing, rows_in(store)?);
                 for_each(store, judge.options.written.interrupt, |mut row| {
+                    counter.row();
                     let seen = judge.with(&mut row, &mut scratch, |_, going| negatives.see(going.sample, going.split));
                     // What is left out is counted when it is exported.
                     seen.unwrap_or(Ok(()))
                 })?;
+                counter.end();
                 Known::Embedding(embedding, Box::new((negatives, embedded.clone())))
             }
             Maker::Dolma(columns) => Known::Dolma(columns, Licenses::in_use(), BTreeMap::new()),
@@ -201,10 +205,15 @@ impl Answers {
             return Ok(Answers::Fates(Fates::of(&links), Classes::default()));
         }
         let mut pairs = Pairs::new(&directory.join(TEXTS), &links)?;
-        for_each(store, written.interrupt, |mut row| match judge.judge(&mut row) {
-            Ok(_) => pairs.see(row.sample),
-            Err(_counted_when_it_is_exported) => Ok(()),
+        let mut counter = Counter::new(judge.options.progress, Step::Comparing, rows_in(store)?);
+        for_each(store, written.interrupt, |mut row| {
+            counter.row();
+            match judge.judge(&mut row) {
+                Ok(_) => pairs.see(row.sample),
+                Err(_counted_when_it_is_exported) => Ok(()),
+            }
         })?;
+        counter.end();
         Ok(Answers::Pairs(Box::new((pairs, Comparer::default())), BTreeMap::new()))
     }
 

@@ -15,6 +15,7 @@ mod negatives;
 mod ordered;
 mod others;
 mod pairs;
+pub mod progress;
 pub mod purge;
 pub mod read;
 pub mod recipe;

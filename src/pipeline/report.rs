@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     assemble::{self, Assembly},
     draw::Draw,
+    progress::{Counter, Progress, Step, rows_in},
     purge,
     read::for_each,
     recipe::{self, Recipe},
@@ -28,9 +29,6 @@ use crate::{
     },
     verdict::{Counts, Funnel},
 };
-
-/// How many rows are read between two looks at the progress.
-const PROGRESS_ROWS: u64 = 256;
 
 /// What the rules say that no ruleset has.
 const WHYS: [(&str, &str); 7] = [
@@ -51,8 +49,8 @@ pub struct Options<'a> {
     pub examples: usize,
     /// Set when the user wishes to stop.
     pub interrupt: &'a AtomicBool,
-    /// Told how many rows of how many were read.
-    pub progress: &'a dyn Fn(u64, u64),
+    /// Hears how far it is.
+    pub progress: Progress<'a>,
 }
 
 /// What an assembly decided against.
@@ -85,13 +83,10 @@ pub fn report(store: &Store, options: &Options<'_>) -> Result<String, store::Err
     let removed = removed(store, options)?;
     let opt_outs = purge::opt_outs(store)?;
     let mut kept = Draw::new(options.examples);
-    let total = store.batches()?.iter().map(|(_, checkpoint)| checkpoint.funnel.changes.kept).sum();
-    let (mut seen, mut done) = (Seen::default(), 0);
+    let mut seen = Seen::default();
+    let mut counter = Counter::new(options.progress, Step::Reading, rows_in(store)?);
     let checkpoints = for_each(store, options.interrupt, |row| {
-        done += 1;
-        if done % PROGRESS_ROWS == 0 {
-            (options.progress)(done, total);
-        }
+        counter.row();
         let sample = row.sample;
         if opt_outs.find(sample.into()).is_some() {
             seen.rows.drop_by(opt_out::RULE);
@@ -104,7 +99,7 @@ pub fn report(store: &Store, options: &Options<'_>) -> Result<String, store::Err
         }
         Ok(())
     })?;
-    (options.progress)(total, total);
+    counter.end();
     let mentions = mentions(store, &checkpoints, &opt_outs, options)?;
     let (mut mined, mut recipes, mut versions) = (Funnel::default(), BTreeSet::new(), BTreeSet::new());
     for checkpoint in &checkpoints {

@@ -673,7 +673,11 @@ pub fn write_text(path: &Path, text: &[u8]) -> Result<(), Error> {
         file.sync_all()?;
         seal(&temporary, path)
     };
-    write().map_err(io_error(path))
+    write().map_err(|source| {
+        // The first error is the one to report.
+        let _second_error = fs::remove_file(&temporary);
+        Error::Io { path: path.to_owned(), source }
+    })
 }
 
 /// Renames a file that is on disk into its place and makes the rename durable.
