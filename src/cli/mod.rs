@@ -292,10 +292,8 @@ pub fn run() -> ExitCode {
 fn help_of(arguments: &[OsString]) -> String {
     let command = Cli::command();
     let names = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
-    names
-        .into_iter()
-        .find(|name| command.find_subcommand(name).is_some())
-        .map_or_else(|| "help".to_owned(), |name| format!("help {name}"))
+    let mut asked = names.filter(|name| command.find_subcommand(name).is_some());
+    asked.next().map_or_else(|| "help".to_owned(), |name| format!("help {name}"))
 }
 
 fn run_with(arguments: &[OsString]) -> Result<(), Error> {

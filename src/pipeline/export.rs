@@ -120,8 +120,9 @@ pub fn export(store: &Store, out: &Path, options: &Options<'_>) -> Result<Export
     let lock = File::create(&mark).map_err(io_error(&mark))?;
     let held = lock.try_lock();
     let result = write_export(store, &temporary, options).and_then(|exported| {
-        fs::remove_file(&mark).map_err(io_error(&mark))?;
+        // While that lasts, the mark tells what is left of a killed process.
         export::sync(&temporary)?;
+        fs::remove_file(&mark).map_err(io_error(&mark))?;
         fs::rename(&temporary, out).map_err(io_error(out))?;
         // Where that fails, a power cut takes the whole export or nothing of it.
         let _is_there = export::sync_one(parent(out));
