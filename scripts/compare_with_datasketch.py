@@ -76,8 +76,10 @@ def datasketch(paths):
     sets = [change_set(row["diff"]) for row in rows]
     steps.end("n-grams")
     sketches = []
+    # Permutations are drawn once: a sketch that is given none draws its own.
+    permutations = MinHash(num_perm=256).permutations
     for members in sets:
-        sketch = MinHash(num_perm=256)
+        sketch = MinHash(num_perm=256, permutations=permutations)
         if members:
             sketch.update_batch([member.encode() for member in members])
         sketches.append(sketch)

@@ -387,6 +387,35 @@ fn brute_force_finds_the_same_near_duplicates() {
     assert!(both > 0 && recall >= 0.95 && precision >= 0.99, "recall {recall:.3}, precision {precision:.3}");
 }
 
+/// One header in very many files: all of them share all bands, and each has one copy among them.
+#[test]
+fn copies_are_found_in_large_groups() {
+    let lab = Lab::new();
+    let script = r#"
+        mkdir a b
+        awk 'BEGIN { for (i = 1; i <= 300; i++) { lines = 20 + i % 13; for (k = 0; k < lines + i % 3; k++) {
+            line = "w" i "_" k " says" i " x" i * k " y" i + k " of" i " it" k " z" i * 31 + k
+            if (k < lines) print line > "a/f" i ".c"; print line > "b/f" i ".c" } } }'
+        git add .; git commit -qm 'Add two directories'
+        awk 'BEGIN { for (k = 0; k < 14; k++) print "// line " k " of the terms" k " that" k " all files" k " are under" k }' > header
+        for d in a b; do
+            for f in $d/*; do cat header $f > new; mv new $f; done
+            git add $d; git commit -qm "Add a header to $d"
+        done
+    "#;
+    lab.repository("a", "sha1", script);
+    lab.mine("a", "store", &["--filter", "none"]);
+    let outcome = |more: &[&str]| {
+        let assembly = assemble(&lab, "store", more);
+        (assembly["changes"]["dropped"]["near_duplicate"].clone(), assembly["rows_cut_short"].clone())
+    };
+    assert_eq!(outcome(&["-j", "1"]), (300.into(), 0.into()));
+    // What is kept of sketches says the same, and so do files in place of memory.
+    assert_eq!(outcome(&["-j", "2", "--cap-per-file", "1"]), (300.into(), 0.into()));
+    fs::remove_dir_all(lab.path("store/assembly")).expect("it is there");
+    assert_eq!(outcome(&["-j", "2", "--memory", "1M"]), (300.into(), 0.into()));
+}
+
 /// Ann's repository and bob's fork of it with a commit of his own, and one that is nobody's.
 fn ann_and_bob(lab: &Lab) {
     copy(lab, "a", "Change the seventh line");

@@ -133,10 +133,40 @@ const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 /// As [`ngrams`], each once and sorted, as the upper halves of their hashes: in one of a hundred sets of 10,000, two n-grams have the
 /// same.
 pub fn ngram_set(hashes: &[u64], n: usize) -> Vec<u32> {
-    let mut set: Vec<u32> = ngrams(hashes, n).into_iter().map(|hash| (hash >> 32) as u32).collect();
-    set.sort_unstable();
+    let mut set = sorted(&ngrams(hashes, n));
     set.dedup();
     set
+}
+
+/// Members that are sorted at once, about so many.
+const BUCKET: usize = 8;
+
+/// The upper halves of `hashes`, sorted: they are spread evenly, so first into buckets by their first bits. Where somebody made them
+/// come to one bucket, it is sorted like any other.
+fn sorted(hashes: &[u64]) -> Vec<u32> {
+    let bits = (hashes.len() / BUCKET).checked_ilog2().unwrap_or_default();
+    if bits == 0 {
+        let mut all: Vec<u32> = hashes.iter().map(|hash| (hash >> 32) as u32).collect();
+        all.sort_unstable();
+        return all;
+    }
+    let bucket = |hash: u64| (hash >> (u64::BITS - bits)) as usize;
+    let mut ends = vec![0_u32; (1 << bits) + 1];
+    hashes.iter().for_each(|hash| ends[bucket(*hash) + 1] += 1);
+    (1..ends.len()).for_each(|at| ends[at] += ends[at - 1]);
+    let mut all = vec![0; hashes.len()];
+    for hash in hashes {
+        // The start of each bucket moves on to its end.
+        let at = &mut ends[bucket(*hash)];
+        all[*at as usize] = (hash >> 32) as u32;
+        *at += 1;
+    }
+    let mut start = 0;
+    for end in ends[..1 << bits].iter().map(|end| *end as usize) {
+        all[start..end].sort_unstable();
+        start = end;
+    }
+    all
 }
 
 /// How many of all members two sorted sets share, from 0 to 1; 1 for two empty sets.
@@ -330,6 +360,18 @@ mod tests {
         }
         assert_eq!(ngrams(&words[..3], 5), [ngram(&words[..3])]);
         assert_ne!(ngram(&[1, 2]), ngram(&[2, 1]));
+    }
+
+    #[test]
+    fn members_are_sorted_however_they_are_spread() {
+        for len in [0, 1, 7, 15, 16, 17, 100, 5000] {
+            for spread in [u64::MAX, 0xffff_ffff, 0xf << 60, 0] {
+                let hashes: Vec<u64> = (0..len).map(|n| mix(n) & spread).collect();
+                let mut expected: Vec<u32> = hashes.iter().map(|hash| (hash >> 32) as u32).collect();
+                expected.sort();
+                assert_eq!(sorted(&hashes), expected, "{len} {spread:x}");
+            }
+        }
     }
 
     #[test]

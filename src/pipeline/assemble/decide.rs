@@ -238,7 +238,7 @@ impl<'a> Decisions<'a> {
         let mut similarities = Similarities::open(
             deciding.store,
             (self.options.near, self.options.similarity_min),
-            candidates,
+            (candidates, &groups.large),
             (&self.segments, &self.judge.redaction),
             memory / 2,
             threads,

@@ -32,10 +32,7 @@ use crate::{
         near::{self, BANDS, MinHash},
         words,
     },
-    pipeline::{
-        ordered::ordered,
-        redact::{self, Fate},
-    },
+    pipeline::{ordered::ordered, redact},
     sample::Sample,
     store::{
         Error, Store,
@@ -45,10 +42,29 @@ use crate::{
 };
 
 /// Counts up when facts are made in another way.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
+
+/// The columns that facts look at. Contents are known by their blobs, so that they need not be decompressed.
+pub const COLUMNS: &[&str] = &[
+    "id",
+    "commit",
+    "old_file",
+    "new_file",
+    "subject",
+    "lang",
+    "diff",
+    "old_blob",
+    "new_blob",
+    "old_encoding",
+    "new_encoding",
+    "author_time",
+    "commit_time",
+    "language",
+    "license_spdx",
+];
 
 /// The columns that facts, redaction and benchmarks look at.
-pub const COLUMNS: [&str; 17] = [
+pub const TEXT_COLUMNS: &[&str] = &[
     "id",
     "commit",
     "old_file",
@@ -61,6 +77,10 @@ pub const COLUMNS: [&str; 17] = [
     "repos",
     "diff",
     "parent",
+    "old_blob",
+    "new_blob",
+    "old_encoding",
+    "new_encoding",
     "author_time",
     "commit_time",
     "reverts_subject",
@@ -69,7 +89,7 @@ pub const COLUMNS: [&str; 17] = [
 ];
 
 /// A thread reads as many batches at a time as have so many bytes in the file,
-const PART_BYTES: u64 = 2 << 20;
+const PART_BYTES: u64 = 1 << 19;
 
 /// or so many rows.
 const PART_ROWS: u64 = 4096;
@@ -150,18 +170,14 @@ pub struct Facts {
     pub bands: Option<[u64; BANDS]>,
 }
 
-/// The new contents of the row before, with their digest: rows come sorted, so they mostly are the old ones of the next row.
-#[derive(Default)]
-struct Before<'a>(Option<(&'a str, u128)>);
-
-impl<'a> Before<'a> {
-    /// Digests of the old and new contents of the next row.
-    fn digests(&mut self, sample: &Sample<'a>) -> [Option<u128>; 2] {
-        let known = |text: &str| self.0.filter(|(before, _)| *before == text).map(|(_, digest)| digest);
-        let old = sample.old_contents.map(|text| known(text).unwrap_or_else(|| digest(text)));
-        let new = sample.new_contents.map(|text| (text, digest(text)));
-        self.0 = new;
-        [old, new.map(|(_, digest)| digest)]
+/// The digest that contents are known by. Text in UTF-8 is the bytes of its blob, which git's id names; where another encoding was
+/// decoded, that matters as well. What was masked is known by the text as it stays.
+fn contents_digest([stays, was]: [Option<&str>; 2], blob: Option<&str>, encoding: Option<&str>) -> Option<u128> {
+    match (blob, encoding) {
+        _ if stays != was => stays.map(digest),
+        (Some(blob), None | Some("utf-8")) => Some(digest(blob)),
+        (Some(blob), Some(encoding)) => Some(digest(&format!("{blob} {encoding}"))),
+        (None, _) => None,
     }
 }
 
@@ -191,8 +207,10 @@ impl Maker {
         }
     }
 
-    /// The facts of `sample`, of whose old and new contents there are these digests.
-    fn facts(&mut self, sample: &Sample<'_>, [old, new]: [Option<u128>; 2]) -> Option<Facts> {
+    /// The facts of `sample`, which stays for what `was` there.
+    fn facts(&mut self, sample: &Sample<'_>, was: &Sample<'_>) -> Option<Facts> {
+        let old = contents_digest([sample.old_contents, was.old_contents], was.old_blob, was.old_encoding);
+        let new = contents_digest([sample.new_contents, was.new_contents], was.new_blob, was.new_encoding);
         if self.license.0.as_deref() != sample.license_spdx {
             let class = sample.license_spdx.map_or(Class::UNKNOWN, |expression| self.licenses.class(expression));
             self.license = (sample.license_spdx.map(str::to_owned), class.rank());
@@ -204,7 +222,7 @@ impl Maker {
         }
         self.bytes.clear();
         change.iter().for_each(|member| self.bytes.extend_from_slice(&member.to_le_bytes()));
-        // Each text is hashed once: digests of old contents, new contents and subject, and which of them there are.
+        // Digests of old contents, new contents and subject, and which of them there are.
         let mut exact = blake3::Hasher::new();
         for part in [old, new, Some(digest(sample.subject))] {
             exact.update(&[u8::from(part.is_some())]).update(&part.unwrap_or_default().to_le_bytes());
@@ -525,19 +543,12 @@ fn make_part(
     let Due { segment, batches, lacks } = due;
     let (mut position, mut paths, mut made) = (part.first, Paths::default(), [Vec::new(), Vec::new()]);
     for_each_batch(segment, (batches, columns), part.batches.clone(), interrupt, |rows| {
-        let mut before = Before::default();
         for sample in (0..rows.len()).map(|at| rows.get(at)) {
             let fate = judge.redaction.redact(&sample, &mut maker.scratch);
             let masked = std::mem::take(&mut maker.scratch.masked);
             if lacks[0] {
                 let as_it_stays = fate.sample(&sample);
-                let contents = match &fate {
-                    Fate::Masked(_) => {
-                        [as_it_stays.old_contents, as_it_stays.new_contents].map(|text| text.map(digest))
-                    }
-                    Fate::Clean | Fate::Drop(..) => before.digests(&sample),
-                };
-                let facts = maker.facts(&as_it_stays, contents).ok_or_else(|| Error::Damaged {
+                let facts = maker.facts(&as_it_stays, &sample).ok_or_else(|| Error::Damaged {
                     path: segment.path.clone(),
                     reason: format!("row {position} has no id"),
                 })?;

@@ -82,10 +82,15 @@ impl Judge<'_> {
         opt_outs || redaction || !self.rules.rules().is_empty() || !self.benchmarks.0.is_empty()
     }
 
-    /// The columns of a row that are looked at, for facts as well: rules and opt-outs may ask for any.
+    /// The columns of a row that are looked at, for facts as well: rules and opt-outs may ask for any, facts alone for no contents.
     pub fn columns(&self) -> &'static [&'static str] {
         let asks_any = !self.rules.rules().is_empty() || self.opt_outs.iter().any(|list| !list.is_empty());
-        if asks_any { rows::COLUMNS } else { &facts::COLUMNS }
+        let reads_texts = self.redaction.digest().is_some() || !self.benchmarks.0.is_empty();
+        match (asks_any, reads_texts) {
+            (true, _) => rows::COLUMNS,
+            (false, true) => facts::TEXT_COLUMNS,
+            (false, false) => facts::COLUMNS,
+        }
     }
 
     /// Tells apart verdicts on one segment of `repository` that may differ; none where there are no verdicts.

@@ -6,13 +6,23 @@ use hashbrown::HashSet;
 
 use super::{
     Near,
-    similar::{Candidate, Similarities, Similarity, is_alike},
+    similar::{Candidate, Similarities, Similarity, Sketch, is_alike},
     spill::{Bits, Bytes, Fields, Sorter, Table, record},
 };
-use crate::{dedup::Clusters, store::Error};
+use crate::{
+    dedup::{Clusters, near::SKETCH_BANDS},
+    store::Error,
+};
 
-/// Rows that share a band with so many others are compared with that many of them, those of the most similar size.
+/// Rows that share a band with more others are compared with at most so many of them.
 const COMPARISONS_MAX: usize = 256;
+
+/// So many for each band of the sketch that they share as well: those of the most similar size.
+const SKETCH_COMPARISONS_MAX: usize = COMPARISONS_MAX / SKETCH_BANDS;
+
+/// A row that has more others in so many bands of its sketch counts as cut short. Two rows that are alike share a quarter of
+/// them at least, so that the other half is enough to find them.
+const BANDS_CUT_MAX: usize = SKETCH_BANDS / 2;
 
 /// Rows of one cluster that stay and that further ones are compared with.
 const KEPT_COMPARED_MAX: usize = 1024;
@@ -20,7 +30,7 @@ const KEPT_COMPARED_MAX: usize = 1024;
 /// Pairs that are compared at a time. Those that turn out to be in one cluster already were compared for nothing.
 const PAIRS_AT_ONCE: usize = 4096;
 
-/// Bytes that a group takes in the list of those that were gone through.
+/// Bytes that a group or a pair takes in the list of those that were gone through.
 const REMEMBERED_BYTES: u64 = 20;
 
 /// Bytes of groups that are read at a time.
@@ -50,8 +60,8 @@ record!(
 );
 
 record!(
-    /// A row and one of its groups, with its place there where that matters.
-    Membership { number: u32, group: u32, place: u32 } self => u64::from(self.number)
+    /// A row and one of its groups.
+    Membership { number: u32, group: u32 } self => u64::from(self.number)
 );
 
 record!(
@@ -77,6 +87,13 @@ pub struct Groups {
     bytes: Bytes,
     /// Rows that are in one.
     rows: Bits,
+    /// Rows that are in one with more others than a row is compared with.
+    pub large: Bits,
+}
+
+/// Whether not all pairs of the rows of a group are compared.
+fn is_large(numbers: &[u32]) -> bool {
+    numbers.len() > COMPARISONS_MAX + 1
 }
 
 impl Groups {
@@ -85,7 +102,8 @@ impl Groups {
     /// # Errors
     /// Something can't be spilled or read back.
     pub fn new(bands: Sorter<Band>, gone: &Bits, spill: (&Path, u64), threads: usize) -> Result<Self, Error> {
-        let mut groups = Groups { bytes: Bytes::new(spill.0, spill.1), rows: Bits::default() };
+        let bytes = Bytes::new(spill.0, spill.1);
+        let mut groups = Groups { bytes, rows: Bits::default(), large: Bits::default() };
         let (mut numbers, mut bytes) = (Vec::new(), Vec::new());
         bands.for_each_part(threads, |bands| {
             for group in bands.chunk_by(|a, b| a.hash == b.hash).filter(|group| group.len() > 1) {
@@ -97,6 +115,11 @@ impl Groups {
                     for number in &numbers {
                         bytes.extend_from_slice(&number.to_le_bytes());
                         groups.rows.set(*number);
+                    }
+                    if is_large(&numbers) {
+                        numbers.iter().for_each(|number| {
+                            groups.large.set(*number);
+                        });
                     }
                     groups.bytes.append(&bytes)?;
                 }
@@ -132,27 +155,21 @@ impl Groups {
     }
 }
 
-/// The groups of each row, and its places in them: what tells whether a pair was compared in an earlier group.
+/// The groups of each row, without large ones: what tells whether a pair was compared in an earlier group.
 struct Lists {
-    /// For each row positions and places, rising.
+    /// For each row positions, rising.
     bytes: Bytes,
     /// Where those of each row begin, and the end.
     starts: Table<Start>,
 }
 
 impl Lists {
-    fn new(groups: &Groups, sizes: &Table<Size>, spill: (&Path, u64), threads: usize) -> Result<Self, Error> {
+    fn new(groups: &Groups, rows: u64, spill: (&Path, u64), threads: usize) -> Result<Self, Error> {
         let (directory, memory) = spill;
-        let mut memberships = Sorter::new(directory, memory / 4, sizes.len());
-        groups.for_each(|numbers, group| {
-            // In a group that is not larger, all rows are near enough to each other.
-            if numbers.len() <= COMPARISONS_MAX + 1 {
-                return numbers.iter().try_for_each(|n| memberships.push(Membership { number: *n, group, place: 0 }));
-            }
-            let members = members(numbers, sizes)?;
-            (0..)
-                .zip(members)
-                .try_for_each(|(place, (_, number))| memberships.push(Membership { number, group, place }))
+        let mut memberships = Sorter::new(directory, memory / 4, rows);
+        groups.for_each(|numbers, group| match is_large(numbers) {
+            true => Ok(()),
+            false => numbers.iter().try_for_each(|number| memberships.push(Membership { number: *number, group })),
         })?;
         let (bytes, starts) = (Bytes::new(directory, memory), Table::new(directory, memory / 4));
         let mut lists = Lists { bytes, starts };
@@ -161,14 +178,12 @@ impl Lists {
             for of_one in memberships.chunk_by(|a, b| a.number == b.number) {
                 lists.start_up_to(u64::from(of_one[0].number))?;
                 bytes.clear();
-                for Membership { group, place, .. } in of_one {
-                    [group, place].iter().for_each(|field| bytes.extend_from_slice(&field.to_le_bytes()));
-                }
+                of_one.iter().for_each(|membership| bytes.extend_from_slice(&membership.group.to_le_bytes()));
                 lists.bytes.append(&bytes)?;
             }
             Ok(())
         })?;
-        lists.start_up_to(sizes.len())?;
+        lists.start_up_to(rows)?;
         Ok(lists)
     }
 
@@ -180,12 +195,12 @@ impl Lists {
         Ok(())
     }
 
-    /// Appends the groups of a row, and its places, to `to`.
-    fn of_row(&self, number: u32, to: &mut Vec<(u32, u32)>) -> Result<(), Error> {
+    /// Appends the groups of a row to `to`.
+    fn of_row(&self, number: u32, to: &mut Vec<u32>) -> Result<(), Error> {
         let [start, end] = [self.starts.get(u64::from(number))?.at, self.starts.get(u64::from(number) + 1)?.at];
         if start < end {
             let bytes = self.bytes.read(start, usize::try_from(end - start).unwrap_or(usize::MAX))?;
-            to.extend(bytes.chunks_exact(8).map(|bytes| (Fields(bytes).u32(), Fields(&bytes[4..]).u32())));
+            to.extend(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)));
         }
         Ok(())
     }
@@ -199,21 +214,40 @@ fn members(numbers: &[u32], sizes: &Table<Size>) -> Result<Vec<(Size, u32)>, Err
     Ok(members)
 }
 
-/// Whether two rows are in one group before the one at `end`, so near to each other that they were compared if they fit.
-fn met_before(a: &[(u32, u32)], b: &[(u32, u32)], end: u32) -> bool {
+/// Whether two rows are in one group before the one at `end`.
+fn met_before(a: &[u32], b: &[u32], end: u32) -> bool {
     let (mut i, mut j) = (0, 0);
     while i < a.len() && j < b.len() {
-        let ((of_a, place_a), (of_b, place_b)) = (a[i], b[j]);
+        let (of_a, of_b) = (a[i], b[j]);
         if of_a >= end || of_b >= end {
             return false;
         }
-        if of_a == of_b && place_a.abs_diff(place_b) as usize <= COMPARISONS_MAX {
+        if of_a == of_b {
             return true;
         }
         i += usize::from(of_a <= of_b);
         j += usize::from(of_b <= of_a);
     }
     false
+}
+
+/// A row of a large group, by the hash of a band of its sketch.
+type Shared = (u32, u32);
+
+/// The rows of a group in the order in which they are compared, and the groups of each.
+struct Members {
+    rows: Vec<(Size, u32)>,
+    met: Vec<u32>,
+    ends: Vec<usize>,
+    /// Position of the group.
+    group: u32,
+    is_large: bool,
+}
+
+impl Members {
+    fn met(&self, at: usize) -> &[u32] {
+        &self.met[self.ends[at]..self.ends[at + 1]]
+    }
 }
 
 /// A pair that is to be compared.
@@ -232,7 +266,10 @@ struct Joining<'a, 'b> {
     joined: Bits,
     /// Digests of large groups that were gone through: the same rows once more have no pair that is not done.
     groups: HashSet<u128>,
-    groups_max: usize,
+    /// Pairs of large groups that were compared: there may be others with most of their rows.
+    pairs: HashSet<(u32, u32)>,
+    /// Of either.
+    remembered_max: usize,
     unlike: Sorter<Unlike>,
     cut: Bits,
     alike: u64,
@@ -241,30 +278,82 @@ struct Joining<'a, 'b> {
 }
 
 impl Joining<'_, '_> {
-    /// Compares the rows of the group at `position`: sets of which one is much larger can't be alike, so only neighbours by size.
-    fn group(&mut self, numbers: &[u32], position: u32, lists: &Lists, sizes: &Table<Size>) -> Result<(), Error> {
+    /// Compares the rows of the group at `position`.
+    fn group(
+        &mut self,
+        numbers: &[u32],
+        position: u32,
+        (lists, sizes, sketches): (&Lists, &Table<Size>, &Sketches),
+    ) -> Result<(), Error> {
         if numbers.len() >= GROUP_REMEMBERED_MIN && !self.is_new(numbers) {
             return Ok(());
         }
-        let members = members(numbers, sizes)?;
-        let (mut met, mut ends) = (Vec::new(), vec![0]);
-        for (_, number) in &members {
+        let (mut met, mut ends, rows) = (Vec::new(), vec![0], members(numbers, sizes)?);
+        for (_, number) in &rows {
             lists.of_row(*number, &mut met)?;
             ends.push(met.len());
         }
-        let met = |at: usize| &met[ends[at]..ends[at + 1]];
-        for (at, (size, a)) in members.iter().enumerate() {
-            let fits = |other: u32| f64::from(size.size) >= self.similarity_min * f64::from(other);
-            let others = members[at + 1..].iter().take_while(|(other, _)| fits(other.size)).count();
-            if others > COMPARISONS_MAX {
-                self.cut.set(*a);
+        let members = Members { rows, met, ends, group: position, is_large: is_large(numbers) };
+        if members.is_large && !sketches.is_empty() {
+            return self.by_sketches(&members, sketches);
+        }
+        let all: Vec<usize> = (0..numbers.len()).collect();
+        self.neighbours(&members, &all, COMPARISONS_MAX, |this, at| {
+            this.cut.set(members.rows[at].1);
+        })
+    }
+
+    /// Compares the rows of a large group that share a band of their sketches: many are in it for what says nothing of them, like
+    /// the header of a licence, and those that are alike have to be found among them.
+    fn by_sketches(&mut self, members: &Members, sketches: &Sketches) -> Result<(), Error> {
+        let places: Vec<u64> = members.rows.iter().map(|row| sketches.place(row.1)).collect::<Result<_, _>>()?;
+        let mut cut = vec![0; places.len()];
+        let (mut shared, mut alike): (Vec<Shared>, Vec<usize>) = (Vec::new(), Vec::new());
+        for band in 0..SKETCH_BANDS {
+            shared.clear();
+            for (at, place) in (0..).zip(&places) {
+                shared.push((sketches.band(*place, band)?, at));
             }
-            for (other, (of_b, b)) in members.iter().enumerate().skip(at + 1).take(others.min(COMPARISONS_MAX)) {
-                let pair = (*a.min(b), *a.max(b));
-                if met_before(met(at), met(other), position) || self.is_done(pair) {
+            shared.sort_unstable();
+            for rows in shared.chunk_by(|a, b| a.0 == b.0).filter(|rows| rows.len() > 1) {
+                alike.clear();
+                alike.extend(rows.iter().map(|row| row.1 as usize));
+                self.neighbours(members, &alike, SKETCH_COMPARISONS_MAX, |_, at| cut[at] += 1)?;
+            }
+        }
+        let cut = members.rows.iter().zip(cut).filter(|(_, bands)| *bands > BANDS_CUT_MAX);
+        cut.for_each(|(row, _)| {
+            self.cut.set(row.1);
+        });
+        Ok(())
+    }
+
+    /// Compares each of the members at the places `at` with up to `most` of those behind it: sets of which one is much larger can't
+    /// be alike, so only neighbours by size. Calls `cut` with the place of each that there would be more for.
+    fn neighbours(
+        &mut self,
+        members: &Members,
+        at: &[usize],
+        most: usize,
+        mut cut: impl FnMut(&mut Self, usize),
+    ) -> Result<(), Error> {
+        for (nth, a) in at.iter().enumerate() {
+            let (size, of_a) = members.rows[*a];
+            let fits = |b: &usize| f64::from(size.size) >= self.similarity_min * f64::from(members.rows[*b].0.size);
+            let others = at[nth + 1..].iter().take(most + 1).take_while(|b| fits(b)).count();
+            if others > most {
+                cut(self, *a);
+            }
+            for b in &at[nth + 1..][..others.min(most)] {
+                let (of_b_size, of_b) = members.rows[*b];
+                let pair = (of_a.min(of_b), of_a.max(of_b));
+                if met_before(members.met(*a), members.met(*b), members.group)
+                    || self.is_done(pair)
+                    || !self.is_new_pair(pair, members.is_large)
+                {
                     continue;
                 }
-                let is_unlike = most_alike(size.change, of_b.change) < self.similarity_min;
+                let is_unlike = most_alike(size.change, of_b_size.change) < self.similarity_min;
                 self.waiting.push(Waiting { pair, is_unlike });
                 if self.waiting.len() >= PAIRS_AT_ONCE {
                     self.compare()?;
@@ -272,6 +361,17 @@ impl Joining<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a pair was not compared in a large group before, as far as that is remembered; it is from now on if it `is_large`.
+    fn is_new_pair(&mut self, pair: (u32, u32), is_large: bool) -> bool {
+        if !is_large {
+            return self.pairs.is_empty() || !self.pairs.contains(&pair);
+        }
+        if self.pairs.len() >= self.remembered_max {
+            self.pairs.clear();
+        }
+        self.pairs.insert(pair)
     }
 
     /// Whether the same rows have not been a group before, as far as that is remembered.
@@ -282,7 +382,7 @@ impl Joining<'_, '_> {
         });
         let mut half = [0; 16];
         half.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        if self.groups.len() >= self.groups_max {
+        if self.groups.len() >= self.remembered_max {
             self.groups.clear();
         }
         self.groups.insert(u128::from_le_bytes(half))
@@ -322,6 +422,52 @@ fn most_alike(a: u32, b: u32) -> f64 {
     if a.max(b) == 0 { 1.0 } else { f64::from(a.min(b)) / f64::from(a.max(b)) }
 }
 
+record!(
+    /// A row with a sketch.
+    Sketched { number: u32 } self => u64::from(self.number)
+);
+
+/// The sketches of rows of large groups, in the order of their numbers.
+struct Sketches {
+    numbers: Table<Sketched>,
+    bands: Bytes,
+}
+
+impl Sketches {
+    fn new(spill: (&Path, u64)) -> Self {
+        Sketches { numbers: Table::new(spill.0, spill.1 / 4), bands: Bytes::new(spill.0, spill.1) }
+    }
+
+    fn push(&mut self, number: u32, sketch: &Sketch) -> Result<(), Error> {
+        self.numbers.push(Sketched { number })?;
+        let bytes: Vec<u8> = sketch.iter().flat_map(|band| band.to_le_bytes()).collect();
+        self.bands.append(&bytes).map(|_| ())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.numbers.len() == 0
+    }
+
+    /// The place of the sketch of a row.
+    fn place(&self, number: u32) -> Result<u64, Error> {
+        let (mut from, mut to) = (0, self.numbers.len());
+        while from < to {
+            let middle = from.midpoint(to);
+            match self.numbers.get(middle)?.number < number {
+                true => from = middle + 1,
+                false => to = middle,
+            }
+        }
+        Ok(from)
+    }
+
+    /// The hash of a band of the sketch at `place`.
+    fn band(&self, place: u64, band: usize) -> Result<u32, Error> {
+        let at = place * size_of::<Sketch>() as u64 + (band * size_of::<u32>()) as u64;
+        Ok(Fields(&self.bands.read(at, size_of::<u32>())?).u32())
+    }
+}
+
 /// What near-duplicates are found in.
 pub struct Search<'a> {
     /// What near-duplicates are.
@@ -350,12 +496,12 @@ impl Search<'_> {
         each: &mut dyn FnMut(Gone) -> Result<(), Error>,
     ) -> Result<Account, Error> {
         loop {
-            let sizes = self.sizes(similarities)?;
+            let (sizes, sketches) = (self.sizes(similarities)?, self.sketches(similarities)?);
             if similarities.lacks {
                 similarities.gather()?;
                 continue;
             }
-            let (mut clusters, joined, mut cut, pairs) = self.join(similarities, &sizes)?;
+            let (mut clusters, joined, mut cut, pairs) = self.join(similarities, (&sizes, &sketches))?;
             if similarities.lacks {
                 similarities.gather()?;
                 continue;
@@ -391,27 +537,38 @@ impl Search<'_> {
         Ok(sizes)
     }
 
+    /// The sketches of the rows of large groups, where contents count.
+    fn sketches(&self, similarities: &mut Similarities<'_>) -> Result<Sketches, Error> {
+        let mut sketches = Sketches::new(self.spill);
+        let rows = 0..u32::try_from(self.candidates.len()).unwrap_or(u32::MAX);
+        for number in rows.filter(|number| self.near == Near::Both && self.groups.large.has(*number)) {
+            sketches.push(number, &similarities.sketch(number)?.unwrap_or_default())?;
+        }
+        Ok(sketches)
+    }
+
     fn join(
         &self,
         similarities: &mut Similarities<'_>,
-        sizes: &Table<Size>,
+        (sizes, sketches): (&Table<Size>, &Sketches),
     ) -> Result<(Clusters, Bits, Bits, (u64, u64)), Error> {
         let (directory, memory) = self.spill;
         let rows = self.candidates.len();
-        let lists = Lists::new(self.groups, sizes, (directory, 2 * memory), self.threads)?;
+        let lists = Lists::new(self.groups, rows, (directory, 2 * memory), self.threads)?;
         let mut joining = Joining {
             similarity_min: self.similarity_min,
             similarities,
             clusters: Clusters::new(usize::try_from(rows).unwrap_or(usize::MAX)),
             joined: Bits::default(),
             groups: HashSet::new(),
-            groups_max: usize::try_from(memory / 4 / REMEMBERED_BYTES).unwrap_or(usize::MAX).max(1),
+            pairs: HashSet::new(),
+            remembered_max: usize::try_from(memory / 4 / REMEMBERED_BYTES).unwrap_or(usize::MAX).max(1),
             unlike: Sorter::new(directory, memory / 4, rows),
             cut: Bits::default(),
             alike: 0,
             waiting: Vec::new(),
         };
-        self.groups.for_each(|numbers, position| joining.group(numbers, position, &lists, sizes))?;
+        self.groups.for_each(|numbers, position| joining.group(numbers, position, (&lists, sizes, sketches)))?;
         joining.compare()?;
         let Joining { clusters, joined, unlike, cut, alike, .. } = joining;
         let mut compared = alike;
@@ -483,14 +640,12 @@ mod tests {
 
     #[test]
     fn pairs_that_met_are_known() {
-        let near = COMPARISONS_MAX as u32;
         for (a, b, end, expected) in [
-            (vec![], vec![(1, 0)], 9, false),
-            (vec![(1, 0), (4, 0)], vec![(2, 0), (4, 0)], 5, true),
-            (vec![(1, 0), (4, 0)], vec![(2, 0), (4, 0)], 4, false),
-            (vec![(4, 7)], vec![(4, 7 + near)], 5, true),
-            (vec![(4, 8 + near)], vec![(4, 7)], 5, false),
-            (vec![(4, 0), (6, 3)], vec![(4, 1 + near), (6, 2)], 7, true),
+            (vec![], vec![1], 9, false),
+            (vec![1, 4], vec![2, 4], 5, true),
+            (vec![1, 4], vec![2, 4], 4, false),
+            (vec![4, 6], vec![5, 6], 7, true),
+            (vec![4, 6], vec![5, 7], 9, false),
         ] {
             assert_eq!(met_before(&a, &b, end), expected, "{a:?} {b:?} {end}");
         }

@@ -3,9 +3,10 @@
 //! ```text
 //! STORE/assembly/pairs        for pairs of rows that were compared, their similarities, or bounds of them
 //! STORE/assembly/sizes        for rows that share a band with another one, how large the set of their contents is
+//! STORE/assembly/sketches     for rows that share a band with very many others, a sketch of that set
 //! ```
 //!
-//! Both are sorted by digests over what was compared and have no names in them, so nothing in them can be out of date.
+//! All are sorted by digests over what was compared and have no names in them, so nothing in them can be out of date.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,12 +17,15 @@ use hashbrown::HashMap;
 
 use super::{
     Near,
-    facts::{COLUMNS, Segment, change_set, contents_set, for_each_batch},
+    facts::{Segment, TEXT_COLUMNS, change_set, contents_set, for_each_batch},
     kept::{KeptReader, KeptWriter, is_whole},
     spill::{Bits, Bytes, Fields, Record, Sorter, Table, record},
 };
 use crate::{
-    dedup::words,
+    dedup::{
+        near::{MinHash, SKETCH_BANDS},
+        words,
+    },
     pipeline::{
         ordered::ordered,
         redact::{Redaction, Scratch},
@@ -37,6 +41,9 @@ const GATHERED_AT_ONCE: usize = 1 << 18;
 
 /// Records of a file that is kept of which one is remembered: the others are looked for behind it.
 const FENCED: usize = 64;
+
+/// The hashes of the bands of the sketch of the contents of a row.
+pub type Sketch = [u32; SKETCH_BANDS];
 
 /// Jaccard similarity of the changes, and of the contents (1 where those do not count). Of a pair that is not alike, one of them is
 /// negative: it is at most so much without the sign, which tells that the pair is not alike. The other one says nothing then.
@@ -65,7 +72,7 @@ record!(
 );
 
 record!(
-    /// Where the sets of a row are, and the members of each; by number.
+    /// Where the sets of a row are, and the members of each; by number. Behind them is the sketch of those that need one.
     Place { at: u64, change: u32, contents: u32 } self => self.at
 );
 
@@ -84,6 +91,27 @@ record!(
     Size { digest: u128, size: u32 } self => (self.digest >> 64) as u64
 );
 
+/// What is kept of a row that shares a band with very many others: the hashes of the bands of the sketch of its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Sketched {
+    digest: u128,
+    sketch: Sketch,
+}
+
+impl Record for Sketched {
+    const BYTES: usize = size_of::<u128>() + MEMBER * SKETCH_BANDS;
+    fn key(&self) -> u64 {
+        (self.digest >> 64) as u64
+    }
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.digest.to_le_bytes());
+        self.sketch.iter().for_each(|band| bytes.extend_from_slice(&band.to_le_bytes()));
+    }
+    fn get(fields: &mut Fields<'_>) -> Self {
+        Sketched { digest: fields.u128(), sketch: std::array::from_fn(|_| fields.u32()) }
+    }
+}
+
 trait Digested: Record {
     fn digest(&self) -> u128;
 }
@@ -95,6 +123,12 @@ impl Digested for Pair {
 }
 
 impl Digested for Size {
+    fn digest(&self) -> u128 {
+        self.digest
+    }
+}
+
+impl Digested for Sketched {
     fn digest(&self) -> u128 {
         self.digest
     }
@@ -257,6 +291,8 @@ pub struct Similarities<'a> {
     candidates: &'a Table<Candidate>,
     segments: &'a [Segment],
     redaction: &'a Redaction,
+    /// Rows of which sketches are needed.
+    sketched: &'a Bits,
     /// Where spilled files are made.
     directory: PathBuf,
     memory: u64,
@@ -264,6 +300,7 @@ pub struct Similarities<'a> {
     interrupt: &'a AtomicBool,
     pairs: Known<Pair>,
     sizes: Known<Size>,
+    sketches: Known<Sketched>,
     sets: Sets,
     /// Rows whose sets are to be made.
     wanted: Bits,
@@ -279,7 +316,7 @@ impl<'a> Similarities<'a> {
     pub fn open(
         store: &Store,
         (near, similarity_min): (Near, f64),
-        candidates: &'a Table<Candidate>,
+        (candidates, sketched): (&'a Table<Candidate>, &'a Bits),
         (segments, redaction): (&'a [Segment], &'a Redaction),
         memory: u64,
         threads: usize,
@@ -292,8 +329,10 @@ impl<'a> Similarities<'a> {
             candidates,
             segments,
             redaction,
+            sketched,
             pairs: Known::open(&directory, "pairs", memory / 4, threads)?,
-            sizes: Known::open(&directory, "sizes", memory / 8, threads)?,
+            sizes: Known::open(&directory, "sizes", memory / 16, threads)?,
+            sketches: Known::open(&directory, "sketches", memory / 16, threads)?,
             sets: Sets { places: Table::new(&directory, memory / 8), bytes: Bytes::new(&directory, memory / 8) },
             wanted: Bits::default(),
             lacks: false,
@@ -344,6 +383,28 @@ impl<'a> Similarities<'a> {
             None => self.want(number),
         }
         Ok(size)
+    }
+
+    /// The sketch of the contents of a row that needs one; none where it is not there, and wanted from then on.
+    ///
+    /// # Errors
+    /// What was spilled can't be read.
+    pub fn sketch(&mut self, number: u32) -> Result<Option<Sketch>, Error> {
+        let digest = self.digest(number)?;
+        let sketch = match self.sets.place(number)? {
+            Some(Place { at, change, contents }) => {
+                let behind = at + MEMBER as u64 * (u64::from(change) + u64::from(contents));
+                let bytes = self.sets.bytes.read(behind, MEMBER * SKETCH_BANDS)?;
+                let mut fields = Fields(&bytes);
+                Some(std::array::from_fn(|_| fields.u32()))
+            }
+            None => self.sketches.find(digest)?.map(|found| found.sketch),
+        };
+        match sketch {
+            Some(sketch) => self.sketches.used.push(Sketched { digest, sketch })?,
+            None => self.want(number),
+        }
+        Ok(sketch)
     }
 
     /// The similarities of pairs of rows, found on all threads; none where sets are not there, which are wanted from then on.
@@ -436,7 +497,7 @@ impl<'a> Similarities<'a> {
         placed: &mut Sorter<Placed>,
     ) -> Result<(), Error> {
         let (near, threads, redaction, interrupt) = (self.near, self.threads, self.redaction, self.interrupt);
-        let segments = self.segments;
+        let (segments, sketched) = (self.segments, self.sketched);
         let mut found = Vec::new();
         let find = |_: &mut (), at: u64| {
             let (segment, rows) = &wanted[usize::try_from(at).unwrap_or_default()];
@@ -457,15 +518,18 @@ impl<'a> Similarities<'a> {
             .enumerate()
             .flat_map(|(at, gathered)| (0..gathered.wanted.len()).map(move |batch| (at, batch)))
             .collect();
+        let minhash = MinHash::default();
+        let sketch =
+            |number: u32, set: &[u32]| (near == Near::Both && sketched.has(number)).then(|| minhash.sketch(set));
         let read = |scratch: &mut Scratch, at: u64| {
             let (gathered, batch) = batches[usize::try_from(at).unwrap_or_default()];
-            found[gathered].read(batch, near, (redaction, scratch), interrupt)
+            found[gathered].read(batch, (near, &sketch), (redaction, scratch), interrupt)
         };
         let sets = &mut self.sets;
         ordered(threads, 0..batches.len() as u64, Scratch::default, read, |_, made: Made| {
             let mut rest = made.bytes.as_slice();
-            for (number, change, contents) in made.rows {
-                let (of_row, behind) = rest.split_at(MEMBER * (change as usize + contents as usize));
+            for (number, change, contents, bytes) in made.rows {
+                let (of_row, behind) = rest.split_at(bytes);
                 placed.push(Placed { number, at: sets.bytes.append(of_row)?, change, contents })?;
                 rest = behind;
             }
@@ -502,7 +566,8 @@ impl<'a> Similarities<'a> {
     /// It can't be written.
     pub fn keep(&mut self) -> Result<(), Error> {
         self.pairs.keep()?;
-        self.sizes.keep()
+        self.sizes.keep()?;
+        self.sketches.keep()
     }
 }
 
@@ -516,8 +581,8 @@ struct Found {
 
 /// Sets of rows, one behind the other.
 struct Made {
-    /// Numbers, and the members of each set.
-    rows: Vec<(u32, u32, u32)>,
+    /// Numbers, the members of each set, and bytes.
+    rows: Vec<(u32, u32, u32, usize)>,
     bytes: Vec<u8>,
 }
 
@@ -535,7 +600,7 @@ impl<'a> Gathered<'a> {
     fn find(segment: &'a Segment, start: u64, wanted: &[Wanted], is_redacted: bool) -> Result<Self, Error> {
         // A set is made of old contents where there are no new ones.
         let reads_all = is_redacted || wanted.iter().any(|row| row.is_deletion != 0);
-        let columns: &'static [&'static str] = if reads_all { &COLUMNS } else { &["diff", "new_contents"] };
+        let columns: &'static [&'static str] = if reads_all { TEXT_COLUMNS } else { &["diff", "new_contents"] };
         let batches = Batches::find(&segment.path, columns)?;
         let mut rows = wanted.iter().map(|row| (u64::from(row.at) - start, row.number)).peekable();
         let (mut by_batch, mut first) = (Vec::new(), 0);
@@ -562,7 +627,7 @@ impl<'a> Gathered<'a> {
     fn read(
         &self,
         batch: usize,
-        near: Near,
+        (near, sketch): (Near, &impl Fn(u32, &[u32]) -> Option<Sketch>),
         (redaction, scratch): (&Redaction, &mut Scratch),
         interrupt: &AtomicBool,
     ) -> Result<Made, Error> {
@@ -575,10 +640,12 @@ impl<'a> Gathered<'a> {
                 let sample = fate.sample(&sample);
                 let contents = if near == Near::Both { contents_set(&sample) } else { Vec::new() };
                 let change = change_set(&sample);
-                let members = change.iter().chain(&contents);
+                let sketch = sketch(*number, &contents);
+                let (start, members) =
+                    (made.bytes.len(), change.iter().chain(&contents).chain(sketch.iter().flatten()));
                 members.for_each(|member| made.bytes.extend_from_slice(&member.to_le_bytes()));
                 let [change, contents] = [change, contents].map(|set| u32::try_from(set.len()).unwrap_or(u32::MAX));
-                made.rows.push((*number, change, contents));
+                made.rows.push((*number, change, contents, made.bytes.len() - start));
             }
             Ok(())
         })?;

@@ -19,6 +19,9 @@ use crate::{
 /// Parts that keys are sorted in. One of them has to fit into memory.
 const PARTS: usize = 256;
 
+/// Records from which on several threads sort.
+const THREADED: usize = 1 << 14;
+
 /// A record of fixed width, in the order in which it is sorted.
 pub trait Record: Ord + Copy + Send + Sync {
     /// Its width in bytes.
@@ -252,7 +255,7 @@ impl<R: Record> Sorter<R> {
     /// # Errors
     /// They can't be read back, or what `each` returns.
     pub fn for_each_part(self, threads: usize, mut each: impl FnMut(&[R]) -> Result<(), Error>) -> Result<(), Error> {
-        let Sorter { directory, parts, file, spilled, .. } = self;
+        let Sorter { directory, parts, file, spilled, waiting, .. } = self;
         let parts: Vec<Mutex<Vec<R>>> = parts.into_iter().map(Mutex::new).collect();
         let sort = |_: &mut (), number: u64| {
             let number = usize::try_from(number).unwrap_or_default();
@@ -266,6 +269,10 @@ impl<R: Record> Sorter<R> {
             records.sort_unstable();
             Ok(records)
         };
+        // What is sorted in a moment is not worth threads.
+        if file.is_none() && waiting < THREADED {
+            return (0..PARTS as u64).try_for_each(|number| each(&sort(&mut (), number)?));
+        }
         ordered(threads, 0..PARTS as u64, || (), sort, |_, records| each(&records))
     }
 
