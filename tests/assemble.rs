@@ -171,6 +171,39 @@ fn rows_with_text_of_a_benchmark_go() {
 }
 
 #[test]
+fn tasks_about_repositories_are_found_or_counted() {
+    let lab = Lab::new();
+    let script = r#"
+        printf 'a = 1\nb = 2\nc = 3\nd = 4\n' > m.py; git add .; git commit -qm 'Add the module'
+        sed -i 's/b = 2/b = 5/' m.py; git commit -qam 'Fix the second number'
+        sed -i 's/d = 4/d = 9/' m.py; git commit -qam 'Change the last number'
+    "#;
+    lab.repository("tasks", "sha1", script);
+    lab.mine("tasks", "store", &["--filter", "none"]);
+    let patch = git(&lab.path("tasks"), &["diff", "HEAD~2", "HEAD~1"]);
+    let base = git(&lab.path("tasks"), &["rev-parse", "HEAD~1"]);
+    let [patch, base] = [patch, base].map(|text| String::from_utf8(text).expect("text"));
+    let other = "1".repeat(40);
+    let text = "a statement of the problem with more than ten different words that says something about behaviour";
+    for (repository, base, hits, elsewhere) in [
+        ("owner/tasks", &other, 1, Value::Null),
+        ("Owner/Tasks", &other, 1, Value::Null),
+        ("owner/others", &other, 0, json!({"swe.jsonl": [1, 1]})),
+        ("owner/others", &base.trim().to_owned(), 1, Value::Null),
+    ] {
+        let task = json!({"repo": repository, "base_commit": base, "patch": patch, "problem_statement": text});
+        fs::write(lab.path("swe.jsonl"), format!("{task}\n")).expect("it can be written");
+        let output = lab.gitlode(&["assemble", "store", "--decontaminate", "swe.jsonl", "--json"]);
+        let assembly: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(assembly["contamination"]["swe.jsonl"].as_u64().unwrap_or_default(), hits, "{task}");
+        assert_eq!(assembly["tasks_elsewhere"]["swe.jsonl"], elsewhere["swe.jsonl"], "{task}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_told = said.contains("1 of 1 tasks of swe.jsonl name repositories that are not in the store");
+        assert_eq!(is_told, !elsewhere.is_null(), "{said}");
+    }
+}
+
+#[test]
 fn a_benchmark_that_is_compiled_in_is_found() {
     let lab = Lab::new();
     // Words of HumanEval's second task. One comes last into a line that has the others, so that no changed line has a run of them.
@@ -503,7 +536,37 @@ fn what_was_purged_is_gone_from_forks_and_does_not_come_back() {
     let second: Value = serde_json::from_str(&lab.ok(&["purge", "store", "--owner", "ann", "--json"])).expect("JSON");
     assert_eq!((&second["rows"], &second["number"]), (&json!(0), &json!(2)));
     support::edit(&lab.path("store/opt-out/000001.json"), &|receipt| receipt["rows"] = json!(1));
-    assert_eq!(lab.gitlode(&["verify", "store"]).status.code(), Some(5));
+    let output = lab.gitlode(&["verify", "store"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(5) && said.contains("from a copy") && !said.contains("--repair"), "{said}");
+}
+
+#[test]
+fn a_purged_name_leaves_the_index() {
+    let lab = Lab::new();
+    for name in ["soleone", "other"] {
+        lab.repository(
+            name,
+            "sha1",
+            "echo x > a; git add .; git commit -qm 'Add a file'; echo y > a; git commit -qam 'Change a file'",
+        );
+    }
+    lab.mine("soleone", "store", &["other", "--filter", "none"]);
+    let index = lab.path("store/index.sqlite");
+    let names = |name: &str| String::from_utf8_lossy(&fs::read(&index).expect("an index")).contains(name);
+    assert!(names("soleone") && names("other"));
+    lab.ok(&["purge", "store", "--repo", "soleone"]);
+    assert!(!names("soleone") && names("other") && names("(purged)"));
+    lab.ok(&["verify", "store"]);
+    let connection = rusqlite::Connection::open(&index).expect("an index");
+    connection.execute("UPDATE run SET arguments = '[\"soleone\"]', started = 1", []).expect("it can be written");
+    drop(connection);
+    let output = lab.gitlode(&["verify", "store"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(5) && said.contains("1 arguments of runs"), "{said}");
+    // What `verify` hints at mends it.
+    lab.ok(&["purge", "store"]);
+    lab.ok(&["verify", "store"]);
 }
 
 #[test]
@@ -524,8 +587,17 @@ fn purges_by_commit_path_and_author() {
     lab.ok(&["verify", "store"]);
     lab.mine("@list.csv", "store", &["--filter", "none", "--authors", "--replace"]);
     assert_eq!(subjects(&lab, "store").len(), 4, "{:?}", subjects(&lab, "store"));
+    let receipts = || fs::read_dir(lab.path("store/opt-out")).expect("a directory").count();
+    let before = receipts();
     let output = lab.gitlode(&["purge", "store"]);
-    assert!(output.status.success(), "what was named before is purged again");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("nothing is named"), "{said}");
+    for glob in ["[", "a{b,c}"] {
+        let output = lab.gitlode(&["purge", "store", "--path", glob]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(4) && said.contains("which is all that globs know"), "{said}");
+    }
+    assert_eq!(receipts(), before, "a purge that was refused has none");
     lab.ok(&["purge", "store", "--path", "a.*"]);
     assert!(subjects(&lab, "store").is_empty());
     lab.ok(&["verify", "store"]);

@@ -1,6 +1,6 @@
 //! `gitlode assemble`: decides which rows of a store go, by a look at all of them.
 
-use std::{path::PathBuf, sync::atomic::AtomicBool, thread};
+use std::{collections::BTreeSet, path::PathBuf, sync::atomic::AtomicBool, thread};
 
 use super::{Error, grouped, interrupt_flag, memory, print};
 use crate::{
@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = super::at_least_one::<u64>)]
     cap_per_language: Option<u64>,
     /// Threads; as many as there are cores by default. They show in no byte.
-    #[arg(long, short = 'j', value_name = "N", value_parser = super::at_least_one::<usize>)]
+    #[arg(long, short = 'j', value_name = "N", value_parser = super::threads)]
     threads: Option<usize>,
     /// Memory for what is kept of rows, such as 512M or 2G; a quarter of the machine's by default. What needs more goes to
     /// files in the store while it runs. It shows in no byte.
@@ -125,6 +125,10 @@ pub fn run(args: &Args) -> Result<(), Error> {
             super::style("warning")
         );
     }
+    for (benchmark, (missing, all)) in &assembly.tasks_elsewhere {
+        let (missing, all, benchmark) = (grouped(*missing), grouped(*all), super::printable(benchmark));
+        tell!("{missing} of {all} tasks of {benchmark} name repositories that are not in the store");
+    }
     if args.json {
         return print(&format!("{:#}\n", serde_json::json!(assembly)));
     }
@@ -145,6 +149,10 @@ impl Args {
         known_benchmarks.dedup();
         if let Some(reason) = self.weight.iter().find_map(Weight::unknown) {
             return Err(Error::Usage(format!("--weight: {reason}")));
+        }
+        let mut weighted = BTreeSet::new();
+        if let Some(twice) = self.weight.iter().find(|weight| !weighted.insert((weight.column, &weight.value))) {
+            return Err(Error::Usage(format!("--weight: {:?} has two shares; a value has one", twice.value)));
         }
         let options = Options {
             opt_out: self.opt_out.clone(),

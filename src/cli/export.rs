@@ -103,7 +103,7 @@ pub struct Args {
     #[arg(long, default_value_t = 500_000_000, value_name = "BYTES", value_parser = super::at_least_one::<u64>)]
     shard_bytes_max: u64,
     /// Threads that encode Parquet; as many as there are cores by default, 3 at most. They show in no byte.
-    #[arg(long, short = 'j', value_name = "N", value_parser = super::at_least_one::<usize>)]
+    #[arg(long, short = 'j', value_name = "N", value_parser = super::threads)]
     threads: Option<usize>,
     /// No progress.
     #[arg(long, short)]

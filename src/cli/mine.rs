@@ -161,7 +161,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Threads that mine; all cores by default.
-    #[arg(long, short = 'j', value_name = "N", value_parser = super::at_least_one::<usize>)]
+    #[arg(long, short = 'j', value_name = "N", value_parser = super::threads)]
     threads: Option<usize>,
     /// Memory for histories and for what is remembered of objects, such as 512M or 2G; a quarter of the machine's by
     /// default. A repository that takes more than its share is mined alone, after the others. It shows in no byte.

@@ -392,6 +392,19 @@ fn at_least_one<T: std::str::FromStr<Err: std::fmt::Display> + Default + Partial
     }
 }
 
+/// Most threads: more than any machine has cores.
+const THREADS_MAX: usize = 1024;
+
+/// A number of threads.
+fn threads(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        threads if threads > THREADS_MAX => {
+            Err(format!("it can be {THREADS_MAX} at most; more threads than cores are no faster"))
+        }
+        threads => Ok(threads),
+    }
+}
+
 /// So many opt-outs that name nothing are told one by one: lists of them are written for many stores.
 const UNMATCHED_TOLD: usize = 20;
 

@@ -58,9 +58,12 @@ pub fn run(args: &Args) -> Result<(), Error> {
     if lines.iter().any(|line| line.contains('\n')) {
         return Err(Error::Usage("a name has no line breaks".into()));
     }
-    if lines.is_empty() && purge::opt_outs(&store)?.is_empty() {
+    // What was named before and is there all the same, `verify` sends here.
+    if lines.is_empty() && purge::verify(&store, &interrupt_flag())?.there.is_empty() {
         return Err(Error::Usage(
-            "what is to go: --owner, --repo, --commit, --path, --author or --opt-out FILE".into(),
+            "nothing is named, by --owner, --repo, --commit, --path, --author or --opt-out FILE, and nothing that was named before is \
+             there"
+                .into(),
         ));
     }
     let anonymous = match lines.iter().any(|line| line.starts_with("author:")) {

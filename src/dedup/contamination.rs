@@ -53,7 +53,7 @@ pub struct Benchmarks {
     searches: Vec<Search>,
     /// The commits that tasks start from.
     bases: HashMap<String, Place>,
-    /// For a repository in lower case and the hash of what a patch changes in one file, whose patch it is.
+    /// For a repository in lower case, with its owner and without, and the hash of what a patch changes in one file, whose patch it is.
     patches: HashMap<(String, u64), Place>,
 }
 
@@ -138,11 +138,15 @@ pub struct Hit {
 }
 
 impl Task {
-    /// Whether `text` is a patch by which it is looked for.
-    fn has_patch(&self, text: &String) -> bool {
-        self.repository.is_some()
-            && self.patches.contains(text)
-            && files_of(text).into_iter().any(|file| changed(file).is_some())
+    /// What is looked for in texts: of patches the lines that they take or add, since those around them are everybody's who has
+    /// the repository.
+    fn all_texts(&self) -> impl Iterator<Item = &str> {
+        self.texts.iter().map(String::as_str).chain(self.patches.iter().flat_map(|patch| changed_blocks(patch)))
+    }
+
+    /// Whether `patch` is one by which it is looked for.
+    fn has_patch(&self, patch: &str) -> bool {
+        self.repository.is_some() && files_of(patch).into_iter().any(|file| changed(file).is_some())
     }
 }
 
@@ -193,7 +197,7 @@ impl Benchmarks {
         self.tasks.push(called.collect());
         let (mut runs, mut wholes) = (Vec::new(), Vec::new());
         for (at, task) in (0..).zip(tasks) {
-            for text in &task.texts {
+            for text in task.all_texts() {
                 runs.extend(self.runs_of(text).into_iter().map(|run| (run, at)));
                 wholes.extend(self.whole_of(text).map(|whole| (whole, at)));
             }
@@ -206,7 +210,7 @@ impl Benchmarks {
         if longest.is_none() && base.is_none() {
             return Err(format!("no text in it has {} words that tell it, so it would never be found", self.n));
         }
-        let known = tasks.iter().flat_map(|task| &task.texts).flat_map(|text| words(text)).map(hash);
+        let known = tasks.iter().flat_map(Task::all_texts).flat_map(words).map(hash);
         let known: Vec<u64> = known.map(|word| word >> (64 - WORD_BITS)).collect();
         let search = self.search(self.n);
         search.add(known, runs.into_iter().map(|(run, row)| (run, (number, row))));
@@ -235,18 +239,23 @@ impl Benchmarks {
             self.runs_of(text).iter().any(|run| runs.contains(run))
                 || self.whole_of(text).is_some_and(|whole| wholes.contains(whole.as_slice()))
         };
+        let found = |task: &Task, text: &str| match task.patches.iter().any(|patch| patch == text) {
+            true => changed_blocks(text).into_iter().any(is_found),
+            false => is_found(text),
+        };
         let (mut not_searched, mut longest) = (NotSearched::default(), None::<&str>);
         for task in tasks {
             let mut is_missed = task.base.is_none() && !task.patches.iter().any(|patch| task.has_patch(patch));
-            for text in &task.texts {
-                if is_found(text) {
-                    is_missed = false;
-                    longest = longest.filter(|longest| longest.len() > text.len()).or(Some(text));
-                } else if !task.has_patch(text) && task.base.as_ref() != Some(text) {
-                    let texts = &mut not_searched.texts;
-                    let is_short = words(text).nth(self.n - 1).is_none();
-                    *(if is_short { &mut texts.short } else { &mut texts.common }) += 1;
-                }
+            let patches = task.patches.iter().filter(|patch| !task.has_patch(patch)).map(String::as_str);
+            let texts = task.texts.iter().map(String::as_str).filter(|text| task.base.as_deref() != Some(text));
+            for text in texts.chain(patches).filter(|text| !found(task, text)) {
+                let is_short = words(text).nth(self.n - 1).is_none();
+                let texts = &mut not_searched.texts;
+                *(if is_short { &mut texts.short } else { &mut texts.common }) += 1;
+            }
+            for text in task.all_texts().filter(|text| is_found(text)) {
+                is_missed = false;
+                longest = longest.filter(|longest| longest.len() > text.len()).or(Some(text));
             }
             not_searched.rows += u64::from(is_missed);
         }
@@ -259,8 +268,20 @@ impl Benchmarks {
         }
         let Some(repository) = &task.repository else { return };
         for patch in task.patches.iter().flat_map(|patch| files_of(patch)).filter_map(changed) {
-            self.patches.entry((repository.to_lowercase(), patch)).or_insert(place);
+            for name in names_of(&repository.to_lowercase()) {
+                self.patches.entry((name.to_owned(), patch)).or_insert(place);
+            }
         }
+    }
+
+    /// Whether a task says what commit it starts from.
+    pub fn has_bases(&self) -> bool {
+        !self.bases.is_empty()
+    }
+
+    /// Whether a task starts from `commit`.
+    pub fn is_base(&self, commit: &str) -> bool {
+        self.bases.contains_key(commit)
     }
 
     /// Adds a benchmark of which there are only hashes.
@@ -448,6 +469,34 @@ fn is_number(word: &str) -> bool {
     NUMBERS.iter().any(|number| word.eq_ignore_ascii_case(number))
 }
 
+/// What a repository may be called in a store: OWNER/NAME, or NAME where it was mined from a path.
+pub fn names_of(repository: &str) -> impl Iterator<Item = &str> {
+    let bare = repository.rsplit_once('/').map(|(_, name)| name);
+    iter::once(repository).chain(bare)
+}
+
+/// The lines of a unified diff that are taken or added, those that stand together in one piece.
+fn changed_blocks(patch: &str) -> Vec<&str> {
+    let (mut blocks, mut from, mut at, mut is_in_hunk) = (Vec::new(), None, 0, false);
+    for line in patch.split_inclusive('\n') {
+        is_in_hunk = (is_in_hunk || line.starts_with("@@")) && !line.starts_with("diff --git ");
+        // The header of the next file looks like a line that is taken away and one that is added, with a path each.
+        let is_header = line.starts_with("--- ") && patch[at + line.len()..].starts_with("+++ ");
+        is_in_hunk &= !is_header;
+        match (from, is_in_hunk && line.starts_with(['+', '-'])) {
+            (None, true) => from = Some(at),
+            (Some(start), false) => {
+                blocks.push(&patch[start..at]);
+                from = None;
+            }
+            _ => {}
+        }
+        at += line.len();
+    }
+    blocks.extend(from.map(|start| &patch[start..]));
+    blocks
+}
+
 /// The parts of a unified diff that are about one file each.
 fn files_of(patch: &str) -> Vec<&str> {
     // A line that is taken away may begin with two hyphens, too; no name of a new file follows it.
@@ -572,7 +621,7 @@ mod tests {
                      diff --git a/y.py b/y.py\n--- a/y.py\n+++ b/y.py\n@@ -1 +1 @@\n-}\n+)\n\
                      diff --git a/z.sql b/z.sql\n--- a/z.sql\n+++ b/z.sql\n@@ -1,2 +1 @@\n--- a note\n-drop it\n+keep it\n";
         let task = Task {
-            texts: vec![patch.into()],
+            texts: Vec::new(),
             repository: Some("Owner/Name".into()),
             base: Some("00aa".repeat(10)),
             patches: vec![patch.into()],
@@ -602,11 +651,33 @@ mod tests {
             (None, "fork/name,owner/name", same, Some("diff")),
             (None, "owner/name", hyphens, Some("diff")),
             (None, "fork/name", same, None),
+            (None, "NAME", same, Some("diff")),
+            (None, "other", same, None),
             (None, "owner/name", other, None),
             (None, "owner/name", no_letter, None),
             (Some("11aa"), "owner/name", "", None),
         ] {
             assert_eq!(found(Sample { parent, repos, diff, ..Sample::default() }), expected, "{repos} {diff}");
+        }
+    }
+
+    #[test]
+    fn of_patches_the_changed_lines_are_texts() {
+        let kept = "these words stand around the change and everybody who has the file has them as well";
+        let [taken, added] =
+            ["the old words that the solution takes", "new words that only the solution of this task has in it"];
+        let patch = format!(
+            "--- a/x\n+++ b/x\n@@ -1,3 +1,4 @@ {kept}\n {kept}\n-{taken}\n+{added}\n+and one\n {kept}\n--- a/y\n+++ b/y\n@@ -1 +1 @@\n-- c\n+++ d"
+        );
+        let blocks = [format!("-{taken}\n+{added}\n+and one\n"), "-- c\n+++ d".to_owned()];
+        assert_eq!(changed_blocks(&patch), blocks);
+        assert_eq!(changed_blocks("no patch\n+at all\n"), [""; 0]);
+        let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
+        let task = Task { patches: vec![patch], ..Task::default() };
+        benchmarks.add("b", &[task]).expect("it can be found");
+        for (text, is_found) in [(kept, false), (taken, false), (added, true)] {
+            let sample = Sample { new_contents: Some(text), ..Sample::default() };
+            assert_eq!(benchmarks.find(&sample, &mut Memory::default()).is_some(), is_found, "{text}");
         }
     }
 

@@ -224,6 +224,14 @@ impl OptOuts {
         self.list.iter().position(|(_, named)| names().any(|name| self.is_of(named, name)))
     }
 
+    /// Whether a line names the repository that `source` is, a URL, a path or OWNER/NAME, as far as that tells.
+    pub fn names_source(&self, source: &str) -> bool {
+        let bare = source.trim_end_matches('/');
+        let bare = bare.strip_suffix(".git").unwrap_or(bare);
+        let starts = bare.rmatch_indices(['/', ':']).map(|(at, _)| at + 1).take(2).chain([0]);
+        starts.map(|start| bare[start..].replace(':', "/")).any(|name| self.find_repository(&name).is_some())
+    }
+
     /// Whether the repository `name`, in lower case, or what it was forked from, is `named`.
     fn is_of(&self, named: &Named, name: &str) -> bool {
         let origins = self.origins.get(name).into_iter().flatten();
@@ -333,6 +341,24 @@ fn named(line: &str) -> Result<Named, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_named_by_the_end_of_their_place() {
+        let opt_outs = OptOuts::read("owner:Ann\nrepository:bob/two\nrepository:three\n").expect("they can be read");
+        for (source, expected) in [
+            ("https://example.org/ann/one", true),
+            ("https://example.org/ann/one.git/", true),
+            ("git@example.org:Ann/one.git", true),
+            ("ann/one", true),
+            ("bob/two", true),
+            ("bob/one", false),
+            ("/srv/three.git", true),
+            ("/ann/mirrors/bob/one", false),
+            ("@ann.txt", false),
+        ] {
+            assert_eq!(opt_outs.names_source(source), expected, "{source}");
+        }
+    }
 
     #[test]
     fn lines_name_rows() {

@@ -188,6 +188,10 @@ pub struct Assembly {
     /// Texts (fields) of benchmarks that can't be looked for, also of rows that are found by another text.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub texts_not_searched: BTreeMap<String, TextsNotSearched>,
+    /// Of the tasks of a benchmark that name a repository, by the benchmark's file name: those that name none of the store, whose base commit
+    /// no row has either, and all of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks_elsewhere: BTreeMap<String, (u64, u64)>,
     /// What was masked in the rows that came as far as that, before duplicates and caps.
     #[serde(default)]
     pub masked: Masked,
@@ -290,6 +294,9 @@ pub fn removed(store: &Store, assembly: &Assembly) -> Result<HashMap<String, Str
     Ok(rows.into_iter().filter_map(|row| Some((row.id?, row.rule))).collect())
 }
 
+/// SWE-bench's fields that are unified diffs.
+const PATCHES: [&str; 2] = ["patch", "test_patch"];
+
 /// The tasks of a benchmark: of each line the strings at any depth, and where they are SWE-bench's fields, what they are.
 fn tasks_of(path: &Path) -> Result<Vec<Task>, Error> {
     let bad = |reason: String| Error::Benchmark { path: path.to_owned(), reason };
@@ -299,7 +306,15 @@ fn tasks_of(path: &Path) -> Result<Vec<Task>, Error> {
         let value: serde_json::Value =
             serde_json::from_str(line).map_err(|e| bad(format!("line {}: {e}", number + 1)))?;
         let mut task = Task::default();
-        collect(&value, &mut task.texts);
+        let is_patch =
+            |name: &str, text: &str| PATCHES.contains(&name) && text.lines().any(|line| line.starts_with("@@ "));
+        let fields = value.as_object().into_iter().flatten();
+        match value.is_object() {
+            true => fields
+                .filter(|(name, value)| !value.as_str().is_some_and(|text| is_patch(name, text)))
+                .for_each(|(_, value)| collect(value, &mut task.texts)),
+            false => collect(&value, &mut task.texts),
+        }
         let field = |name: &str| value[name].as_str().map(str::to_owned);
         let is_id = |id: &String| matches!(id.len(), 40 | 64) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         task.base = field("base_commit");
@@ -309,7 +324,8 @@ fn tasks_of(path: &Path) -> Result<Vec<Task>, Error> {
         }
         task.name = ["task_id", "instance_id"].into_iter().find_map(field);
         task.repository = field("repo");
-        task.patches = ["patch", "test_patch"].into_iter().filter_map(field).collect();
+        let patches = PATCHES.into_iter().filter_map(|name| field(name).filter(|text| is_patch(name, text)));
+        task.patches = patches.collect();
         tasks.push(task);
     }
     Ok(tasks)
@@ -327,15 +343,21 @@ fn collect(value: &serde_json::Value, texts: &mut Vec<String>) {
 /// What of benchmarks can't be looked for, by their names.
 type NotSearchedOf = BTreeMap<String, NotSearched>;
 
-/// The benchmarks in `options`, a digest over them and how they are looked for, and what of them can't be.
-fn benchmarks(options: &Options) -> Result<(Benchmarks, String, NotSearchedOf), Error> {
-    let mut not_searched = NotSearchedOf::new();
+/// What is said of a task: the name of its benchmark, its repository and its base commit.
+type About = (String, String, Option<String>);
+
+/// The benchmarks in `options`, a digest over them and how they are looked for, what of them can't be, and the tasks about repositories.
+fn benchmarks(options: &Options) -> Result<(Benchmarks, String, NotSearchedOf, Vec<About>), Error> {
+    let (mut not_searched, mut about) = (NotSearchedOf::new(), Vec::new());
     let mut benchmarks = Benchmarks::new(options.ngram_words);
     let mut parts = vec![options.ngram_words.to_le_bytes().to_vec()];
     for path in &options.benchmarks {
         let bad = |reason: String| Error::Benchmark { path: path.clone(), reason };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let missed = tasks_of(path).and_then(|tasks| benchmarks.add(&name, &tasks).map_err(bad))?;
+        let tasks = tasks_of(path)?;
+        let missed = benchmarks.add(&name, &tasks).map_err(bad)?;
+        let of_task = |task: Task| Some((name.clone().into_owned(), task.repository?.to_lowercase(), task.base));
+        about.extend(tasks.into_iter().filter_map(of_task));
         not_searched.entry(name.clone().into_owned()).or_default().add(missed);
         parts.push(name.as_bytes().to_vec());
         parts.push(fs::read(path).map_err(|e| bad(e.to_string()))?);
@@ -346,7 +368,21 @@ fn benchmarks(options: &Options) -> Result<(Benchmarks, String, NotSearchedOf), 
         parts.push(known.text().as_bytes().to_vec());
     }
     let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-    Ok((benchmarks, facts::key(&parts), not_searched))
+    Ok((benchmarks, facts::key(&parts), not_searched, about))
+}
+
+/// Of the tasks that `about` says something of, those that no repository of these names and no commit of a row is of, and all.
+fn elsewhere(about: Vec<About>, names: &[&str], bases: &BTreeSet<String>) -> BTreeMap<String, (u64, u64)> {
+    let names: BTreeSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    let mut elsewhere = BTreeMap::<String, (u64, u64)>::new();
+    for (benchmark, repository, base) in about {
+        let (missing, all) = elsewhere.entry(benchmark).or_default();
+        let is_here = contamination::names_of(&repository).any(|name| names.contains(name));
+        *missing += u64::from(!is_here && !base.is_some_and(|base| bases.contains(&base.to_ascii_lowercase())));
+        *all += 1;
+    }
+    elsewhere.retain(|_, (missing, _)| *missing > 0);
+    elsewhere
 }
 
 /// Decides for `store`, which must be locked, and writes `STORE/assembly`.
@@ -355,7 +391,7 @@ fn benchmarks(options: &Options) -> Result<(Benchmarks, String, NotSearchedOf), 
 /// The store is damaged or can't be written, the ruleset or a benchmark is not as it should be, or an interruption.
 pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<Assembly, Error> {
     let rules = recipe::rules(&options.filter)?;
-    let (benchmarks, of_benchmarks, not_searched) = benchmarks(options)?;
+    let (benchmarks, of_benchmarks, not_searched, about) = benchmarks(options)?;
     let benchmarks = (benchmarks, of_benchmarks);
     let mut opt_outs = [purge::opt_outs(store)?, opt_out::OptOuts::default()];
     let remembered: BTreeSet<String> = opt_outs[0].lines().map(str::to_owned).collect();
@@ -406,6 +442,11 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
             .map(|(name, of)| (name, of.texts))
             .filter(|(_, t)| *t != TextsNotSearched::default())
             .collect(),
+        tasks_elsewhere: elsewhere(
+            about,
+            &repositories.iter().map(|repository| repository.name).collect::<Vec<_>>(),
+            &decisions.bases,
+        ),
         masked: std::mem::take(&mut decisions.masked),
         links,
         ledger: ledger.seal()?,

@@ -57,7 +57,17 @@ pub enum Error {
 /// # Errors
 /// A line is none; the message names it.
 pub fn parse(path: &Path, text: &str) -> Result<OptOuts, Error> {
-    OptOuts::read(text).map_err(|(line, reason)| Error::OptOut { path: path.to_owned(), line, reason })
+    let bad = |(line, reason)| Error::OptOut { path: path.to_owned(), line, reason };
+    // What a store remembers of before may have some.
+    let odd = (1..)
+        .zip(text.lines().map(str::trim))
+        .find(|(_, line)| line.starts_with("path:") && line.contains(['[', ']', '{', '}']));
+    if let Some((line, text)) = odd {
+        let reason =
+            format!("{text} has more than *, ** and ?, which is all that globs know; ? stands for any one letter");
+        return Err(bad((line, reason)));
+    }
+    OptOuts::read(text).map_err(bad)
 }
 
 /// A file before and after a purge.
@@ -245,8 +255,9 @@ pub fn purge(store: &Store, lines: &[String], now: i64, interrupt: &AtomicBool) 
     if assembly.is_dir() {
         fs::remove_dir_all(&assembly).map_err(io_error(&assembly))?;
     }
+    index.forget(&|name| wanted.find_repository(name).is_some(), &|argument| wanted.names_source(argument))?;
     drop(index);
-    Index::rebuild(store)?;
+    Index::rebuild(store)?.vacuum()?;
     receipt.blake3 = store::digest(serde_json::json!(receipt));
     remembered::add_receipt(store, &receipt)?;
     Ok(receipt)
@@ -529,7 +540,15 @@ pub fn verify(store: &Store, interrupt: &AtomicBool) -> Result<Verified, store::
     if store.has_rows_on_their_way_out() {
         verified.there.push("rows that a process which was killed had moved away are still there".into());
     }
-    for (_, receipt) in remembered::receipts(store)? {
+    let (receipts, _) = remembered::receipts(store)?;
+    let purged = receipts.iter().map(|(_, receipt)| receipt.time).max();
+    if let (Some(purged), Some(index)) = (purged, Index::read(store)) {
+        let names = index.arguments_before(purged)?.iter().filter(|argument| opt_outs.names_source(argument)).count();
+        if names > 0 {
+            verified.there.push(format!("{names} arguments of runs before the last purge name what was purged"));
+        }
+    }
+    for (_, receipt) in receipts {
         for repository in &receipt.repositories {
             let there = repository.before.iter().filter(|file| {
                 // The same name may be taken again by another run; the same contents may not.

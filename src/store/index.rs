@@ -276,6 +276,52 @@ impl Index {
         deleted.map_err(sql(&self.path)).map(|_| ())
     }
 
+    /// Forgets the sources with a name that `is_named`, and puts [`TOMBSTONE`] in the place of arguments of runs that `names` one.
+    ///
+    /// # Errors
+    /// The index can't be read or written.
+    pub fn forget(&mut self, is_named: &dyn Fn(&str) -> bool, names: &dyn Fn(&str) -> bool) -> Result<(), Error> {
+        let path = self.path.clone();
+        let mut write = || -> rusqlite::Result<()> {
+            let transaction = self.connection.transaction()?;
+            for (number, text) in texts(&transaction, "SELECT CAST(number AS TEXT), arguments FROM run")? {
+                let mut arguments = list(&text);
+                arguments
+                    .iter_mut()
+                    .filter(|argument| names(argument))
+                    .for_each(|argument| *argument = TOMBSTONE.to_owned());
+                let update = "UPDATE run SET arguments = ?2 WHERE number = ?1";
+                transaction.execute(update, params![number, serde_json::json!(arguments).to_string()])?;
+            }
+            for (identity, spec) in texts(&transaction, "SELECT identity, spec FROM source")? {
+                let spec: serde_json::Value = serde_json::from_str(&spec).unwrap_or_default();
+                if spec["name"].as_str().is_some_and(is_named) {
+                    transaction.execute("DELETE FROM source WHERE identity = ?1", [identity])?;
+                }
+            }
+            transaction.commit()
+        };
+        write().map_err(sql(&path))
+    }
+
+    /// The arguments of all runs that began before `time`.
+    ///
+    /// # Errors
+    /// The index can't be read.
+    pub fn arguments_before(&self, time: i64) -> Result<Vec<String>, Error> {
+        let query = format!("SELECT CAST(number AS TEXT), arguments FROM run WHERE started < {time}");
+        let found = texts(&self.connection, &query).map_err(sql(&self.path))?;
+        Ok(found.iter().flat_map(|(_, text)| list(text)).collect())
+    }
+
+    /// Writes the file anew: what was deleted stays in it until then.
+    ///
+    /// # Errors
+    /// The index can't be written.
+    pub fn vacuum(&self) -> Result<(), Error> {
+        self.connection.execute_batch("VACUUM").map_err(sql(&self.path))
+    }
+
     /// The sources whose last run failed, by identity.
     ///
     /// # Errors
@@ -304,6 +350,19 @@ impl Index {
         let row = self.connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)));
         row.optional().map_err(sql(&self.path))
     }
+}
+
+/// What stands for an argument that named what was purged.
+const TOMBSTONE: &str = "(purged)";
+
+/// The two columns of the rows of a query.
+fn texts(connection: &Connection, query: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    connection.prepare(query)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// The texts of a list that was written as JSON.
+fn list(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 fn insert(transaction: &Transaction<'_>, directory: &Path, checkpoints: &[&Checkpoint]) -> rusqlite::Result<()> {

@@ -60,6 +60,8 @@ pub struct Decisions<'a> {
     decisions: Table<Decision>,
     /// For both lists of opt-outs, the positions of lines that name a repository or a row.
     pub known_lines: [BTreeSet<usize>; 2],
+    /// Commits of rows that tasks of benchmarks start from.
+    pub bases: BTreeSet<String>,
     /// The account of near-duplicates.
     pub account: Account,
     /// What is masked in the rows that came as far as redaction.
@@ -119,6 +121,7 @@ impl<'a> Decisions<'a> {
             opted_out: [of_repositories, of_sets],
             decisions: Table::new(&directory, 0),
             known_lines: Default::default(),
+            bases: BTreeSet::new(),
             account: Account::default(),
             masked: Masked::default(),
         };
@@ -168,6 +171,7 @@ impl<'a> Decisions<'a> {
         };
         let (mut forks, mut masked) = (std::mem::take(&mut self.forks), Masked::default());
         let mut known_lines: [BTreeSet<usize>; 2] = Default::default();
+        let mut bases = BTreeSet::new();
         for repository in self.repositories {
             for (known, lines) in known_lines.iter_mut().zip(self.judge.lines_of_repository(repository.name)) {
                 known.extend(lines);
@@ -182,6 +186,9 @@ impl<'a> Decisions<'a> {
                 let is_deletion = u8::from(facts.new_file.is_none());
                 let at = row.at;
                 seen.candidates.push(Candidate { change_size, license, time, id, digest, at, is_deletion })?;
+            }
+            if self.judge.benchmarks.0.has_bases() {
+                bases.extend(Some(hex(&facts.commit)).filter(|commit| self.judge.benchmarks.0.is_base(commit)));
             }
             if let Some(verdict) = &row.verdict {
                 for (at, known) in known_lines.iter_mut().enumerate() {
@@ -204,7 +211,7 @@ impl<'a> Decisions<'a> {
             let bands = facts.bands.iter().flatten().filter(|_| near != Near::Off);
             bands.map(|hash| Band { hash: *hash, number }).try_for_each(|band| seen.bands.push(band))
         })?;
-        (self.forks, self.masked, self.known_lines) = (forks, masked, known_lines);
+        (self.forks, self.masked, self.known_lines, self.bases) = (forks, masked, known_lines, bases);
         Ok(seen)
     }
 

@@ -133,7 +133,7 @@ fn mark(store: &Store) -> Result<OptOutMark, store::Error> {
     if let Some(mark) = store.opt_out_mark()? {
         return Ok(mark);
     }
-    let last = receipts(store)?.pop().map(|(_, receipt)| receipt);
+    let last = whole_receipts(store)?.pop().map(|(_, receipt)| receipt);
     let number = last.as_ref().map_or(0, |receipt| receipt.number);
     let lists = vec![Lists::read(store)?.digest()];
     Ok(OptOutMark { lists, receipts: number, last_receipt: last.map(|receipt| receipt.blake3) })
@@ -154,7 +154,7 @@ fn receipt_file(store: &Store, number: u32) -> PathBuf {
 /// Number and checksum of the last receipt of `store`; 0 without one. The number of one that was taken away is not given again.
 pub(super) fn last_receipt(store: &Store) -> Result<(u32, Option<String>), store::Error> {
     let mark = mark(store)?;
-    match receipts(store)?.pop() {
+    match whole_receipts(store)?.pop() {
         Some((_, last)) if last.number >= mark.receipts => Ok((last.number, Some(last.blake3))),
         _ => Ok((mark.receipts, mark.last_receipt)),
     }
@@ -170,22 +170,37 @@ pub(super) fn add_receipt(store: &Store, receipt: &Receipt) -> Result<(), store:
     store.set_opt_out_mark(&OptOutMark { receipts: receipt.number, last_receipt, ..mark })
 }
 
-/// The receipts of `store`, in order, each with its path.
+/// Receipts, each with its path.
+type Receipts = Vec<(PathBuf, Receipt)>;
+
+/// The receipts of `store`, in order, and of those that are not as they were written where they are and why.
 ///
 /// # Errors
-/// One can't be read, or is not as it was written.
-pub(super) fn receipts(store: &Store) -> Result<Vec<(PathBuf, Receipt)>, store::Error> {
-    let mut receipts = Vec::new();
+/// One can't be read.
+pub(super) fn receipts(store: &Store) -> Result<(Receipts, Vec<(PathBuf, String)>), store::Error> {
+    let (mut receipts, mut changed) = (Receipts::new(), Vec::new());
     for (path, _) in store::json_files(&directory(store))? {
-        let fields: serde_json::Value = store::parse(&path, &fs::read(&path).map_err(io_error(&path))?)?;
-        let bad = |reason: String| store::Error::BadManifest { path: path.clone(), reason };
-        let receipt = Receipt::deserialize(&fields).map_err(|e| bad(e.to_string()))?;
-        if store::digest(fields) != receipt.blake3 {
-            return Err(bad("its checksum does not match".into()));
+        let text = fs::read(&path).map_err(io_error(&path))?;
+        let fields = serde_json::from_slice::<serde_json::Value>(&text);
+        let found = fields.and_then(|fields| Ok((Receipt::deserialize(&fields)?, store::digest(fields))));
+        match found {
+            Ok((receipt, digest)) if digest == receipt.blake3 => receipts.push((path, receipt)),
+            Ok(_) => changed.push((path, "its checksum does not match".to_owned())),
+            Err(error) => changed.push((path, error.to_string())),
         }
-        receipts.push((path, receipt));
     }
-    Ok(receipts)
+    Ok((receipts, changed))
+}
+
+/// The receipts of `store`, all of which have to be as they were written.
+fn whole_receipts(store: &Store) -> Result<Receipts, store::Error> {
+    match receipts(store)? {
+        (receipts, changed) if changed.is_empty() => Ok(receipts),
+        (_, changed) => {
+            let (path, reason) = changed.into_iter().next().unwrap_or_default();
+            Err(store::Error::BadManifest { path, reason })
+        }
+    }
 }
 
 /// What of the receipts and opt-outs of `store` is not there, or not as it was written, in words.
@@ -199,11 +214,19 @@ pub(super) fn missing(store: &Store) -> Result<Vec<String>, store::Error> {
         result => result.map(|_| ())?,
     }
     let mark = store.opt_out_mark()?.unwrap_or_default();
-    let receipts = receipts(store)?;
+    let (receipts, changed) = receipts(store)?;
+    missing.extend(
+        changed
+            .iter()
+            .map(|(path, reason)| format!("the receipt {} is not as it was written: {reason}", path.display())),
+    );
     let known = receipts.last().map_or(0, |(_, last)| last.number).max(mark.receipts);
     let find = |number: u32| receipts.iter().map(|(_, receipt)| receipt).find(|receipt| receipt.number == number);
     for number in 1..=known {
         let Some(receipt) = find(number) else {
+            if changed.iter().any(|(path, _)| *path == receipt_file(store, number)) {
+                continue;
+            }
             missing.push(format!("the receipt {} is missing", receipt_file(store, number).display()));
             continue;
         };
