@@ -403,6 +403,22 @@ fn explain_says_what_was_decided() {
 }
 
 #[test]
+fn explain_says_what_is_masked() {
+    let lab = Lab::new();
+    let script = "echo x > a; git add .; git commit -qm 'Add a file'; echo 'mail someone.else@mailserver.org of it' > a
+        git commit -qam 'Name somebody of the file' -m 'Told by another.one@mailserver.org'";
+    lab.repository("a", "sha1", script);
+    mine(&lab, "a", "store");
+    for (more, expected) in [(&[][..], json!({"emails": 2})), (&["--redact", "off"], Value::Null)] {
+        assemble(&lab, "store", more);
+        let args = ["explain", "a", "HEAD", "--filter", "none", "--store", "store"];
+        let explained: Value = serde_json::from_str(&lab.ok(&[&args[..], &["--json"]].concat())).expect("JSON");
+        assert_eq!(explained["assembly"][0]["masked"], expected, "{explained}");
+        assert_eq!(lab.ok(&args).contains("  masked: emails (2)"), !expected.is_null());
+    }
+}
+
+#[test]
 fn nothing_is_made_of_a_segment_that_is_not_what_was_written() {
     let lab = Lab::new();
     repositories(&lab);

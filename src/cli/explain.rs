@@ -111,9 +111,13 @@ fn print_decided(decided: &[DecidedRow]) -> Result<(), Error> {
     if decided.is_empty() {
         return print("\nno row of it was decided on\n");
     }
-    for DecidedRow { id, path, rule, value, bound, keeper } in decided {
+    for DecidedRow { id, path, rule, value, bound, keeper, masked } in decided {
         let Some(rule) = rule else {
             print(&format!("\nassembly, {}: kept (row {id})\n", printable(path)))?;
+            let kinds: Vec<String> = masked.iter().map(|(kind, values)| format!("{kind} ({values})")).collect();
+            if !kinds.is_empty() {
+                print(&format!("  masked: {}\n", kinds.join(", ")))?;
+            }
             continue;
         };
         print(&format!("\nassembly, {}: dropped by {} (row {id})\n", printable(path), printable(rule)))?;

@@ -1,6 +1,9 @@
 //! What the assembly of a store decided on the rows of one commit.
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+};
 
 use serde::Serialize;
 
@@ -10,9 +13,14 @@ use super::{
     hex,
     kept::is_whole,
 };
-use crate::store::{
-    Error, Store, io_error,
-    ledger::{self, Dropped},
+use crate::{
+    pipeline::redact::{Redaction, Scratch},
+    store::{
+        Error, Store, io_error,
+        ledger::{self, Dropped},
+        rows::Rows,
+        segment,
+    },
 };
 
 /// A row that stays for another one.
@@ -41,6 +49,9 @@ pub struct DecidedRow {
     pub bound: String,
     /// The row that stays for it.
     pub keeper: Option<KeptRow>,
+    /// What is masked in a row that stays, by kind, and how many values; nothing where nothing is.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub masked: BTreeMap<String, u64>,
 }
 
 /// What `assembly` of `store` decided on the rows of `commit`, by path.
@@ -64,14 +75,16 @@ pub fn explain(store: &Store, assembly: &Assembly, commit: &str) -> Result<Vec<D
         true => Vec::new(),
         false => find(store, |facts| keepers.contains(&format!("{:032x}", facts.id)))?,
     };
+    let masked = masked(store, assembly, commit)?;
     let decided = |row: KeptRow| match dropped.get(&row.id) {
         None => DecidedRow {
-            id: row.id,
             path: row.path,
             rule: None,
             value: String::new(),
             bound: String::new(),
             keeper: None,
+            masked: masked.get(&row.id).cloned().unwrap_or_default(),
+            id: row.id,
         },
         Some(dropped) => DecidedRow {
             id: row.id,
@@ -80,9 +93,53 @@ pub fn explain(store: &Store, assembly: &Assembly, commit: &str) -> Result<Vec<D
             value: dropped.value.clone(),
             bound: dropped.bound.clone(),
             keeper: keeper_of(dropped).and_then(|id| keepers.iter().find(|keeper| keeper.id == id).cloned()),
+            masked: BTreeMap::new(),
         },
     };
     Ok(rows.into_iter().map(decided).collect())
+}
+
+/// What is masked in the rows of `commit`, by their ids: worked out again, as an export does.
+fn masked(store: &Store, assembly: &Assembly, commit: &str) -> Result<HashMap<String, BTreeMap<String, u64>>, Error> {
+    let mut found = HashMap::new();
+    // Without its rules nothing was assembled either.
+    let Ok(redaction) = Redaction::new(assembly.options.redact, assembly.options.secrets.as_deref()) else {
+        return Ok(found);
+    };
+    let Some(masked) = redaction.digest() else { return Ok(found) };
+    let (directory, catalog, mut scratch) = (facts::directory(store), facts::catalog(), Scratch::default());
+    for (batch, checkpoint) in store.batches()? {
+        for manifest in &checkpoint.segments {
+            let facts = directory.join(format!("{}.facts", facts::facts_key(&manifest.blake3, &catalog, masked)));
+            if !is_whole(&facts) || !has_commit(&facts, commit)? {
+                continue;
+            }
+            let path = batch.join(&manifest.file);
+            for rows in segment::read(&path)? {
+                let damaged =
+                    |e: arrow_schema::ArrowError| Error::Damaged { path: path.clone(), reason: e.to_string() };
+                let rows = Rows::new(&rows?).map_err(damaged)?;
+                for sample in (0..rows.len()).map(|at| rows.get(at)).filter(|sample| sample.commit == commit) {
+                    redaction.redact(&sample, &mut scratch);
+                    let kinds = std::mem::take(&mut scratch.masked).kinds;
+                    let kinds = kinds.into_iter().map(|(kind, tally)| (kind, tally.values)).collect();
+                    found.insert(sample.id.to_owned(), kinds);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a row of these facts is of `commit`.
+fn has_commit(facts: &std::path::Path, commit: &str) -> Result<bool, Error> {
+    let mut reader = FactsReader::open(facts, false)?;
+    while reader.advance()? {
+        if hex(&reader.row.commit) == commit {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The rows that were decided on and are `wanted`.
