@@ -4,12 +4,16 @@
 //! digits or in words (three numbers and more), and loops over `i` are everybody's. What stands in more than a twentieth of a benchmark's rows is its frame (imports, a
 //! licence), not its matter.
 //!
-//! A text of twenty words and more none of whose runs says something, such as a short loop, is looked for as a whole.
+//! A text of twenty words and more none of whose runs says something, such as a short loop, is looked for as a whole. So is a solution
+//! of fewer words, if five of them are different: what a benchmark calls a solution is no list of imports, which many programs have.
 //!
 //! A task that is a repository's issue (SWE-bench and its like) also is its base commit, on which the solution stands, and a
 //! patch, which may be too short for a run of words.
 
-use std::{collections::BTreeMap, iter};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use hashbrown::{HashMap, HashSet, hash_map::Entry};
 
@@ -31,6 +35,9 @@ const FRAME_ROWS_MIN: f64 = 3.0;
 /// A text of fewer words that say nothing may be anybody's, so it is not looked for as a whole either.
 const WHOLE_WORDS_MIN: usize = 20;
 
+/// The words of a short solution that is looked for as a whole; a shorter one is everybody's.
+const SHORT_WORDS: std::ops::Range<usize> = WHOLE_DIFFERENT_MIN..WHOLE_WORDS_MIN;
+
 /// So many words of it have to be there; what follows them may differ. It bounds what a row can cost.
 const WHOLE_WORDS_MAX: usize = 256;
 
@@ -51,6 +58,7 @@ pub struct Benchmarks {
     tasks: Vec<Vec<String>>,
     /// Runs of words, by their length.
     searches: Vec<Search>,
+    shorts: Shorts,
     /// The commits that tasks start from.
     bases: HashMap<String, Place>,
     /// For a repository in lower case, with its owner and without, and the hash of what a patch changes in one file, whose patch it is.
@@ -70,6 +78,17 @@ struct Search {
     whole_words: usize,
     /// A bit for each word of `runs` and `wholes`.
     words: Vec<u64>,
+}
+
+/// Short solutions, as a whole.
+#[derive(Default)]
+struct Shorts {
+    /// For the number of words and their hash as a run, whose solution it is.
+    texts: HashMap<(usize, u64), Place>,
+    /// The numbers of words that there are, rising.
+    lens: BTreeSet<usize>,
+    /// The words of all of them.
+    words: HashSet<u64>,
 }
 
 /// A text of a benchmark that is looked for as a whole.
@@ -118,6 +137,8 @@ pub struct Memory {
 pub struct Task {
     /// What must not be learnt.
     pub texts: Vec<String>,
+    /// Those of them that are solutions.
+    pub solutions: Vec<String>,
     /// The repository that it is about, as OWNER/NAME.
     pub repository: Option<String>,
     /// The commit that its solution stands on, hexadecimal.
@@ -167,6 +188,7 @@ impl Benchmarks {
             names: Vec::new(),
             tasks: Vec::new(),
             searches: Vec::new(),
+            shorts: Shorts::default(),
             bases: HashMap::new(),
             patches: HashMap::new(),
         }
@@ -195,16 +217,20 @@ impl Benchmarks {
             None => line.to_string(),
         });
         self.tasks.push(called.collect());
-        let (mut runs, mut wholes) = (Vec::new(), Vec::new());
+        let (mut runs, mut wholes, mut shorts) = (Vec::new(), Vec::new(), Vec::new());
         for (at, task) in (0..).zip(tasks) {
             for text in task.all_texts() {
                 runs.extend(self.runs_of(text).into_iter().map(|run| (run, at)));
                 wholes.extend(self.whole_of(text).map(|whole| (whole, at)));
             }
+            shorts.extend(task.solutions.iter().filter_map(|text| self.short_of(text)).map(|short| (short, at)));
             self.add_commit_and_patches(task, (number, at));
         }
         let rows_max = (tasks.len() as f64 * FRAME_SHARE).max(FRAME_ROWS_MIN) as usize;
         let (runs, wholes) = (without_frame(runs, rows_max), without_frame(wholes, rows_max));
+        for (short, row) in without_frame(shorts, rows_max) {
+            self.shorts.add(&short, (number, row));
+        }
         let (not_searched, longest) = self.not_searched(tasks, &runs, &wholes);
         let base = tasks.iter().find_map(|task| task.base.as_deref());
         if longest.is_none() && base.is_none() {
@@ -238,6 +264,7 @@ impl Benchmarks {
         let is_found = |text: &str| {
             self.runs_of(text).iter().any(|run| runs.contains(run))
                 || self.whole_of(text).is_some_and(|whole| wholes.contains(whole.as_slice()))
+                || self.short_of(text).is_some_and(|short| self.shorts.has(&short))
         };
         let found = |task: &Task, text: &str| match task.patches.iter().any(|patch| patch == text) {
             true => changed_blocks(text).into_iter().any(is_found),
@@ -345,6 +372,14 @@ impl Benchmarks {
         (tells && hashes.iter().collect::<HashSet<_>>().len() >= WHOLE_DIFFERENT_MIN).then_some(hashes)
     }
 
+    /// The words of a short solution, where none of its runs says something and it is looked for as a whole.
+    fn short_of(&self, text: &str) -> Option<Vec<u64>> {
+        let mut all = Vec::new();
+        hashes(text, &mut all);
+        let is_short = SHORT_WORDS.contains(&all.len()) && self.runs_of(text).is_empty();
+        (is_short && all.iter().collect::<HashSet<_>>().len() >= WHOLE_DIFFERENT_MIN).then_some(all)
+    }
+
     /// The first column of `sample` that has a text of a benchmark, and of those who have one there who has most of it; or stands on the commit of a task.
     pub fn find(&self, sample: &Sample<'_>, memory: &mut Memory) -> Option<Hit> {
         let hit = |(benchmark, row): Place, column| {
@@ -382,8 +417,8 @@ impl Benchmarks {
             Some(old) => {
                 let (head, tail) = common_lines(old.as_bytes(), new.as_bytes());
                 // All runs that have a word of the change, or that stand across one that takes words away.
-                let others =
-                    self.searches.iter().map(|search| search.n.max(search.whole_words) - 1).max().unwrap_or_default();
+                let lens = self.searches.iter().map(|search| search.n.max(search.whole_words));
+                let others = lens.chain(self.shorts.lens.last().copied()).max().unwrap_or(1) - 1;
                 let start = words_before(new.as_bytes(), head, others);
                 let end = words_behind(new.as_bytes(), new.len() - tail, others);
                 self.in_text(&new[start..end])
@@ -401,7 +436,33 @@ impl Benchmarks {
     fn in_text(&self, text: &str) -> Option<Place> {
         let mut words = Vec::new();
         hashes(text, &mut words);
-        self.searches.iter().find_map(|search| search.most(&words))
+        self.searches.iter().find_map(|search| search.most(&words)).or_else(|| self.shorts.find(&words))
+    }
+}
+
+impl Shorts {
+    fn add(&mut self, words: &[u64], place: Place) {
+        self.texts.entry((words.len(), ngram(words))).or_insert(place);
+        self.lens.insert(words.len());
+        self.words.extend(words);
+    }
+
+    fn has(&self, words: &[u64]) -> bool {
+        self.texts.contains_key(&(words.len(), ngram(words)))
+    }
+
+    /// Whose is the longest that ends first in `words`.
+    fn find(&self, words: &[u64]) -> Option<Place> {
+        let mut known = 0;
+        for (at, word) in words.iter().enumerate() {
+            known = if self.words.contains(word) { known + 1 } else { 0 };
+            let fitting = self.lens.range(..=known).rev();
+            let found = fitting.filter_map(|len| self.texts.get(&(*len, ngram(&words[at + 1 - len..=at])))).next();
+            if found.is_some() {
+                return found.copied();
+            }
+        }
+        None
     }
 }
 
@@ -597,6 +658,42 @@ mod tests {
         let before = Sample { new_contents: Some(&old), ..Sample::default() };
         assert_eq!(benchmarks.find(&before, &mut memory), None);
         let sample = Sample { old_contents: Some(&old), new_contents: Some(whole), ..Sample::default() };
+        assert_eq!(benchmarks.find(&sample, &mut memory).map(|hit| hit.column), Some("new_contents"));
+    }
+
+    #[test]
+    fn short_solutions_are_found_as_a_whole() {
+        let solution = "    return sum(xs) % 2 == y\n";
+        let task =
+            |text: &str, solutions: Vec<String>| Task { texts: vec![text.to_owned()], solutions, ..Task::default() };
+        let told = "return the largest of the numbers that divide n evenly";
+        let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
+        let tasks = [
+            task(told, Vec::new()),
+            task(solution, vec![solution.to_owned()]),
+            task("return x + y", vec!["return x + y".to_owned()]),
+            task("from a import b, c", Vec::new()),
+        ];
+        let not_searched = benchmarks.add("b", &tasks).expect("it can be found");
+        assert_eq!(not_searched, NotSearched { rows: 2, texts: TextsNotSearched { short: 2, common: 0 } });
+        let mut alone = Benchmarks::new(NGRAM_WORDS);
+        alone.add("b", &tasks[1..2]).expect("a short solution can be looked for as well");
+        for (text, expected) in [
+            ("let z = 1; return Sum(xs) % 2 == y; z", Some("b:2")),
+            ("return sum xs 2", None),
+            ("return sum xs 2 z y", None),
+            ("return x + y", None),
+            ("from a import b, c", None),
+        ] {
+            let sample = Sample { new_contents: Some(text), ..Sample::default() };
+            let hit = benchmarks.find(&sample, &mut Memory::default()).map(|hit| hit.benchmark);
+            assert_eq!(hit.as_deref(), expected, "{text}");
+        }
+        // Made whole by one word of a change, behind a row that was clean.
+        let (old, new, mut memory) = ("return sum xs 3 y", "return sum xs 2 y", Memory::default());
+        let before = Sample { new_contents: Some(old), ..Sample::default() };
+        assert_eq!(benchmarks.find(&before, &mut memory), None);
+        let sample = Sample { old_contents: Some(old), new_contents: Some(new), ..Sample::default() };
         assert_eq!(benchmarks.find(&sample, &mut memory).map(|hit| hit.column), Some("new_contents"));
     }
 

@@ -27,6 +27,29 @@ fn lower(bytes: u64) -> u64 {
 
 /// Appends the hashes of the words of `text`.
 pub fn hashes(text: &str, to: &mut Vec<u64>) {
+    hashes_in(text, 0..text.len(), to);
+}
+
+/// Appends the hashes of the words of the part `range` of `text`, which are cut where it begins and ends.
+pub fn hashes_in(text: &str, range: std::ops::Range<usize>, to: &mut Vec<u64>) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("bmi1") {
+        // SAFETY: the processor has what the function was compiled for.
+        unsafe { hashes_avx2(text, range, to) };
+        return;
+    }
+    hashes_portable(text, range, to);
+}
+
+/// [`hashes_portable`], with more bytes at once.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1")]
+fn hashes_avx2(text: &str, range: std::ops::Range<usize>, to: &mut Vec<u64>) {
+    hashes_portable(text, range, to);
+}
+
+#[inline(always)]
+fn hashes_portable(text: &str, range: std::ops::Range<usize>, to: &mut Vec<u64>) {
     let bytes = text.as_bytes();
     let (mut start, mut before) = (0, 0);
     let mut word = |range: std::ops::Range<usize>| {
@@ -41,8 +64,17 @@ pub fn hashes(text: &str, to: &mut Vec<u64>) {
             add(hash, lower(chunk))
         }));
     };
-    for (block, at) in bytes.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
-        let mask = of_words(block);
+    for at in range.clone().step_by(BLOCK) {
+        let len = (range.end - at).min(BLOCK);
+        // As with words: the block is read where it is, though not all of it is of the part.
+        let mask = match bytes[at..].first_chunk::<BLOCK>() {
+            Some(block) => of_words(block) << (BLOCK - len) >> (BLOCK - len),
+            None => {
+                let mut block = [0; BLOCK];
+                block[..len].copy_from_slice(&bytes[at..at + len]);
+                of_words(&block)
+            }
+        };
         // A bit for each byte where a word begins or ends, in turns.
         let mut edges = mask ^ (mask << 1 | before);
         let mut is_in_word = before == 1;
@@ -59,7 +91,7 @@ pub fn hashes(text: &str, to: &mut Vec<u64>) {
     }
     // What is behind the last block ends a word only where that block was full.
     if before == 1 {
-        word(start..bytes.len());
+        word(start..range.end);
     }
 }
 
@@ -67,11 +99,10 @@ pub fn hashes(text: &str, to: &mut Vec<u64>) {
 const BLOCK: usize = 64;
 
 /// A bit for each byte of a block that is a word's. What is not ASCII is of words, so characters need not be told apart.
-fn of_words(block: &[u8]) -> u64 {
-    let mut bytes = [0; BLOCK];
-    bytes[..block.len()].copy_from_slice(block);
+#[inline(always)]
+fn of_words(block: &[u8; BLOCK]) -> u64 {
     let mut is_of_word = [0_u8; BLOCK];
-    is_of_word.iter_mut().zip(bytes).for_each(|(is, byte)| *is = u8::from(self::is_of_word(byte)));
+    is_of_word.iter_mut().zip(block).for_each(|(is, byte)| *is = u8::from(self::is_of_word(*byte)));
     is_of_word.chunks_exact(8).rev().fold(0, |mask, eight| {
         // The eight ones and zeros come together in the highest byte.
         mask << 8 | short(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56
@@ -138,8 +169,8 @@ pub fn ngram_set(hashes: &[u64], n: usize) -> Vec<u32> {
     set
 }
 
-/// Members that are sorted at once, about so many.
-const BUCKET: usize = 8;
+/// Members that come to one bucket, about so many.
+const BUCKET: usize = 2;
 
 /// The upper halves of `hashes`, sorted: they are spread evenly, so first into buckets by their first bits. Where somebody made them
 /// come to one bucket, it is sorted like any other.
@@ -315,6 +346,10 @@ mod tests {
             let mut all = Vec::new();
             hashes(text, &mut all);
             assert_eq!(all, words(text).map(hash).collect::<Vec<_>>(), "{text:?}");
+            let inner = format!("x{text}y{text}");
+            all.clear();
+            hashes_in(&inner, 1..1 + text.len(), &mut all);
+            assert_eq!(all, words(text).map(hash).collect::<Vec<_>>(), "{text:?} within more");
         }
     }
 

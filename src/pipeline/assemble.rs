@@ -297,6 +297,9 @@ pub fn removed(store: &Store, assembly: &Assembly) -> Result<HashMap<String, Str
 /// SWE-bench's fields that are unified diffs.
 const PATCHES: [&str; 2] = ["patch", "test_patch"];
 
+/// The fields that HumanEval, MBPP and others keep their solutions in.
+const SOLUTIONS: [&str; 3] = ["canonical_solution", "solution", "code"];
+
 /// The tasks of a benchmark: of each line the strings at any depth, and where they are SWE-bench's fields, what they are.
 fn tasks_of(path: &Path) -> Result<Vec<Task>, Error> {
     let bad = |reason: String| Error::Benchmark { path: path.to_owned(), reason };
@@ -324,6 +327,7 @@ fn tasks_of(path: &Path) -> Result<Vec<Task>, Error> {
         }
         task.name = ["task_id", "instance_id"].into_iter().find_map(field);
         task.repository = field("repo");
+        task.solutions = SOLUTIONS.into_iter().filter_map(field).collect();
         let patches = PATCHES.into_iter().filter_map(|name| field(name).filter(|text| is_patch(name, text)));
         task.patches = patches.collect();
         tasks.push(task);

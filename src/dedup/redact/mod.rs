@@ -26,13 +26,16 @@ mod secrets;
 pub use secrets::{Error, TABLE};
 
 /// The version of what is found beside the rules, and of the placeholders. With another one, a decision is due again.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A row goes by this rule where before and after differ in values only.
 pub const SECRET_ONLY: &str = "secret_only";
 
-/// A secret of so many bytes is masked wherever it stands in the row, with its name or without; a shorter one may be a word.
+/// A secret of so many bytes is masked wherever it stands in the row, with its name or without,
 const SPREAD_BYTES_MIN: usize = 12;
+
+/// one of so many, with a letter and a digit, where it stands alone; a shorter one may be a word.
+const SPREAD_ALONE_BYTES_MIN: usize = 8;
 
 /// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -351,8 +354,11 @@ impl Redactor {
     fn spread(&self, texts: Texts<'_>, found: &mut [Vec<Value>; COLUMNS.len()]) {
         let mut secrets: HashMap<&str, Option<u16>> = HashMap::new();
         for (values, text) in found.iter().zip(texts) {
-            for value in values.iter().filter(|v| v.kind == Kind::Secrets && v.range.len() >= SPREAD_BYTES_MIN) {
-                secrets.entry(&text.unwrap_or_default()[value.range.clone()]).or_insert(value.rule);
+            for value in values.iter().filter(|value| value.kind == Kind::Secrets) {
+                let secret = &text.unwrap_or_default()[value.range.clone()];
+                if spreads(secret) {
+                    secrets.entry(secret).or_insert(value.rule);
+                }
             }
         }
         if secrets.is_empty() {
@@ -365,7 +371,9 @@ impl Redactor {
         let automaton = builder.build(sorted.iter().map(|(secret, _)| secret));
         let automaton = automaton.expect("the texts of a row have fewer bytes than an automaton may have states");
         for (values, text) in found.iter_mut().zip(texts) {
-            let more = automaton.find_iter(text.unwrap_or_default());
+            let text = text.unwrap_or_default();
+            let more = automaton.find_iter(text);
+            let more = more.filter(|hit| hit.len() >= SPREAD_BYTES_MIN || is_alone(text.as_bytes(), hit.range()));
             values.extend(more.map(|hit| Value {
                 range: hit.range(),
                 kind: Kind::Secrets,
@@ -374,6 +382,19 @@ impl Redactor {
             self.join(values);
         }
     }
+}
+
+/// Whether a secret is masked without its name as well.
+fn spreads(secret: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| secret.as_bytes().iter().any(is);
+    secret.len() >= SPREAD_BYTES_MIN
+        || secret.len() >= SPREAD_ALONE_BYTES_MIN && has(u8::is_ascii_alphabetic) && has(u8::is_ascii_digit)
+}
+
+/// Whether what is at `range` is no part of a longer word.
+fn is_alone(text: &[u8], range: Range<usize>) -> bool {
+    let is_of_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    !is_of_word(range.start.checked_sub(1).and_then(|at| text.get(at))) && !is_of_word(text.get(range.end))
 }
 
 /// `text` with each value written as `name` says.

@@ -21,6 +21,12 @@ pub const TABLE: &str = include_str!("../../../filters/secrets.toml");
 /// The longest match of an expression. The longest secrets are JSON web tokens.
 const MATCH_BYTES_MAX: usize = 16_384;
 
+/// Share of the entropy of different letters that values drawn by lot have: of twelve letters and digits 1 in 500 has less.
+const DRAWN_ENTROPY: f64 = 0.85;
+
+/// A value without digits changes between capitals and small letters so often at the least, and two times in five letters.
+const CASE_CHANGES_MIN: usize = 5;
+
 /// Memory of a compiled expression.
 const EXPRESSION_BYTES_MAX: usize = 10 << 20;
 
@@ -43,8 +49,9 @@ pub enum Error {
 enum Check {
     /// The last six digits are the CRC-32 of what stands between them and the prefix, in base 62.
     Crc32,
-    /// Letters and digits, and none of the weak words: what a generator draws and a person does not write. What the match has
-    /// before it is no harmless name.
+    /// Letters and digits, or letters of both cases that no name has in such an order, and none of the weak words: what a generator
+    /// draws and a person does not write. What the match has before it is no harmless name. A short value needs no more entropy
+    /// than nearly all of its length have that are drawn.
     Mixed,
 }
 
@@ -211,7 +218,11 @@ impl Rules {
 
     /// Whether `value`, before which the match has `name`, is a secret.
     fn is_secret(&self, rule: &Rule, name: &str, value: &str) -> bool {
-        if entropy(value) < rule.entropy_min || self.placeholders.is_match(value) {
+        let of_drawn = match rule.check {
+            Some(Check::Mixed) => DRAWN_ENTROPY * (value.len() as f64).log2(),
+            Some(Check::Crc32) | None => f64::INFINITY,
+        };
+        if entropy(value) < rule.entropy_min.min(of_drawn) || self.placeholders.is_match(value) {
             return false;
         }
         match rule.check {
@@ -220,7 +231,7 @@ impl Rules {
             Some(Check::Mixed) => {
                 let has = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
                 has(u8::is_ascii_alphabetic)
-                    && has(u8::is_ascii_digit)
+                    && (has(u8::is_ascii_digit) || has_drawn_letters(value))
                     && !self.weak.is_match(value)
                     && !self.harmless.is_match(name)
             }
@@ -272,6 +283,14 @@ fn entropy(value: &str) -> f64 {
     let len = value.len() as f64;
     let of = |count: &u32| f64::from(*count) / len * (len / f64::from(*count)).log2();
     counts.iter().filter(|count| **count > 0).map(of).sum()
+}
+
+/// Whether letters change their case as often as drawn ones do; words that begin with a capital each change twice a word.
+fn has_drawn_letters(value: &str) -> bool {
+    let letters: Vec<u8> = value.bytes().filter(u8::is_ascii_alphabetic).collect();
+    let changes =
+        letters.windows(2).filter(|pair| pair[0].is_ascii_uppercase() != pair[1].is_ascii_uppercase()).count();
+    changes >= CASE_CHANGES_MIN && 5 * changes >= 2 * letters.len()
 }
 
 /// Whether the last six digits are the CRC-32 of those behind the first `_`, in base 62 (GitHub's post on its token formats).

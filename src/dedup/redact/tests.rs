@@ -61,6 +61,35 @@ fn a_secret_is_masked_without_its_name_as_well() {
 }
 
 #[test]
+fn a_short_secret_is_masked_where_it_stands_alone() {
+    let new = "redis://app:k7Vq9zLw@cache.internal:6379\n";
+    let message = "Use k7Vq9zLw (not xk7Vq9zLw, k7Vq9zLw_2)";
+    let Outcome::Masked(redacted) = redact(Policy::all(Action::Mask), None, Some(new), message) else {
+        panic!("it is masked");
+    };
+    let message = "Use <SECRET_1> (not xk7Vq9zLw, k7Vq9zLw_2)";
+    let expected = ["redis://app:<SECRET_1>@cache.internal:6379\n", message, message];
+    assert_eq!(redacted.texts.iter().flatten().collect::<Vec<_>>(), expected);
+}
+
+/// Passwords of letters and digits, drawn by lot, where only their name gives them away.
+#[test]
+fn drawn_passwords_are_found_whatever_was_drawn() {
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let redactor = redactor(Policy::all(Action::Mask));
+    for (len, found_min) in [(12, 930), (14, 930), (16, 930)] {
+        let found = (0..1000_u64).filter(|nth| {
+            let drawn = |at: u64| LETTERS[(crate::dedup::words::mix(nth * 100 + at) % 62) as usize] as char;
+            let text = format!("password = \"{}\"", (0..len).map(drawn).collect::<String>());
+            let [_, found, ..] = redactor.find([None, Some(&text), None, None, None], &mut Memory::default());
+            !found.is_empty()
+        });
+        let found = found.count();
+        assert!(found >= found_min, "{found} of 1,000 of {len} characters");
+    }
+}
+
+#[test]
 fn policies_decide() {
     let mask = Policy::all(Action::Mask);
     let (a, b) = (token(), other_token());

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use super::{
     CAPS, Error, Means, Near, Options, RULES,
-    facts::{self, Facts, Segment, hash},
+    facts::{self, Changes, Facts, Segment, hash},
     hex,
     judge::{Judge, Reason},
     near::{Account, Band, Groups, Search},
@@ -50,6 +50,7 @@ const CAP: u8 = 3;
 /// What was decided on the rows of a store.
 pub struct Decisions<'a> {
     segments: Vec<Segment>,
+    changes: Changes,
     repositories: &'a [Repository<'a>],
     judge: &'a Judge<'a>,
     options: &'a Options,
@@ -105,7 +106,8 @@ impl<'a> Decisions<'a> {
     ) -> Result<Self, Error> {
         let segments = segments(store, repositories, judge);
         (means.say)("reading rows");
-        facts::make(&segments, judge, means.threads, means.interrupt)?;
+        let mut changes = Changes::new(if options.near == Near::Off { 0 } else { means.memory / 16 });
+        facts::make(&segments, judge, &mut changes, means.threads, means.interrupt)?;
         let directory = super::directory(store);
         let spill = (directory.as_path(), means.memory / 2);
         let forks = Forks::find(&segments, repositories, spill, means.threads, means.interrupt)?;
@@ -113,6 +115,7 @@ impl<'a> Decisions<'a> {
         let of_sets = forks.sets.iter().map(|names| judge.of_repositories(names)).collect();
         let mut this = Decisions {
             segments,
+            changes,
             repositories,
             judge,
             options,
@@ -137,6 +140,7 @@ impl<'a> Decisions<'a> {
         (means.say)("comparing rows that may be alike");
         this.drop_near(seen.bands, &seen.candidates, &mut deciding)?;
         drop(seen.candidates);
+        this.changes = Changes::new(0);
         this.drop_by_weight(&mut deciding)?;
         this.drop_capped(&mut deciding)?;
         this.decisions = deciding.decisions.into_table(means.threads, means.memory / 4)?;
@@ -246,7 +250,7 @@ impl<'a> Decisions<'a> {
             deciding.store,
             (self.options.near, self.options.similarity_min),
             (candidates, &groups.large),
-            (&self.segments, &self.judge.redaction),
+            (&self.segments, &self.changes, &self.judge.redaction),
             memory / 2,
             threads,
             interrupt,

@@ -17,6 +17,8 @@ use std::{
     },
 };
 
+use hashbrown::HashMap;
+
 use super::{
     judge::Judge,
     kept::{KeptReader, KeptWriter, is_whole},
@@ -96,18 +98,18 @@ const PART_ROWS: u64 = 4096;
 
 /// Changed lines as a sorted set of n-grams of words, which have the line's sign in them.
 pub fn change_set(sample: &Sample<'_>) -> Vec<u32> {
-    let (mut hashes, mut rest, mut is_in_hunk) = (Vec::new(), sample.diff, false);
-    while !rest.is_empty() {
-        let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
-        let line = &rest[..end];
-        rest = rest.get(end + 1..).unwrap_or_default();
-        is_in_hunk |= line.starts_with("@@");
-        if is_in_hunk && line.starts_with(['+', '-']) {
-            let (sign, text) = line.split_at(1);
-            let (from, sign) = (hashes.len(), words::hash(sign));
-            words::hashes(text, &mut hashes);
+    let (mut hashes, mut start, mut is_in_hunk) = (Vec::new(), 0, false);
+    let signs = [(b'+', words::hash("+")), (b'-', words::hash("-"))];
+    for end in memchr::memchr_iter(b'\n', sample.diff.as_bytes()).chain([sample.diff.len()]) {
+        let line = &sample.diff.as_bytes()[start..end];
+        is_in_hunk |= line.starts_with(b"@@");
+        let sign = signs.iter().find(|(sign, _)| is_in_hunk && line.first() == Some(sign));
+        if let Some((_, sign)) = sign {
+            let from = hashes.len();
+            words::hashes_in(sample.diff, start + 1..end, &mut hashes);
             hashes[from..].iter_mut().for_each(|word| *word ^= sign);
         }
+        start = end + 1;
     }
     words::ngram_set(&hashes, near::NGRAM_WORDS)
 }
@@ -181,6 +183,41 @@ fn contents_digest([stays, was]: [Option<&str>; 2], blob: Option<&str>, encoding
     }
 }
 
+/// The position of the first row of a part, the bytes of the sets of its rows, and where each ends.
+type OfPart = (u32, Vec<u8>, Vec<usize>);
+
+/// The sets of changes that facts were made of, as far as there is room: who compares rows needs them again.
+pub struct Changes {
+    /// By the position of the segment its parts, rising.
+    segments: HashMap<usize, Vec<OfPart>>,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl Changes {
+    /// None yet, and at most about `bytes_max` bytes of them.
+    pub fn new(bytes_max: u64) -> Self {
+        Changes { segments: HashMap::new(), bytes: 0, bytes_max }
+    }
+
+    /// Adds the next rows of `segment`.
+    fn add(&mut self, segment: usize, part: OfPart) {
+        self.bytes += (part.1.len() + size_of_val(part.2.as_slice())) as u64;
+        if self.bytes <= self.bytes_max {
+            self.segments.entry(segment).or_default().push(part);
+        }
+    }
+
+    /// The bytes of the members of the set of the change of a row; none where it is not known.
+    pub fn find(&self, segment: usize, row: u64) -> Option<&[u8]> {
+        let parts = self.segments.get(&segment)?;
+        let (first, bytes, ends) = &parts[parts.partition_point(|part| u64::from(part.0) <= row).checked_sub(1)?];
+        let row = usize::try_from(row - u64::from(*first)).ok()?;
+        let start = row.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied())?;
+        bytes.get(start..*ends.get(row)?)
+    }
+}
+
 /// Works out the facts of rows.
 struct Maker {
     minhash: MinHash,
@@ -191,7 +228,8 @@ struct Maker {
     license: (Option<String>, u8),
     /// What the row before is counted by, and the hashes of that.
     values: ([String; 3], [u64; 3]),
-    bytes: Vec<u8>,
+    /// The sets of changes of the rows of a part, and where each ends.
+    changes: (Vec<u8>, Vec<usize>),
 }
 
 impl Maker {
@@ -203,7 +241,7 @@ impl Maker {
             memory: Memory::default(),
             license: (None, Class::UNKNOWN.rank()),
             values: (Default::default(), [hash(""); 3]),
-            bytes: Vec::new(),
+            changes: Default::default(),
         }
     }
 
@@ -220,8 +258,10 @@ impl Maker {
         if self.values.0 != values {
             self.values = (values.map(str::to_owned), values.map(hash));
         }
-        self.bytes.clear();
-        change.iter().for_each(|member| self.bytes.extend_from_slice(&member.to_le_bytes()));
+        let start = self.changes.0.len();
+        self.changes.0.extend(change.iter().flat_map(|member| member.to_le_bytes()));
+        self.changes.1.push(self.changes.0.len());
+        let bytes = &self.changes.0[start..];
         // Digests of old contents, new contents and subject, and which of them there are.
         let mut exact = blake3::Hasher::new();
         for part in [old, new, Some(digest(sample.subject))] {
@@ -230,7 +270,7 @@ impl Maker {
         Some(Facts {
             id: u128::from_str_radix(sample.id, 16).ok()?,
             exact: half(&exact),
-            digests: [half(blake3::Hasher::new().update(&self.bytes)), new.or(old).unwrap_or_else(|| digest(""))],
+            digests: [half(blake3::Hasher::new().update(bytes)), new.or(old).unwrap_or_else(|| digest(""))],
             license: self.license.1,
             time: sample.author_time.unwrap_or(i64::MAX),
             commit_time: sample.commit_time.unwrap_or(0),
@@ -437,6 +477,8 @@ struct Part {
 
 /// A segment of which something has to be made.
 struct Due<'a> {
+    /// Its position.
+    at: usize,
     segment: &'a Segment,
     batches: Batches,
     /// Whether it is the facts, and whether it is the verdicts.
@@ -444,7 +486,7 @@ struct Due<'a> {
 }
 
 impl<'a> Due<'a> {
-    fn find(segment: &'a Segment, columns: &[&str]) -> Result<Option<Self>, Error> {
+    fn find(at: usize, segment: &'a Segment, columns: &[&str]) -> Result<Option<Self>, Error> {
         let verdicts = segment.verdicts.as_deref();
         let lacks = [!is_whole(&segment.facts), verdicts.is_some_and(|path| !is_whole(path))];
         if lacks == [false; 2] {
@@ -455,7 +497,7 @@ impl<'a> Due<'a> {
         let batches = Batches::find(&segment.path, columns)?;
         let rows: u64 = batches.places().iter().map(|place| place.rows).sum();
         match rows == segment.rows {
-            true => Ok(Some(Due { segment, batches, lacks })),
+            true => Ok(Some(Due { at, segment, batches, lacks })),
             false => Err(Error::Damaged {
                 path: segment.path.clone(),
                 reason: format!("its manifest says {} rows, it has {rows}", segment.rows),
@@ -496,10 +538,19 @@ impl<'a> Due<'a> {
 ///
 /// # Errors
 /// A segment is damaged, or something can't be written.
-pub fn make(segments: &[Segment], judge: &Judge, threads: usize, interrupt: &AtomicBool) -> Result<u64, Error> {
+pub fn make(
+    segments: &[Segment],
+    judge: &Judge,
+    changes: &mut Changes,
+    threads: usize,
+    interrupt: &AtomicBool,
+) -> Result<u64, Error> {
     let columns = judge.columns();
     let mut due = Vec::new();
-    let find = |_: &mut (), at: u64| Due::find(&segments[usize::try_from(at).unwrap_or_default()], columns);
+    let find = |_: &mut (), at: u64| {
+        let at = usize::try_from(at).unwrap_or_default();
+        Due::find(at, &segments[at], columns)
+    };
     ordered(
         threads,
         0..segments.len() as u64,
@@ -516,8 +567,11 @@ pub fn make(segments: &[Segment], judge: &Judge, threads: usize, interrupt: &Ato
         make_part(&due[part.of], part, maker, (judge, columns), interrupt)
     };
     let mut files = [None, None];
-    ordered(threads, 0..parts.len() as u64, Maker::new, work, |at, made| {
+    ordered(threads, 0..parts.len() as u64, Maker::new, work, |at, (made, sets)| {
         let part = &parts[usize::try_from(at).unwrap_or_default()];
+        if due[part.of].lacks[0] {
+            changes.add(due[part.of].at, (part.first, sets.0, sets.1));
+        }
         if part.first == 0 && part.batches.start == 0 {
             files = due[part.of].files()?;
         }
@@ -532,6 +586,9 @@ pub fn make(segments: &[Segment], judge: &Judge, threads: usize, interrupt: &Ato
     Ok(due.len() as u64)
 }
 
+/// The bytes of facts and verdicts of a part, and the sets of the changes in it.
+type Made = ([Vec<u8>; 2], (Vec<u8>, Vec<usize>));
+
 /// The bytes of facts and verdicts of a part, as far as they are lacking.
 fn make_part(
     due: &Due<'_>,
@@ -539,8 +596,8 @@ fn make_part(
     maker: &mut Maker,
     (judge, columns): (&Judge, &[&str]),
     interrupt: &AtomicBool,
-) -> Result<[Vec<u8>; 2], Error> {
-    let Due { segment, batches, lacks } = due;
+) -> Result<Made, Error> {
+    let Due { segment, batches, lacks, .. } = due;
     let (mut position, mut paths, mut made) = (part.first, Paths::default(), [Vec::new(), Vec::new()]);
     for_each_batch(segment, (batches, columns), part.batches.clone(), interrupt, |rows| {
         for sample in (0..rows.len()).map(|at| rows.get(at)) {
@@ -564,5 +621,5 @@ fn make_part(
         }
         Ok(())
     })?;
-    Ok(made)
+    Ok((made, std::mem::take(&mut maker.changes)))
 }

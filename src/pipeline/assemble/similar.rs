@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 
 use super::{
     Near,
-    facts::{Segment, TEXT_COLUMNS, change_set, contents_set, for_each_batch},
+    facts::{Changes, Segment, TEXT_COLUMNS, change_set, contents_set, for_each_batch},
     kept::{KeptReader, KeptWriter, is_whole},
     spill::{Bits, Bytes, Fields, Record, Sorter, Table, record},
 };
@@ -290,6 +290,7 @@ pub struct Similarities<'a> {
     similarity_min: f64,
     candidates: &'a Table<Candidate>,
     segments: &'a [Segment],
+    changes: &'a Changes,
     redaction: &'a Redaction,
     /// Rows of which sketches are needed.
     sketched: &'a Bits,
@@ -317,7 +318,7 @@ impl<'a> Similarities<'a> {
         store: &Store,
         (near, similarity_min): (Near, f64),
         (candidates, sketched): (&'a Table<Candidate>, &'a Bits),
-        (segments, redaction): (&'a [Segment], &'a Redaction),
+        (segments, changes, redaction): (&'a [Segment], &'a Changes, &'a Redaction),
         memory: u64,
         threads: usize,
         interrupt: &'a AtomicBool,
@@ -328,6 +329,7 @@ impl<'a> Similarities<'a> {
             similarity_min,
             candidates,
             segments,
+            changes,
             redaction,
             sketched,
             pairs: Known::open(&directory, "pairs", memory / 4, threads)?,
@@ -497,11 +499,12 @@ impl<'a> Similarities<'a> {
         placed: &mut Sorter<Placed>,
     ) -> Result<(), Error> {
         let (near, threads, redaction, interrupt) = (self.near, self.threads, self.redaction, self.interrupt);
-        let (segments, sketched) = (self.segments, self.sketched);
+        let (segments, changes, sketched) = (self.segments, self.changes, self.sketched);
         let mut found = Vec::new();
         let find = |_: &mut (), at: u64| {
             let (segment, rows) = &wanted[usize::try_from(at).unwrap_or_default()];
-            Gathered::find(&segments[*segment], starts[*segment], rows, redaction.digest().is_some())
+            let change = |row| changes.find(*segment, row);
+            Gathered::find(&segments[*segment], starts[*segment], rows, (redaction.digest().is_some(), &change))
         };
         ordered(
             threads,
@@ -591,23 +594,36 @@ struct Gathered<'a> {
     segment: &'a Segment,
     columns: &'static [&'static str],
     batches: Batches,
-    /// For each batch that has some, positions and numbers of rows.
-    wanted: Vec<(usize, Vec<(usize, u32)>)>,
+    /// For each batch that has some, the rows.
+    wanted: Vec<(usize, Vec<OfBatch<'a>>)>,
 }
+
+/// A row that is wanted of a batch: its position and its number, and the set of its change where that is known.
+type OfBatch<'a> = (usize, u32, Option<&'a [u8]>);
 
 impl<'a> Gathered<'a> {
     /// Looks for the batches of the rows that are `wanted`, of which all texts are read where they are redacted.
-    fn find(segment: &'a Segment, start: u64, wanted: &[Wanted], is_redacted: bool) -> Result<Self, Error> {
+    fn find(
+        segment: &'a Segment,
+        start: u64,
+        wanted: &[Wanted],
+        (is_redacted, change): (bool, &impl Fn(u64) -> Option<&'a [u8]>),
+    ) -> Result<Self, Error> {
         // A set is made of old contents where there are no new ones.
         let reads_all = is_redacted || wanted.iter().any(|row| row.is_deletion != 0);
-        let columns: &'static [&'static str] = if reads_all { TEXT_COLUMNS } else { &["diff", "new_contents"] };
+        let reads_diffs = wanted.iter().any(|row| change(u64::from(row.at) - start).is_none());
+        let columns: &'static [&'static str] = match (reads_all, reads_diffs) {
+            (true, _) => TEXT_COLUMNS,
+            (false, true) => &["diff", "new_contents"],
+            (false, false) => &["new_contents"],
+        };
         let batches = Batches::find(&segment.path, columns)?;
         let mut rows = wanted.iter().map(|row| (u64::from(row.at) - start, row.number)).peekable();
         let (mut by_batch, mut first) = (Vec::new(), 0);
         for (at, place) in batches.places().iter().enumerate() {
             let mut here = Vec::new();
             while let Some((position, number)) = rows.next_if(|(position, _)| *position < first + place.rows) {
-                here.push((usize::try_from(position - first).unwrap_or(usize::MAX), number));
+                here.push((usize::try_from(position - first).unwrap_or(usize::MAX), number, change(position)));
             }
             if !here.is_empty() {
                 by_batch.push((at, here));
@@ -634,17 +650,20 @@ impl<'a> Gathered<'a> {
         let (at, wanted) = &self.wanted[batch];
         let mut made = Made { rows: Vec::with_capacity(wanted.len()), bytes: Vec::new() };
         for_each_batch(self.segment, (&self.batches, self.columns), *at..*at + 1, interrupt, |rows| {
-            for (row, number) in wanted {
+            for (row, number, change) in wanted {
                 let sample = rows.get(*row);
                 let fate = redaction.redact(&sample, scratch);
                 let sample = fate.sample(&sample);
                 let contents = if near == Near::Both { contents_set(&sample) } else { Vec::new() };
-                let change = change_set(&sample);
-                let sketch = sketch(*number, &contents);
-                let (start, members) =
-                    (made.bytes.len(), change.iter().chain(&contents).chain(sketch.iter().flatten()));
-                members.for_each(|member| made.bytes.extend_from_slice(&member.to_le_bytes()));
-                let [change, contents] = [change, contents].map(|set| u32::try_from(set.len()).unwrap_or(u32::MAX));
+                let start = made.bytes.len();
+                match change {
+                    Some(bytes) => made.bytes.extend_from_slice(bytes),
+                    None => made.bytes.extend(change_set(&sample).iter().flat_map(|member| member.to_le_bytes())),
+                }
+                let change = (made.bytes.len() - start) / MEMBER;
+                let members = contents.iter().copied().chain(sketch(*number, &contents).into_iter().flatten());
+                made.bytes.extend(members.flat_map(u32::to_le_bytes));
+                let [change, contents] = [change, contents.len()].map(|len| u32::try_from(len).unwrap_or(u32::MAX));
                 made.rows.push((*number, change, contents, made.bytes.len() - start));
             }
             Ok(())
