@@ -743,6 +743,7 @@ mod tests {
                      diff --git a/z.sql b/z.sql\n--- a/z.sql\n+++ b/z.sql\n@@ -1,2 +1 @@\n--- a note\n-drop it\n+keep it\n";
         let task = Task {
             texts: Vec::new(),
+            solutions: Vec::new(),
             repository: Some("Owner/Name".into()),
             base: Some("00aa".repeat(10)),
             patches: vec![patch.into()],

@@ -228,7 +228,7 @@ impl OptOuts {
     pub fn names_source(&self, source: &str) -> bool {
         let bare = source.trim_end_matches('/');
         let bare = bare.strip_suffix(".git").unwrap_or(bare);
-        let starts = bare.rmatch_indices(['/', ':']).map(|(at, _)| at + 1).take(2).chain([0]);
+        let starts = bare.rmatch_indices(['/', ':']).map(|(at, _)| at + 1).chain([0]).take(2);
         starts.map(|start| bare[start..].replace(':', "/")).any(|name| self.find_repository(&name).is_some())
     }
 
