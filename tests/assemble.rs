@@ -265,7 +265,7 @@ fn what_can_not_be_meant_is_refused() {
         (["--cap-per-language", "0"], at_least),
         (["-j", "0"], at_least),
         (["-j", "1025"], "it can be 1024 at most"),
-        (["--weight=lang:Text=0.5", "--weight=lang:Text=0.6"], "has two shares"),
+        (["--weight=lang:text=0.5", "--weight=lang:text=0.6"], "has two shares"),
         (["--memory", "0G"], "there has to be some"),
         (["--ngram-words", "0"], "3..=100"),
         (["--similarity-min", "0.69"], "few are ever compared"),

@@ -24,6 +24,9 @@ const MATCH_BYTES_MAX: usize = 16_384;
 /// Share of the entropy of different letters that values drawn by lot have: of twelve letters and digits 1 in 500 has less.
 const DRAWN_ENTROPY: f64 = 0.85;
 
+/// Shorter ones may be words.
+const DRAWN_BYTES_MIN: usize = 8;
+
 /// A value without digits changes between capitals and small letters so often at the least, and two times in five letters.
 const CASE_CHANGES_MIN: usize = 5;
 
@@ -219,8 +222,8 @@ impl Rules {
     /// Whether `value`, before which the match has `name`, is a secret.
     fn is_secret(&self, rule: &Rule, name: &str, value: &str) -> bool {
         let of_drawn = match rule.check {
-            Some(Check::Mixed) => DRAWN_ENTROPY * (value.len() as f64).log2(),
-            Some(Check::Crc32) | None => f64::INFINITY,
+            Some(Check::Mixed) if value.len() >= DRAWN_BYTES_MIN => DRAWN_ENTROPY * (value.len() as f64).log2(),
+            _ => f64::INFINITY,
         };
         if entropy(value) < rule.entropy_min.min(of_drawn) || self.placeholders.is_match(value) {
             return false;

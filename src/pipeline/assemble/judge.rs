@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Counts up when verdicts come out, or are written down, in another way.
-const VERSION: &str = "4";
+const VERSION: &str = "5";
 
 /// Columns that tell of a benchmark.
 const HIT_COLUMNS: [&str; 5] = ["new_contents", "old_contents", "message", "diff", "parent"];
