@@ -4,6 +4,7 @@
 mod decide;
 pub mod explain;
 pub(super) mod facts;
+mod groups;
 mod judge;
 mod kept;
 mod near;

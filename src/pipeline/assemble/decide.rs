@@ -10,9 +10,10 @@ use hashbrown::HashMap;
 use super::{
     CAPS, Error, Means, Near, Options, RULES,
     facts::{self, Changes, Facts, Segment, hash},
+    groups::{Band, Groups},
     hex,
     judge::{Judge, Reason},
-    near::{Account, Band, Groups, Search},
+    near::{Account, Search},
     order::{self, Forks, Numbered, Read, Repository},
     similar::{Candidate, Similarities, compared},
     spill::{Bits, Sorter, Table, record},
