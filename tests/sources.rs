@@ -646,7 +646,7 @@ fn histories_keep_to_their_memory() {
     let expected = lab.export("store");
     assert_eq!(expected.iter().filter(|byte| **byte == b'\n').count(), 2001);
     // Too much beside the other one, and little enough alone.
-    let aside = mine("aside", &["--memory", "4M"]);
+    let aside = mine("aside", &["--memory", "8M"]);
     assert!(aside.status.success(), "{:?}", text(&aside));
     assert_eq!(lab.export("aside"), expected);
     let refused = mine("refused", &["--memory", "1M"]);

@@ -93,6 +93,17 @@ impl Contents {
         }
     }
 
+    /// Bytes that it takes in a cache.
+    fn weight(&self) -> usize {
+        /// The entry of the cache and the counts of who has it.
+        const ENTRY: usize = 128;
+        ENTRY
+            + match self {
+                Contents::Text(text) => text.capacity(),
+                Contents::Bytes(bytes) => bytes.capacity(),
+            }
+    }
+
     /// The memory, if nobody else has it.
     fn into_memory(self) -> Option<Vec<u8>> {
         match self {
@@ -106,7 +117,7 @@ struct Bytes;
 
 impl WeightScale<(usize, u64), Contents> for Bytes {
     fn weight(&self, _: &(usize, u64), object: &Contents) -> usize {
-        object.as_bytes().len()
+        object.weight()
     }
 }
 
@@ -221,7 +232,7 @@ impl Decoder {
     /// An empty buffer for `size` bytes.
     fn memory(&mut self, size: usize) -> Vec<u8> {
         // The smallest that holds them and wastes no more than as much again.
-        let fits = |spare: &(usize, &Vec<u8>)| (size..=2 * size + 4096).contains(&spare.1.capacity());
+        let fits = |spare: &(usize, &Vec<u8>)| (size..=2 * size + 256).contains(&spare.1.capacity());
         let best = self.spare.iter().enumerate().filter(fits).min_by_key(|(_, spare)| spare.capacity());
         let mut memory = match best.map(|(at, _)| at) {
             Some(at) => self.spare.swap_remove(at),
@@ -232,7 +243,7 @@ impl Decoder {
     }
 
     fn remember(&mut self, key: (usize, u64), object: Contents) -> Contents {
-        let size = object.as_bytes().len();
+        let size = object.weight();
         let most = match self.kind {
             // Blobs come one file after the other; trees of all sizes are asked for in turn.
             gix::objs::Kind::Blob => self.cache_bytes.min(CACHE_BYTES_MIN.max(CACHE_OBJECTS * size)),

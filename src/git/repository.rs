@@ -97,7 +97,14 @@ fn is_environment(error: &std::io::Error) -> bool {
     error.raw_os_error().is_some() && !of_contents.contains(&error.kind())
 }
 
-/// Objects that a thread remembers, in bytes.
+/// Of all memory, the history may take so many eighths. Objects that are remembered get two; the rest is for rows and texts.
+const HISTORY_EIGHTHS: u64 = 3;
+
+/// Kinds of objects that a thread remembers at a time: blobs of rows, of licences, and what is not in a pack that could be
+/// opened; trees come before that.
+const KINDS: u64 = 3;
+
+/// Objects of one kind that a thread remembers, in bytes.
 const CACHE_BYTES_MIN: usize = 2 << 20;
 const CACHE_BYTES_MAX: usize = 48 << 20;
 
@@ -202,7 +209,7 @@ impl Repository {
     pub fn hold(&self, bytes: u64) -> Result<(), Error> {
         let Memory { bytes_max, held, .. } = &self.memory;
         let all = held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if all > bytes_max / 8 * 5 {
+        if all > bytes_max / 8 * HISTORY_EIGHTHS {
             return Err(Error::Memory { path: self.path.clone(), bytes_max: *bytes_max });
         }
         Ok(())
@@ -213,10 +220,10 @@ impl Repository {
         self.memory.held.store(0, Ordering::Relaxed);
     }
 
-    /// What a thread may remember of objects, in bytes: a quarter of all memory over all threads, within bounds that make
-    /// sense.
+    /// What a thread may remember of objects of one kind, in bytes: a quarter of all memory over all threads and kinds,
+    /// within bounds that make sense.
     pub(super) fn cache_bytes(&self) -> NonZeroUsize {
-        let share = self.memory.bytes_max / 4 / self.memory.threads;
+        let share = self.memory.bytes_max / 4 / self.memory.threads / KINDS;
         let bytes = share.clamp(CACHE_BYTES_MIN as u64, CACHE_BYTES_MAX as u64);
         NonZeroUsize::new(bytes as usize).expect("bounded from below")
     }

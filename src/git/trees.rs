@@ -156,9 +156,10 @@ impl Tree {
         self.notable.extend(notable.map(|at| at - positions.0 + positions.1));
     }
 
-    /// Bytes that it takes.
+    /// Bytes that it takes, with its entry in a cache.
     fn weight(&self) -> usize {
-        self.bytes.len() + 4 * self.starts.len()
+        const ENTRY: usize = 256;
+        ENTRY + self.bytes.capacity() + 4 * (self.starts.capacity() + self.notable.capacity())
     }
 
     /// Number of entries.

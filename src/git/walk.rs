@@ -18,7 +18,7 @@ use crate::verdict::{Counts, Skip};
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// What a commit takes in the tables of a walk and in what is planned and known of it later, in bytes, beside the object.
-const COMMIT_BYTES: u64 = 400;
+const COMMIT_BYTES: u64 = 600;
 
 /// A commit to compare with its first parent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -34,12 +34,16 @@ use crate::{
     verdict::{Counts, Funnel, Skip},
 };
 
+/// What a thread takes at most beside what is counted, in bytes: a batch of rows while it is encoded, texts, numbered lines.
+/// Where there is less memory than that for each, fewer threads work; 135 MB a thread were seen on git's own history.
+const THREAD_BYTES: u64 = 256 << 20;
+
 /// How to mine, as far as it doesn't decide what the rows are.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Threads for one repository.
+    /// Threads for one repository, if there is memory for all of them.
     pub threads: usize,
-    /// Memory for its history and for what threads remember of its objects, in bytes.
+    /// Memory for its history, for what threads remember of its objects, and for their rows, in bytes.
     pub memory: u64,
     /// Size in bytes after which a segment is sealed.
     pub segment_bytes_max: u64,
@@ -158,7 +162,8 @@ pub fn mine_repository(
 ) -> Result<Report, Error> {
     let Settings { recipe, rules, .. } = settings;
     progress(Progress::Walking);
-    let repository = Repository::open(path)?.with_memory(options.memory, options.threads);
+    let threads = options.threads.min(usize::try_from(options.memory / THREAD_BYTES).unwrap_or(usize::MAX)).max(1);
+    let repository = Repository::open(path)?.with_memory(options.memory, threads);
     let tips = repository.tips(&recipe.revision)?;
     let license = match tips[..] {
         [tip] => license::of_repository(&repository, tip).and_then(|found| found.expression),
@@ -195,7 +200,7 @@ pub fn mine_repository(
         }
         _ => None,
     };
-    let plan = extract::plan(&repository, walked, job, options.threads, interrupt, &on_compare, &mut |dropped| {
+    let plan = extract::plan(&repository, walked, job, threads, interrupt, &on_compare, &mut |dropped| {
         ledger.as_mut().map_or(Ok(()), |ledger| Ok::<_, Error>(ledger.add(dropped)?))
     })?;
     batch.ledger = ledger.map(LedgerWriter::seal).transpose()?.flatten();
@@ -208,7 +213,7 @@ pub fn mine_repository(
     let mut writing = Writing { repository: &repository, batch: &mut batch, segment: None, options };
     let mut rows = 0;
     let keep = writing.batch.directory.is_some();
-    extract::extract(&repository, &plan, job, from, options.threads, keep, interrupt, |number, block| {
+    extract::extract(&repository, &plan, job, from, threads, keep, interrupt, |number, block| {
         rows += block.changes.kept;
         writing.add(number, block)?;
         let done = ((number + 1) * extract::CHANGES_PER_BLOCK as u64).min(total);
