@@ -6,6 +6,7 @@
 //! the limit), is left to gix, which knows what to say of it.
 
 use std::{
+    cmp::Ordering,
     num::NonZeroUsize,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -17,7 +18,7 @@ use std::{
 use clru::{CLruCache, CLruCacheConfig, WeightScale};
 use gix::{
     ObjectId,
-    hash::Kind,
+    hash::{Kind, oid},
     odb::pack::{
         data::{self, entry::Header},
         index,
@@ -40,6 +41,9 @@ const CACHE_BYTES_MIN: usize = 6 << 20;
 
 /// Objects of one size that are remembered: git's chains have 50 deltas (`--depth`), and one base.
 const CACHE_OBJECTS: usize = 64;
+
+/// Memory of fewer bytes is not kept: the allocator has it at hand.
+const SPARE_BYTES_MIN: usize = 8 << 10;
 
 /// Forgotten objects of which the memory is kept for the next ones: fresh memory is cleared by the kernel first.
 const SPARE_MAX: usize = 32;
@@ -158,7 +162,7 @@ impl Decoder {
 
     fn try_decode(&mut self, id: &ObjectId) -> Option<Contents> {
         let packs = Arc::clone(&self.packs);
-        let found = packs.list.iter().enumerate().find_map(|(at, pack)| Some((at, pack, pack.0.lookup(id)?)));
+        let found = packs.list.iter().enumerate().find_map(|(at, pack)| Some((at, pack, lookup(&pack.0, id)?)));
         let (number, (index, data), at) = found?;
         let mut offset = index.pack_offset_at_index(at);
         let mut chain = Vec::new();
@@ -182,7 +186,7 @@ impl Decoder {
                     break self.remember((number, offset), Contents::new(bytes));
                 }
                 Header::OfsDelta { base_distance } => entry.checked_base_pack_offset(base_distance)?,
-                Header::RefDelta { base_id } => index.pack_offset_at_index(index.lookup(base_id)?),
+                Header::RefDelta { base_id } => index.pack_offset_at_index(lookup(index, &base_id)?),
                 Header::Blob | Header::Commit | Header::Tree | Header::Tag => return None,
             };
             if chain.is_empty() {
@@ -231,6 +235,9 @@ impl Decoder {
 
     /// An empty buffer for `size` bytes.
     fn memory(&mut self, size: usize) -> Vec<u8> {
+        if size < SPARE_BYTES_MIN {
+            return Vec::with_capacity(size);
+        }
         // The smallest that holds them and wastes no more than as much again.
         let fits = |spare: &(usize, &Vec<u8>)| (size..=2 * size + 256).contains(&spare.1.capacity());
         let best = self.spare.iter().enumerate().filter(fits).min_by_key(|(_, spare)| spare.capacity());
@@ -251,15 +258,46 @@ impl Decoder {
         };
         while self.cache.len() + self.cache.weight() + size >= most {
             let Some((_, oldest)) = self.cache.pop_back() else { break };
-            if self.spare.len() == SPARE_MAX {
+            let memory = oldest.into_memory().filter(|memory| memory.capacity() >= SPARE_BYTES_MIN);
+            if memory.is_some() && self.spare.len() == SPARE_MAX {
                 self.spare.swap_remove(0);
             }
-            self.spare.extend(oldest.into_memory());
+            self.spare.extend(memory);
         }
         // What is larger than the cache is not remembered.
         let _too_large = self.cache.put_with_weight(key, object.clone());
         object
     }
+}
+
+/// The position of `id` in an index.
+fn lookup(index: &index::File, id: &oid) -> Option<u32> {
+    position(index.num_objects(), |at| index.oid_at_index(at), id)
+}
+
+/// The position of `id` among `count` sorted ids. They are drawn as if by lot, so where one must stand is known within a few
+/// places; of the dozen and more that halving looks at, each is somewhere else in memory.
+fn position<'i>(count: u32, id_at: impl Fn(u32) -> &'i oid, id: &oid) -> Option<u32> {
+    /// Within so many looks it is found in an index as git writes it; beyond them, what is left is halved.
+    const GUESSES: u32 = 12;
+    let start_of = |id: &oid| id.as_bytes().first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
+    let wanted = start_of(id);
+    let (mut from, mut to, mut looks) = (0, count, 0);
+    let (mut below, mut above) = (0, u64::MAX);
+    while from < to {
+        let among = u128::from(to - from);
+        let guess = among * u128::from(wanted.saturating_sub(below)) / (u128::from(above.saturating_sub(below)) + 1);
+        let guess = u32::try_from(guess).unwrap_or(u32::MAX).min(to - from - 1);
+        let at = from + if looks < GUESSES { guess } else { (to - from) / 2 };
+        let found = id_at(at);
+        match found.cmp(id) {
+            Ordering::Equal => return Some(at),
+            Ordering::Less => (from, below) = (at + 1, start_of(found)),
+            Ordering::Greater => (to, above) = (at, start_of(found)),
+        }
+        looks += 1;
+    }
+    None
 }
 
 /// Inflates the delta `entry` of `data` into `buffer`.
@@ -441,6 +479,46 @@ mod tests {
     fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
         let mut decoder = decoder();
         decoder.patch(&Contents::new(base.to_vec()), delta).map(|object| object.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn ids_are_found_however_they_are_spread() {
+        let mut drawn = 5_u64;
+        let mut draw = || {
+            drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            drawn >> 11
+        };
+        let mut id = |spread: u32| -> ObjectId {
+            // The first bytes from everywhere, from few values, or all the same.
+            let start = draw().to_be_bytes().map(|byte| if spread == 0 { 7 } else { byte % spread as u8 });
+            let parts = [&start[..], &draw().to_be_bytes(), &draw().to_be_bytes()[4..]].concat();
+            ObjectId::try_from(&parts[..]).expect("twenty bytes")
+        };
+        for spread in [0, 2, 9, 255] {
+            for count in [0, 1, 2, 3, 100, 5000] {
+                let mut ids: Vec<ObjectId> = (0..count).map(|_| id(spread)).collect();
+                ids.sort();
+                ids.dedup();
+                let find = |ids: &[ObjectId], id: &oid| position(ids.len() as u32, |at| &ids[at as usize], id);
+                for (at, id) in ids.iter().enumerate() {
+                    assert_eq!(find(&ids, id), Some(at as u32), "{spread} {count}");
+                }
+                let others = [
+                    id(spread),
+                    id(255),
+                    ObjectId::null(Kind::Sha1),
+                    ObjectId::try_from(&[255; 20][..]).expect("an id"),
+                ];
+                for other in others {
+                    assert_eq!(find(&ids, &other), ids.binary_search(&other).ok().map(|at| at as u32));
+                }
+                // In no order, the search ends, and what it finds is there.
+                ids.reverse();
+                for id in &ids {
+                    assert!(find(&ids, id).is_none_or(|at| ids[at as usize] == *id));
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, rc::Rc};
 
 use clru::{CLruCache, CLruCacheConfig, WeightScale};
 use gix::{ObjectId, hash::Kind as HashKind, objs::Kind};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use super::{
     blobs::{ReadError, read},
@@ -225,7 +225,7 @@ pub struct Trees {
     decoder: Decoder,
     hash: HashKind,
     notable: Notable,
-    cache: CLruCache<ObjectId, Rc<Tree>, std::hash::RandomState, Bytes>,
+    cache: CLruCache<ObjectId, Rc<Tree>, DefaultHashBuilder, Bytes>,
     /// The last trees of directories, by path, and how large they are together.
     last: HashMap<Box<[u8]>, Rc<Tree>>,
     last_bytes: usize,
@@ -240,12 +240,13 @@ impl Trees {
         let (hash, empty) = (repository.hash(), Rc::new(Vec::new()));
         let bytes = repository.cache_bytes();
         let cache_bytes = NonZeroUsize::new(bytes.get() / TREES_PART).unwrap_or(bytes);
+        let config = CLruCacheConfig::new(cache_bytes).with_hasher(DefaultHashBuilder::default()).with_scale(Bytes);
         Trees {
             objects: repository.objects(),
             decoder: Decoder::new(repository, Kind::Tree, u64::MAX),
             hash,
             notable,
-            cache: CLruCache::with_config(CLruCacheConfig::new(cache_bytes).with_scale(Bytes)),
+            cache: CLruCache::with_config(config),
             last: HashMap::new(),
             last_bytes: 0,
             last_bytes_max: bytes.get() / LAST_PART,
