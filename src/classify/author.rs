@@ -1,5 +1,6 @@
 //! Whether a person, a bot or a coding agent made a commit, by the table in `languages/authors.toml`.
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::Deserialize;
 
 use super::catalog;
@@ -70,9 +71,17 @@ impl Evidence {
 const APP_MARK: &str = "[bot]";
 
 /// A table of bots and agents.
+pub struct Authors {
+    author: Vec<Entry>,
+    /// What any of the lines that programs leave begins with, in lower case.
+    line_starts: Vec<u8>,
+    /// Finds any of the parts that trailers have, which nearly none has.
+    trailers: AhoCorasick,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Authors {
+struct Table {
     author: Vec<Entry>,
 }
 
@@ -129,7 +138,17 @@ impl Authors {
     /// # Errors
     /// It is not valid.
     pub fn new(table: &str) -> Result<Self, String> {
-        toml::from_str(table).map_err(|e| e.to_string())
+        let Table { author } = toml::from_str(table).map_err(|e| e.to_string())?;
+        let agents = || author.iter().filter(|entry| entry.kind == AuthorKind::Agent);
+        let starts = agents().flat_map(|entry| &entry.lines).filter_map(|line| line.bytes().next());
+        let line_starts = starts.map(|byte| byte.to_ascii_lowercase()).collect();
+        let parts = agents().flat_map(|entry| &entry.trailers);
+        let trailers = AhoCorasick::builder()
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .ascii_case_insensitive(true)
+            .build(parts)
+            .map_err(|e| e.to_string())?;
+        Ok(Authors { author, line_starts, trailers })
     }
 
     /// Judges names, addresses and message of a commit. The author counts before the committer, both before the message.
@@ -178,12 +197,16 @@ impl Authors {
         let body = message.lines().skip_while(|line| line.trim().is_empty()).skip(1);
         body.filter(|line| !line.is_empty()).find_map(|line| {
             let words = line.trim_start_matches(|c: char| !c.is_alphabetic());
-            let by_line = self.agents().find_map(|entry| {
+            let may_begin_so =
+                words.bytes().next().is_some_and(|first| self.line_starts.contains(&first.to_ascii_lowercase()));
+            let by_line = self.agents().filter(|_| may_begin_so).find_map(|entry| {
                 let fact = entry.lines.iter().find(|start| starts_with_ignore_case(words, start))?;
                 Some((entry, (Evidence::Line, fact.as_str())))
             });
             by_line.or_else(|| {
-                let value = trailer_value(line).filter(|value| value.contains('@'))?.to_ascii_lowercase();
+                let value =
+                    trailer_value(line).filter(|value| value.contains('@') && self.trailers.is_match(*value))?;
+                let value = value.to_ascii_lowercase();
                 self.agents().find_map(|entry| {
                     let fact = entry.trailers.iter().find(|part| value.contains(&part.to_ascii_lowercase()))?;
                     Some((entry, (Evidence::Trailer, fact.as_str())))
