@@ -73,6 +73,8 @@ const APP_MARK: &str = "[bot]";
 /// A table of bots and agents.
 pub struct Authors {
     author: Vec<Entry>,
+    /// Finds any of the names, addresses and ends of them, which nearly nobody has.
+    facts: AhoCorasick,
     /// What any of the lines that programs leave begins with, in lower case.
     line_starts: Vec<u8>,
     /// Finds any of the parts that trailers have, which nearly none has.
@@ -142,13 +144,14 @@ impl Authors {
         let agents = || author.iter().filter(|entry| entry.kind == AuthorKind::Agent);
         let starts = agents().flat_map(|entry| &entry.lines).filter_map(|line| line.bytes().next());
         let line_starts = starts.map(|byte| byte.to_ascii_lowercase()).collect();
-        let parts = agents().flat_map(|entry| &entry.trailers);
-        let trailers = AhoCorasick::builder()
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .ascii_case_insensitive(true)
-            .build(parts)
-            .map_err(|e| e.to_string())?;
-        Ok(Authors { author, line_starts, trailers })
+        let mut finder = AhoCorasick::builder();
+        finder.kind(Some(AhoCorasickKind::ContiguousNFA)).ascii_case_insensitive(true);
+        let of_trailers = agents().flat_map(|entry| &entry.trailers);
+        let trailers = finder.build(of_trailers).map_err(|e| e.to_string())?;
+        let facts =
+            author.iter().flat_map(|entry| [&entry.names, &entry.name_suffixes, &entry.emails, &entry.email_suffixes]);
+        let facts = finder.build(facts.flatten()).map_err(|e| e.to_string())?;
+        Ok(Authors { author, facts, line_starts, trailers })
     }
 
     /// Judges names, addresses and message of a commit. The author counts before the committer, both before the message.
@@ -161,7 +164,9 @@ impl Authors {
         committer_email: &str,
         message: &str,
     ) -> AuthorLabel<'_> {
-        let by_author = self.author.iter().find_map(|entry| {
+        let may_be_known = |name: &str, email: &str| self.facts.is_match(name) || self.facts.is_match(email);
+        let is_known = may_be_known(author, author_email);
+        let by_author = self.author.iter().filter(|_| is_known).find_map(|entry| {
             let (is_name, fact) = entry.find(author, author_email)?;
             Some((entry, (if is_name { Evidence::AuthorName } else { Evidence::AuthorEmail }, fact)))
         });
@@ -176,7 +181,8 @@ impl Authors {
         if let Some(evidence) = app {
             return AuthorLabel { kind: AuthorKind::Bot, name: None, evidence: Some((evidence, APP_MARK)) };
         }
-        let by_committer = self.agents().find_map(|entry| {
+        let is_known = may_be_known(committer, committer_email);
+        let by_committer = self.agents().filter(|_| is_known).find_map(|entry| {
             let (is_name, fact) = entry.find(committer, committer_email)?;
             Some((entry, (if is_name { Evidence::CommitterName } else { Evidence::CommitterEmail }, fact)))
         });

@@ -74,7 +74,7 @@ fn check(given: &BTreeMap<&'static str, String>) -> Result<(), (&'static str, St
             "generated.toml" => language::generated::Generated::new(text).map(|_| ()),
             "licenses.toml" => license::Licenses::new(text).map(|_| ()),
             "natural.toml" => natural::NaturalLanguages::new(text).map(|_| ()),
-            "tie_break.tsv" => language::tie_break::TieBreak::new(text).map(|_| ()).map_err(|at| format!("line {at}")),
+            "tie_break.tsv" => language::tie_break::TieBreak::check(text).map_err(|at| format!("line {at}")),
             _ => language::linguist::Linguist::new([of("linguist.toml"), of("heuristics.toml"), of("vendored.toml")])
                 .and_then(|linguist| linguist.compile_all())
                 .map_err(|e| e.to_string()),

@@ -1,7 +1,11 @@
 //! What a commit message says: its subject, what it reverts, and the people in its trailers.
 
-use std::{borrow::Cow, sync::OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{LazyLock, OnceLock},
+};
 
+use aho_corasick::AhoCorasick;
 use regex::Regex;
 
 /// The first line of `message` that is not blank, without its line end. (git folds the whole first paragraph into one
@@ -22,6 +26,14 @@ pub struct Reverts {
 
 /// Finds "This reverts commit ID" and the like, and a subject of the form `Revert "…"` or one that other systems write.
 pub fn reverts(message: &str) -> Reverts {
+    // What all forms have; most messages have none of it.
+    static PARTS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        let parts = ["revert", "back out", "backout", "backed out"];
+        AhoCorasick::builder().ascii_case_insensitive(true).build(parts).expect("few short words")
+    });
+    if !PARTS.is_match(message) {
+        return Reverts::default();
+    }
     let subject = plain_subject(message);
     Reverts {
         commits: commits_named(message, &["reverts", "reverting"], &REVERT_WORDS),
@@ -112,9 +124,11 @@ pub struct Said {
 /// Whether a message has one of the words that [`reversal`] looks for; most have none.
 pub fn may_reverse(message: &[u8]) -> bool {
     // The letters that all spellings have, without the first one, which may be large.
-    ["evert", "eland", "e-land", "eappl", "ecommit", "ack out", "ackout", "acked out"]
-        .iter()
-        .any(|part| memchr::memmem::find(message, part.as_bytes()).is_some())
+    static PARTS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        AhoCorasick::new(["evert", "eland", "e-land", "eappl", "ecommit", "ack out", "ackout", "acked out"])
+            .expect("few short words")
+    });
+    PARTS.is_match(message)
 }
 
 /// The subject of `message` without the number of a pull request that GitHub's squash merges put behind it.

@@ -333,7 +333,10 @@ impl Prose {
     }
 
     fn of(message: &str) -> Self {
-        let end = message.char_indices().nth(CHARS_MAX).map_or(message.len(), |(at, _)| at);
+        let end = match message.len() <= CHARS_MAX {
+            true => message.len(),
+            false => message.char_indices().nth(CHARS_MAX).map_or(message.len(), |(at, _)| at),
+        };
         let mut prose = Prose::default();
         let mut quoted = false;
         let mut is_subject = true;

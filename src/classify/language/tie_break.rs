@@ -13,49 +13,62 @@ use crate::classify::catalog;
 /// Of the contents, so many bytes are looked at.
 const CONTENT_BYTES_MAX: usize = 8 * 1024;
 
-/// The table, ready to be asked: for each language, what a word costs it (the higher, the less likely it is there).
-pub struct TieBreak {
-    languages: HashMap<String, Words>,
+/// The table, ready to be asked. Few languages are asked about, and a line is read when its language is.
+pub struct TieBreak<'t> {
+    languages: HashMap<&'t str, (&'t str, OnceLock<Option<Words<'t>>>)>,
 }
 
-struct Words {
+/// What a word costs a language: the higher, the less likely it is there.
+struct Words<'t> {
     unknown: u16,
-    costs: HashMap<String, u16>,
+    costs: HashMap<&'t str, u16>,
 }
 
-impl TieBreak {
+impl<'t> Words<'t> {
+    fn read(fields: &'t str) -> Option<Self> {
+        let mut fields = fields.split('\t');
+        let unknown = fields.next()?.parse().ok()?;
+        let mut costs = HashMap::new();
+        for group in fields {
+            let mut words = group.split(' ');
+            let cost = words.next()?.parse().ok()?;
+            costs.extend(words.map(|word| (word, cost)));
+        }
+        Some(Words { unknown, costs })
+    }
+}
+
+impl TieBreak<'static> {
     /// The table in use.
     pub fn in_use() -> &'static Self {
-        static BUILTIN: OnceLock<TieBreak> = OnceLock::new();
-        BUILTIN.get_or_init(|| {
-            Self::new(catalog::table("tie_break.tsv")).expect("tables are checked before they are used")
-        })
+        static BUILTIN: OnceLock<TieBreak<'static>> = OnceLock::new();
+        BUILTIN.get_or_init(|| TieBreak::new(catalog::table("tie_break.tsv")))
+    }
+}
+
+impl<'t> TieBreak<'t> {
+    /// Takes a table apart: a line for each language, its name, the cost of a word that is not listed, and groups of a
+    /// cost and the words that have it, all separated by tabs; within a group, by spaces. Of a language whose line is no
+    /// such line nothing is known; tables are [checked](Self::check) before they are used.
+    pub fn new(table: &'t str) -> Self {
+        let lines = table.lines().filter(|line| !line.starts_with('#'));
+        let languages = lines.map(|line| line.split_once('\t').unwrap_or((line, "")));
+        TieBreak { languages: languages.map(|(name, fields)| (name, (fields, OnceLock::new()))).collect() }
     }
 
-    /// Reads a table: a line for each language, its name, the cost of a word that is not listed, and groups of a cost
-    /// and the words that have it, all separated by tabs; within a group, by spaces.
+    /// Reads all of a table.
     ///
     /// # Errors
-    /// The number of the first line that is no such line.
-    pub fn new(table: &str) -> Result<Self, usize> {
-        let mut languages = HashMap::new();
-        for (number, line) in table.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
-            let mut fields = line.split('\t');
-            let mut read = || -> Option<(String, Words)> {
-                let name = fields.next()?.to_owned();
-                let unknown = fields.next()?.parse().ok()?;
-                let mut costs = HashMap::new();
-                for group in fields.by_ref() {
-                    let mut words = group.split(' ');
-                    let cost = words.next()?.parse().ok()?;
-                    costs.extend(words.map(|word| (word.to_owned(), cost)));
-                }
-                Some((name, Words { unknown, costs }))
-            };
-            let (name, words) = read().ok_or(number + 1)?;
-            languages.insert(name, words);
-        }
-        Ok(TieBreak { languages })
+    /// The number of the first line that is not as [`TieBreak::new`] has it.
+    pub fn check(table: &str) -> Result<(), usize> {
+        let mut lines = table.lines().enumerate().filter(|(_, line)| !line.starts_with('#'));
+        let is_good = |line: &str| line.split_once('\t').and_then(|(_, fields)| Words::read(fields)).is_some();
+        lines.find(|(_, line)| !is_good(line)).map_or(Ok(()), |(number, _)| Err(number + 1))
+    }
+
+    fn words_of(&self, language: &str) -> Option<&Words<'t>> {
+        let (fields, words) = self.languages.get(language)?;
+        words.get_or_init(|| Words::read(fields)).as_ref()
     }
 
     /// The likeliest of `candidates`, which must not be empty. Languages without words in the table come last; of
@@ -63,7 +76,7 @@ impl TieBreak {
     pub fn decide(&self, linguist: &Linguist, candidates: &[LanguageId], contents: &str) -> LanguageId {
         let words = words(contents);
         let cost = |id: LanguageId| -> u64 {
-            match self.languages.get(&linguist.language(id).name) {
+            match self.words_of(&linguist.language(id).name) {
                 None => u64::MAX,
                 Some(known) => {
                     words.iter().map(|word| u64::from(known.costs.get(*word).copied().unwrap_or(known.unknown))).sum()
@@ -113,7 +126,8 @@ mod tests {
     #[test]
     fn the_likelier_language_wins() {
         let table = "# words\nC\t90\t10 int printf ;\nC++\t90\t10 int class ::\nRuby\t90\t10 end def\n";
-        let tie_break = TieBreak::new(table).expect("a valid table");
+        assert_eq!(TieBreak::check(table), Ok(()));
+        let tie_break = TieBreak::new(table);
         let linguist = Linguist::in_use();
         let id = |name: &str| linguist.find(name).expect("a language");
         let decide = |names: &[&str], contents: &str| {
@@ -124,7 +138,9 @@ mod tests {
         assert_eq!(decide(&["C", "C++", "Ruby"], "class X { int y }"), "C++");
         assert_eq!(decide(&["Zig", "Ruby"], "nothing"), "Ruby");
         assert_eq!(decide(&["C++", "C"], ""), "C++");
-        assert_eq!(TieBreak::new("C\tx\n").err(), Some(1));
+        for (table, wrong) in [("C\tx\n", 1), ("# words\nC\t90\nRuby\n", 3), ("C\t90\tx end\n", 1)] {
+            assert_eq!(TieBreak::check(table), Err(wrong), "{table}");
+        }
     }
 
     #[test]
@@ -132,8 +148,8 @@ mod tests {
         let tie_break = TieBreak::in_use();
         assert!(tie_break.languages.len() > 100);
         assert!(tie_break.languages.keys().all(|name| Linguist::in_use().find(name).is_some()));
-        let costs =
-            tie_break.languages.values().flat_map(|words| words.costs.values().map(|cost| (*cost, words.unknown)));
+        let all = tie_break.languages.keys().map(|name| tie_break.words_of(name).expect("a good line"));
+        let costs = all.flat_map(|words| words.costs.values().map(|cost| (*cost, words.unknown)));
         assert!(costs.into_iter().all(|(cost, unknown)| cost <= unknown && unknown < 300));
     }
 }
