@@ -145,7 +145,7 @@ fn rows_with_text_of_a_benchmark_go() {
     assert_eq!(assembly.get("not_searched"), None);
     assert_eq!(
         assembly["texts_not_searched"],
-        json!({"bench.jsonl": {"short": 1, "common": 0}}),
+        json!({"bench.jsonl": {"short": 1, "common": 0, "in_part": 0}}),
         "the name of the task"
     );
     fs::write(lab.path("more.jsonl"), format!("{bench}{{\"text\": \"too short\"}}\n")).expect("it can be written");

@@ -37,7 +37,7 @@ pub fn reverts(message: &str) -> Reverts {
     let subject = plain_subject(message);
     Reverts {
         commits: commits_named(message, &["reverts", "reverting"], &REVERT_WORDS),
-        subject: subject_behind(subject, &REVERT_WORDS).map(str::to_owned),
+        subject: subject_behind(subject, &REVERT_WORDS).or_else(|| behind_type(subject)).map(str::to_owned),
     }
 }
 
@@ -65,7 +65,23 @@ fn commits_named(message: &str, verbs: &[&str], words: &[&str]) -> Vec<String> {
     if let Some(rest) = words.iter().find_map(|word| subject.strip_prefix(word)) {
         add_ids(rest.strip_prefix("of ").unwrap_or(rest).split_whitespace(), true, &mut found);
     }
+    if verbs.contains(&"reverts") && behind_type(subject).is_some() {
+        for refs in message.lines().filter_map(|line| line.strip_prefix("Refs: ")) {
+            add_ids(refs.split([',', ' ']).filter(|word| !word.is_empty()), true, &mut found);
+        }
+    }
     found
+}
+
+/// What stands behind the type `revert:` or `revert(scope):` of a subject of Conventional Commits, whose specification has the ids in
+/// a footer `Refs:` and Angular's convention the whole subject there.
+fn behind_type(subject: &str) -> Option<&str> {
+    let rest = subject.strip_prefix("revert")?;
+    let rest = match rest.strip_prefix('(') {
+        Some(scope) => scope.split_once(')')?.1,
+        None => rest,
+    };
+    Some(rest.strip_prefix('!').unwrap_or(rest).strip_prefix(": ")?.trim()).filter(|rest| !rest.is_empty())
 }
 
 /// Whether a word before "reverting" and the like says that it is not done.
@@ -187,7 +203,9 @@ pub fn reversal(message: &str) -> Said {
     let mut said = Said {
         reverts: commits_named(message, &["reverts", "reverting"], &REVERT_WORDS),
         // What a re-land of a revert does follows from that revert.
-        reverts_subject: named(subject, &REVERT_WORDS).filter(|_| marked.is_none()),
+        reverts_subject: named(subject, &REVERT_WORDS)
+            .or_else(|| behind_type(subject).map(|inner| plain_subject(inner).to_owned()))
+            .filter(|_| marked.is_none()),
         relands: commits_named(message, &RELANDS, &RELAND_WORDS),
         relands_subject: named(subject, &RELAND_WORDS).or_else(|| marked.map(str::to_owned)),
     };
@@ -432,6 +450,11 @@ mod tests {
             ("Revert D1234: Add x".into(), of(0, "Add x", 0, "")),
             ("Re-land: Add x".into(), of(0, "", 0, "Add x")),
             ("[Reland] Revert \"Add x\"".into(), of(0, "", 0, "Revert \"Add x\"")),
+            // Conventional Commits.
+            ("revert: feat(x): add y (#12)\n\nRefs: 0123456a, 89abcde\n".into(), of(2, "feat(x): add y", 0, "")),
+            ("revert(core)!: add x\n\nThis reverts commit 0123456.".into(), of(1, "add x", 0, "")),
+            ("fix: revert: add x\n\nRefs: 0123456".into(), of(0, "", 0, "")),
+            ("reverts: add x".into(), of(0, "", 0, "")),
             // What denies it, and what only has the words.
             ("Mend it\n\nThis no longer reverts 0123456ab, as before.".into(), of(0, "", 0, "")),
             ("Mend it\n\nWe mend it instead of reverting commit 0123456.".into(), of(0, "", 0, "")),

@@ -125,6 +125,12 @@ pub fn run(args: &Args) -> Result<(), Error> {
             super::style("warning")
         );
     }
+    for (benchmark, texts) in assembly.texts_not_searched.iter().filter(|(_, texts)| texts.in_part > 0) {
+        let (texts, benchmark) = (grouped(texts.in_part), super::printable(benchmark));
+        tell!(
+            "{texts} texts of {benchmark} are not looked for by what many of its rows have, only by the rest of them"
+        );
+    }
     for (benchmark, (missing, all)) in &assembly.tasks_elsewhere {
         let (missing, all, benchmark) = (grouped(*missing), grouped(*all), super::printable(benchmark));
         tell!("{missing} of {all} tasks of {benchmark} name repositories that are not in the store");

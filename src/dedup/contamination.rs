@@ -30,7 +30,7 @@ pub const NGRAM_WORDS: usize = 10;
 const FRAME_SHARE: f64 = 0.05;
 
 /// and so many rows may have it in any case.
-const FRAME_ROWS_MIN: f64 = 3.0;
+const FRAME_ROWS_MIN: f64 = 10.0;
 
 /// A text of fewer words that say nothing may be anybody's, so it is not looked for as a whole either.
 const WHOLE_WORDS_MIN: usize = 20;
@@ -113,6 +113,9 @@ pub struct TextsNotSearched {
     pub short: u64,
     /// They have more, which say nothing or what many rows of the benchmark say.
     pub common: u64,
+    /// They are looked for, but not by the runs of words in them that many rows of the benchmark have.
+    #[serde(default)]
+    pub in_part: u64,
 }
 
 impl NotSearched {
@@ -121,6 +124,7 @@ impl NotSearched {
         self.rows += other.rows;
         self.texts.short += other.texts.short;
         self.texts.common += other.texts.common;
+        self.texts.in_part += other.texts.in_part;
     }
 }
 
@@ -227,14 +231,19 @@ impl Benchmarks {
             self.add_commit_and_patches(task, (number, at));
         }
         let rows_max = (tasks.len() as f64 * FRAME_SHARE).max(FRAME_ROWS_MIN) as usize;
+        let all_runs: HashSet<u64> = runs.iter().map(|(run, _)| *run).collect();
         let (runs, wholes) = (without_frame(runs, rows_max), without_frame(wholes, rows_max));
         for (short, row) in without_frame(shorts, rows_max) {
             self.shorts.add(&short, (number, row));
         }
-        let (not_searched, longest) = self.not_searched(tasks, &runs, &wholes);
-        let base = tasks.iter().find_map(|task| task.base.as_deref());
+        let (not_searched, longest) = self.not_searched(tasks, &all_runs, &runs, &wholes);
+        let base = tasks.iter().find_map(|task| task.base.as_deref()).map(str::to_ascii_lowercase);
         if longest.is_none() && base.is_none() {
-            return Err(format!("no text in it has {} words that tell it, so it would never be found", self.n));
+            return Err(format!(
+                "no text in it has {} words that tell it (what more than {rows_max} of its rows have is nobody's), so it would never be \
+                 found",
+                self.n
+            ));
         }
         let known = tasks.iter().flat_map(Task::all_texts).flat_map(words).map(hash);
         let known: Vec<u64> = known.map(|word| word >> (64 - WORD_BITS)).collect();
@@ -244,7 +253,7 @@ impl Benchmarks {
         // A search that finds nothing looks like clean data.
         let planted = longest.map(planted);
         let by_text = planted.as_ref().map(|text| Sample { new_contents: Some(text), ..Sample::default() });
-        let by_base = base.map(|base| Sample { parent: Some(base), ..Sample::default() });
+        let by_base = base.as_deref().map(|base| Sample { parent: Some(base), ..Sample::default() });
         let is_found = |canary| self.find(canary, &mut Memory::default()).is_some();
         match by_text.iter().chain(&by_base).all(is_found) {
             true => Ok(not_searched),
@@ -256,6 +265,7 @@ impl Benchmarks {
     fn not_searched<'t>(
         &self,
         tasks: &'t [Task],
+        all_runs: &HashSet<u64>,
         runs: &[(u64, u32)],
         wholes: &[(Vec<u64>, u32)],
     ) -> (NotSearched, Option<&'t str>) {
@@ -282,6 +292,8 @@ impl Benchmarks {
             }
             for text in task.all_texts().filter(|text| is_found(text)) {
                 is_missed = false;
+                let is_left_out = |run: &u64| all_runs.contains(run) && !runs.contains(run);
+                not_searched.texts.in_part += u64::from(self.runs_of(text).iter().any(is_left_out));
                 longest = longest.filter(|longest| longest.len() > text.len()).or(Some(text));
             }
             not_searched.rows += u64::from(is_missed);
@@ -659,10 +671,10 @@ mod tests {
         // What many rows have is no matter of any, whole or not.
         let frame = Task { texts: vec![whole.replace('y', "z")], ..Task::default() };
         let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
-        let not_searched = benchmarks.add("b", &[&[told][..], &vec![frame; 4]].concat()).expect("it can be found");
+        let not_searched = benchmarks.add("b", &[&[told][..], &vec![frame; 11]].concat()).expect("it can be found");
         assert_eq!(
             not_searched,
-            NotSearched { rows: 4, texts: TextsNotSearched { short: 1, common: 5 } },
+            NotSearched { rows: 11, texts: TextsNotSearched { short: 1, common: 12, in_part: 0 } },
             "zeros and the frame"
         );
         let cut = whole.rsplit_once(' ').map_or(whole, |(rest, _)| rest);
@@ -686,6 +698,24 @@ mod tests {
     }
 
     #[test]
+    fn what_many_rows_share_is_left_out_and_told() {
+        let own = |row: u32| (0..15).map(|at| format!("word{at}of{row} ")).collect::<String>();
+        let shared = (0..40).map(|at| format!("passage{at} ")).collect::<String>();
+        for (rows, in_part) in [(4, 0), (10, 0), (11, 11), (200, 200)] {
+            let task = |row| Task { texts: vec![format!("{shared}{}", own(row))], ..Task::default() };
+            let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
+            let not_searched = benchmarks.add("b", &(0..rows).map(task).collect::<Vec<_>>()).expect("it can be found");
+            assert_eq!(not_searched.texts, TextsNotSearched { in_part, ..TextsNotSearched::default() }, "{rows}");
+            let is_found = |text: &str| {
+                let sample = Sample { new_contents: Some(text), ..Sample::default() };
+                benchmarks.find(&sample, &mut Memory::default()).is_some()
+            };
+            assert!(is_found(&own(rows - 1)));
+            assert_eq!(is_found(&shared), in_part == 0, "{rows}");
+        }
+    }
+
+    #[test]
     fn short_solutions_are_found_as_a_whole() {
         let solution = "    return sum(xs) % 2 == y\n";
         let task =
@@ -699,7 +729,7 @@ mod tests {
             task("from a import b, c", Vec::new()),
         ];
         let not_searched = benchmarks.add("b", &tasks).expect("it can be found");
-        assert_eq!(not_searched, NotSearched { rows: 2, texts: TextsNotSearched { short: 2, common: 0 } });
+        assert_eq!(not_searched, NotSearched { rows: 2, texts: TextsNotSearched { short: 2, common: 0, in_part: 0 } });
         let mut alone = Benchmarks::new(NGRAM_WORDS);
         alone.add("b", &tasks[1..2]).expect("a short solution can be looked for as well");
         for (text, expected) in [
@@ -745,7 +775,7 @@ mod tests {
             texts: Vec::new(),
             solutions: Vec::new(),
             repository: Some("Owner/Name".into()),
-            base: Some("00aa".repeat(10)),
+            base: Some("00AA".repeat(10)),
             patches: vec![patch.into()],
             name: Some("owner__name:1".into()),
         };
@@ -755,10 +785,10 @@ mod tests {
             texts: vec!["the words that are in each row of a benchmark and tell none".into()],
             ..Task::default()
         };
-        let tasks = [&[task, nothing][..], &vec![alike; 4]].concat();
+        let tasks = [&[task, nothing][..], &vec![alike; 11]].concat();
         let not_searched = benchmarks.add("a:swe", &tasks).expect("it can be found");
-        assert_eq!(not_searched.rows, 5, "five of the rows can't be looked for");
-        assert_eq!(not_searched.texts, TextsNotSearched { short: 1, common: 4 });
+        assert_eq!(not_searched.rows, 12, "twelve of the rows can't be looked for");
+        assert_eq!(not_searched.texts, TextsNotSearched { short: 1, common: 11, in_part: 0 });
         let row = Sample { parent: Some("00aa00aa00aa00aa00aa00aa00aa00aa00aa00aa"), ..Sample::default() };
         let hit = benchmarks.find(&row, &mut Memory::default()).expect("a hit").benchmark;
         assert_eq!((hit.as_str(), benchmarks.name_of(&hit)), ("a:swe:1 (owner__name:1)", "a:swe"));

@@ -305,6 +305,7 @@ const SOLUTIONS: [&str; 3] = ["canonical_solution", "solution", "code"];
 fn tasks_of(path: &Path) -> Result<Vec<Task>, Error> {
     let bad = |reason: String| Error::Benchmark { path: path.to_owned(), reason };
     let text = fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
     let mut tasks = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let value: serde_json::Value =
@@ -346,6 +347,9 @@ fn collect(value: &serde_json::Value, texts: &mut Vec<String>) {
 }
 
 /// What of benchmarks can't be looked for, by their names.
+/// What some editors put before the first line of a file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 type NotSearchedOf = BTreeMap<String, NotSearched>;
 
 /// What is said of a task: the name of its benchmark, its repository and its base commit.
