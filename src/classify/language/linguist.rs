@@ -4,24 +4,19 @@
 //! The facts are `languages/linguist.toml`, `heuristics.toml` and `vendored.toml`. Where all rules leave several
 //! languages open, [`super::super::language`]'s tie-break decides; nothing here guesses.
 
+mod heuristics;
+mod patterns;
+mod vendored;
+
 use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 use regex::bytes::{Regex, RegexBuilder};
-use regex_automata::{
-    Anchored, Input, MatchKind, meta,
-    util::{prefilter::Prefilter, syntax},
-};
-use regex_syntax::hir::{Class, Hir, HirKind};
 use serde::Deserialize;
 
-use crate::{
-    bytes::{common_prefix, common_suffix},
-    classify::catalog,
-};
-
-/// Of the contents, so many bytes are looked at (HEURISTICS_CONSIDER_BYTES).
-const CONTENT_BYTES_MAX: usize = 50 * 1024;
+use crate::classify::catalog;
+use heuristics::Heuristics;
+use vendored::Vendored;
 
 /// A modeline stands among so many lines at the beginning or the end (SEARCH_SCOPE).
 const MODELINE_LINES: usize = 5;
@@ -101,124 +96,12 @@ struct LanguageTable {
     language: Vec<Language>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HeuristicTable {
-    disambiguation: Vec<RawDisambiguation>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDisambiguation {
-    extensions: Vec<String>,
-    rule: Vec<RawRule>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRule {
-    languages: Vec<String>,
-    #[serde(default)]
-    every: Vec<Vec<String>>,
-    #[serde(default)]
-    none: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VendoredTable {
-    patterns: Vec<String>,
-}
-
-struct Disambiguation {
-    raw: Vec<RawRule>,
-    rules: OnceLock<Rules>,
-}
-
-struct Rules {
-    list: Vec<Rule>,
-    all: OnceLock<Patterns>,
-}
-
-/// All patterns of all rules for a kind of file.
-struct Patterns {
-    any: AnyOf,
-    /// How many lines that are not blank a match can go on to from another one; none where that has no bound.
-    lines: Option<usize>,
-}
-
-struct Rule {
-    languages: Vec<LanguageId>,
-    every: Vec<AnyOf>,
-    none: Option<AnyOf>,
-}
-
-impl Disambiguation {
-    fn patterns(&self) -> Patterns {
-        let patterns = self.raw.iter().flat_map(|raw| raw.every.iter().flatten().chain(&raw.none));
-        let patterns: Vec<String> = patterns.cloned().collect();
-        let parsed = syntax::parse_many_with(&patterns, &pattern_syntax(true)).unwrap_or_default();
-        let lines = parsed.iter().map(line_ends).try_fold(0, |most, ends| Some(ends?.max(most)));
-        Patterns { any: compile(&patterns), lines }
-    }
-}
-
-/// Several patterns that are looked for at once.
-type AnyOf = regex_automata::meta::Regex;
-
-/// Paths that come from elsewhere. Nearly all patterns begin at the start of a name in the path; where they are only tried
-/// there, the automaton is at its end after a byte or two, and stays small.
-struct Vendored {
-    patterns: Vec<String>,
-    at_names: AnyOf,
-    anywhere: AnyOf,
-}
-
-impl Vendored {
-    /// What such patterns begin with.
-    const STARTS: [&'static str; 2] = ["(^|/)", r"(^|\/)"];
-
-    fn new(patterns: Vec<String>) -> Result<Self, Box<regex_automata::meta::BuildError>> {
-        let (mut at_names, mut anywhere) = (Vec::new(), Vec::new());
-        for pattern in &patterns {
-            let rest = Self::STARTS.iter().find_map(|start| pattern.strip_prefix(start));
-            match rest.filter(|rest| !rest.starts_with(['?', '*', '+', '{']) && !is_choice(rest)) {
-                Some(rest) => at_names.push(rest.to_owned()),
-                None => anywhere.push(pattern.clone()),
-            }
-        }
-        let (at_names, anywhere) = (any_of(&at_names, false)?, any_of(&anywhere, false)?);
-        Ok(Vendored { patterns, at_names, anywhere })
-    }
-
-    fn is_match(&self, path: &str) -> bool {
-        let starts = std::iter::once(0).chain(memchr::memchr_iter(b'/', path.as_bytes()).map(|at| at + 1));
-        let at_name = |at| Input::new(path).range(at..).anchored(Anchored::Yes);
-        self.anywhere.is_match(path) || starts.map(at_name).any(|input| self.at_names.is_match(input))
-    }
-}
-
-/// Whether a `|` may stand outside of all brackets in a pattern.
-fn is_choice(pattern: &str) -> bool {
-    let (mut depth, mut escaped) = (0_i32, false);
-    pattern.bytes().any(|byte| {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'(' | b'[' => depth += 1,
-            b')' | b']' => depth -= 1,
-            _ => return byte == b'|' && depth <= 0,
-        }
-        false
-    })
-}
-
 /// What was found at a path with earlier contents, most of which holds for the next ones.
 #[derive(Default)]
 pub struct Decided {
     named: Option<Named>,
     modeline: Modeline,
-    heuristics: Heuristics,
+    heuristics: heuristics::Last,
 }
 
 /// What the name of a file says.
@@ -234,17 +117,6 @@ struct Modeline {
     head: String,
     foot: String,
     found: Option<LanguageId>,
-}
-
-/// What the heuristics said.
-#[derive(Default)]
-struct Heuristics {
-    /// How contents have to begin for it to be said of them as well. Where `whole`, that is all that is looked at.
-    start: Vec<u8>,
-    whole: bool,
-    /// Whether no pattern of any rule has a match there.
-    bare: bool,
-    languages: Option<Vec<LanguageId>>,
 }
 
 /// What the rules say of a file.
@@ -265,8 +137,7 @@ pub struct Linguist {
     by_interpreter: HashMap<String, Vec<LanguageId>>,
     by_alias: HashMap<String, LanguageId>,
     generic: Vec<String>,
-    disambiguations: Vec<Disambiguation>,
-    by_disambiguated: HashMap<String, usize>,
+    heuristics: Heuristics,
     vendored: Vendored,
     /// What every modeline has in it.
     modeline_mark: Regex,
@@ -298,26 +169,24 @@ impl Linguist {
     /// A table is not valid, or names a language that is not there.
     pub fn new([languages, heuristics, vendored]: [&str; 3]) -> Result<Self, Error> {
         let LanguageTable { generic, language: languages } = read("languages", languages)?;
-        let HeuristicTable { disambiguation } = read("heuristics", heuristics)?;
-        let VendoredTable { patterns } = read("vendored paths", vendored)?;
-        let vendored =
-            Vendored::new(patterns).map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })?;
+        let by_name: HashMap<String, LanguageId> =
+            (0..).zip(&languages).map(|(number, language)| (language.name.clone(), number)).collect();
+        let heuristics = Heuristics::read(heuristics, |name| by_name.get(name).copied())?;
+        let vendored = Vendored::read(vendored)?;
         let mut linguist = Linguist {
             languages: Vec::new(),
-            by_name: HashMap::new(),
+            by_name,
             by_extension: HashMap::new(),
             by_filename: HashMap::new(),
             by_interpreter: HashMap::new(),
             by_alias: HashMap::new(),
             generic,
-            disambiguations: Vec::new(),
-            by_disambiguated: HashMap::new(),
+            heuristics,
             vendored,
             modeline_mark: multi_line(r"-\*-|vi:|vim|ex:").expect("the pattern is valid"),
             modelines: modelines(),
         };
         for (number, language) in (0..).zip(&languages) {
-            linguist.by_name.insert(language.name.clone(), number);
             for extension in &language.extensions {
                 add(&mut linguist.by_extension, extension.to_lowercase(), number);
             }
@@ -332,17 +201,6 @@ impl Linguist {
             }
         }
         linguist.languages = languages;
-        for RawDisambiguation { extensions, rule } in disambiguation {
-            for name in rule.iter().flat_map(|rule| &rule.languages) {
-                if !linguist.by_name.contains_key(name) {
-                    return Err(Error::Table { what: "heuristics", reason: format!("there is no language {name}") });
-                }
-            }
-            for extension in extensions {
-                linguist.by_disambiguated.insert(extension.to_lowercase(), linguist.disambiguations.len());
-            }
-            linguist.disambiguations.push(Disambiguation { raw: rule, rules: OnceLock::new() });
-        }
         Ok(linguist)
     }
 
@@ -368,34 +226,21 @@ impl Linguist {
 
     /// The pattern by which a path says that the file comes from elsewhere; for people, as it compiles each of them.
     pub fn vendored_by(&self, path: &str) -> Option<&str> {
-        let fits =
-            |pattern: &&String| any_of(std::slice::from_ref(*pattern), false).is_ok_and(|any| any.is_match(path));
-        self.vendored.patterns.iter().find(fits).map(String::as_str)
+        self.vendored.pattern_for(path)
     }
 
     /// The patterns by which heuristics chose a language, each with the line in which it fits first; none where no pattern
     /// had to fit. For people, as it compiles each of them.
     pub fn heuristic_evidence(&self, path: &str, contents: &str, language: LanguageId) -> Vec<(&str, usize)> {
-        let lower = path.rsplit('/').next().unwrap_or(path).to_lowercase();
-        let head = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
-        let Some(disambiguation) = self.disambiguation(&lower) else { return Vec::new() };
-        let rules = disambiguation.raw.iter().zip(&self.rules(disambiguation).list);
-        let of_language = rules.filter(|(_, rule)| rule.languages.contains(&language)).map(|(raw, _)| raw);
-        let fits = |pattern: &'_ String| {
-            let found = any_of(std::slice::from_ref(pattern), true).ok()?.find(head)?;
-            Some(1 + memchr::memchr_iter(b'\n', &head[..found.start()]).count())
-        };
-        let fitting = |raw: &'_ RawRule| -> Option<Vec<(usize, usize)>> {
-            let first = |any: &Vec<String>| any.iter().enumerate().find_map(|(at, pattern)| Some((at, fits(pattern)?)));
-            raw.every.iter().map(first).collect()
-        };
-        for raw in of_language {
-            if let Some(found) = fitting(raw) {
-                let named = raw.every.iter().zip(found).map(|(any, (at, line))| (any[at].as_str(), line));
-                return named.collect();
-            }
-        }
-        Vec::new()
+        self.heuristics.evidence(path, contents, language)
+    }
+
+    /// Compiles every pattern of heuristics, to see whether it is one.
+    ///
+    /// # Errors
+    /// A pattern is not valid.
+    pub fn compile_all(&self) -> Result<(), Error> {
+        self.heuristics.compile_all()
     }
 
     /// What the rules leave of the languages of a file with this path and these contents. `decided` is of earlier
@@ -442,7 +287,7 @@ impl Linguist {
             let pages = if is_manual_page(lower) { pages.collect() } else { Vec::new() };
             settled(&mut found, pages, Method::Manpage);
         }
-        let by_heuristics = self.by_heuristics(lower, contents, heuristics);
+        let by_heuristics = self.heuristics.languages(lower, contents, heuristics);
         settled(&mut found, by_heuristics, Method::Heuristics);
         found
     }
@@ -459,82 +304,6 @@ impl Linguist {
     fn by_extension(&self, lower_name: &str) -> &[LanguageId] {
         let endings = lower_name.match_indices('.').map(|(at, _)| &lower_name[at..]);
         endings.filter_map(|ending| self.by_extension.get(ending)).next().map_or(&[], Vec::as_slice)
-    }
-
-    /// The heuristics for the longest ending that has some.
-    fn disambiguation(&self, lower_name: &str) -> Option<&Disambiguation> {
-        let endings = lower_name.match_indices('.').map(|(at, _)| &lower_name[at..]);
-        let number = endings.filter_map(|ending| self.by_disambiguated.get(ending)).next()?;
-        Some(&self.disambiguations[*number])
-    }
-
-    fn by_heuristics(&self, lower_name: &str, contents: &str, decided: &mut Heuristics) -> Vec<LanguageId> {
-        let head = &contents.as_bytes()[..contents.len().min(CONTENT_BYTES_MAX)];
-        if let Some(languages) = &decided.languages
-            && if decided.whole { head == decided.start } else { head.starts_with(&decided.start) }
-        {
-            return languages.clone();
-        }
-        let Some(disambiguation) = self.disambiguation(lower_name) else { return Vec::new() };
-        let Rules { list, all } = self.rules(disambiguation);
-        // Where nothing had a match, what is new has to have one before anything can change.
-        if let Some(languages) = decided.languages.as_ref().filter(|_| decided.bare)
-            && let Patterns { any, lines: Some(lines) } = all.get_or_init(|| disambiguation.patterns())
-            && !any.is_match(Input::new(head).range(touched(&decided.start, head, *lines)))
-        {
-            let languages = languages.clone();
-            decided.start.clear();
-            decided.start.extend_from_slice(head);
-            return languages;
-        }
-        let mut decide = |start: &[u8], (whole, bare): (bool, bool), languages: &[LanguageId]| {
-            decided.start.clear();
-            decided.start.extend_from_slice(start);
-            (decided.whole, decided.bare, decided.languages) = (whole, bare, Some(languages.to_vec()));
-            languages.to_vec()
-        };
-        let mut rules = &list[..];
-        // Where the first rule of all holds, whatever follows its match, it holds for the next version, too. The byte
-        // behind the match may be part of it: the end of a line, or of a word.
-        if let [Rule { languages, every, none: None }, others @ ..] = rules
-            && let [any] = &every[..]
-        {
-            if let Some(found) = any.search_half(&Input::new(head).earliest(true)) {
-                let start = head.get(..=found.offset());
-                return decide(start.unwrap_or(head), (start.is_none(), false), languages);
-            }
-            rules = others;
-        }
-        let bare = list.len() > 1 && !all.get_or_init(|| disambiguation.patterns()).any.is_match(head);
-        let found = |any: &AnyOf| !bare && any.is_match(head);
-        let holds = |rule: &&Rule| rule.every.iter().all(found) && !rule.none.as_ref().is_some_and(found);
-        decide(head, (true, bare), rules.iter().find(holds).map_or(&[], |rule| rule.languages.as_slice()))
-    }
-
-    /// Compiles every pattern, to see whether it is one.
-    ///
-    /// # Errors
-    /// A pattern is not valid.
-    pub fn compile_all(&self) -> Result<(), Error> {
-        let patterns = self.disambiguations.iter().flat_map(|disambiguation| &disambiguation.raw);
-        for rule in patterns {
-            for any in rule.every.iter().chain(std::iter::once(&rule.none)) {
-                any_of(any, true).map_err(|e| Error::Table { what: "heuristics", reason: e.to_string() })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn rules<'a>(&self, disambiguation: &'a Disambiguation) -> &'a Rules {
-        disambiguation.rules.get_or_init(|| {
-            let list = disambiguation.raw.iter().map(|raw| Rule {
-                languages: raw.languages.iter().filter_map(|name| self.find(name)).collect(),
-                every: raw.every.iter().map(|any| compile(any)).collect(),
-                none: (!raw.none.is_empty()).then(|| compile(&raw.none)),
-            });
-            let list = list.collect();
-            Rules { list, all: OnceLock::new() }
-        })
     }
 
     fn by_modeline(&self, contents: &str, last: &mut Modeline) -> Option<LanguageId> {
@@ -583,93 +352,6 @@ fn add(index: &mut HashMap<String, Vec<LanguageId>>, key: String, id: LanguageId
     if !ids.contains(&id) {
         ids.push(id);
     }
-}
-
-/// Looked for by the automaton, which skips to the literals that matches begin with, if they all begin with some. Where a
-/// literal in the middle or at the end of a pattern is common in the text, regex's search for that first ends in its
-/// slowest engine, which took two thirds of the time of all labels. Automata that are built in full before anything is
-/// searched cost a short run more than they save.
-fn any_of(patterns: &[String], multi_line: bool) -> Result<AnyOf, Box<regex_automata::meta::BuildError>> {
-    let syntax = pattern_syntax(multi_line);
-    // Patterns that can't be read are the builder's to name.
-    let begin = syntax::parse_many_with(patterns, &syntax)
-        .ok()
-        .and_then(|parsed| Prefilter::from_hirs_prefix(MatchKind::LeftmostFirst, &parsed))
-        .filter(Prefilter::is_fast);
-    meta::Regex::builder()
-        .configure(
-            meta::Config::new().auto_prefilter(false).prefilter(begin).utf8_empty(false).dfa(false).onepass(false),
-        )
-        .syntax(syntax)
-        .build_many(patterns)
-        .map_err(Box::new)
-}
-
-/// Patterns of heuristics.
-fn compile(patterns: &[String]) -> AnyOf {
-    any_of(patterns, true).expect("tables are checked before they are used")
-}
-
-fn pattern_syntax(multi_line: bool) -> syntax::Config {
-    syntax::Config::new().multi_line(multi_line).unicode(false).utf8(false)
-}
-
-/// In how many places a match of a pattern can go on to another line, blank lines not counted; none where that has no bound.
-fn line_ends(pattern: &Hir) -> Option<usize> {
-    let of_class = |class: &Class| match class {
-        Class::Bytes(class) => {
-            let has = |byte: u8| class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&byte));
-            let is_space = class.ranges().iter().all(|r| (r.start()..=r.end()).all(|byte| BLANKS.contains(&byte)));
-            (has(b'\n'), is_space)
-        }
-        Class::Unicode(_) => (true, false),
-    };
-    match pattern.kind() {
-        HirKind::Empty | HirKind::Look(_) => Some(0),
-        HirKind::Literal(literal) => Some(literal.0.iter().filter(|byte| **byte == b'\n').count()),
-        HirKind::Class(class) => Some(usize::from(of_class(class).0)),
-        HirKind::Capture(capture) => line_ends(&capture.sub),
-        HirKind::Concat(parts) => parts.iter().map(line_ends).sum(),
-        HirKind::Alternation(parts) => parts.iter().map(line_ends).try_fold(0, |most, ends| Some(ends?.max(most))),
-        HirKind::Repetition(repetition) => match (line_ends(&repetition.sub)?, repetition.sub.kind()) {
-            (0, _) => Some(0),
-            (_, HirKind::Class(class)) if of_class(class).1 => Some(1),
-            (ends, _) => ends.checked_mul(repetition.max? as usize),
-        },
-    }
-}
-
-/// What lines that hold nothing else are blank with: `\s`, in ASCII.
-const BLANKS: &[u8] = b" \t\r\x0b\x0c\n";
-
-/// Where in `new` a match can be that is not in `old`, if it reaches at most `lines` lines beyond one, blank ones not counted.
-fn touched(old: &[u8], new: &[u8], lines: usize) -> std::ops::Range<usize> {
-    let common = common_prefix(old, new);
-    let same_end = common_suffix(&old[common..], &new[common..]);
-    // What stands beside a match can decide about it.
-    let (mut from, mut to) = (common.saturating_sub(1), (new.len() - same_end + 1).min(new.len()));
-    let is_blank = |line: &[u8]| line.iter().all(|byte| BLANKS.contains(byte));
-    let start_of = |at: usize| memchr::memrchr(b'\n', &new[..at]).map_or(0, |end| end + 1);
-    let end_of = |at: usize| memchr::memchr(b'\n', &new[at..]).map_or(new.len(), |end| at + end + 1);
-    (from, to) = (start_of(from), end_of(to));
-    let (mut before, mut behind) = (lines, lines);
-    while from > 0 {
-        let start = start_of(from - 1);
-        if !is_blank(&new[start..from]) {
-            let Some(left) = before.checked_sub(1) else { break };
-            before = left;
-        }
-        from = start;
-    }
-    while to < new.len() {
-        let end = end_of(to);
-        if !is_blank(&new[to..end]) {
-            let Some(left) = behind.checked_sub(1) else { break };
-            behind = left;
-        }
-        to = end;
-    }
-    from..to
 }
 
 /// Classes such as `\w` are ASCII's, as they are for Linguist.
@@ -747,9 +429,6 @@ mod tests {
         assert!(names.is_sorted(), "languages are sorted by name");
         let kinds = ["programming", "markup", "data", "prose"];
         assert!(linguist.languages.iter().all(|language| kinds.contains(&language.kind.as_str())));
-        for disambiguation in &linguist.disambiguations {
-            assert!(!linguist.rules(disambiguation).list.is_empty());
-        }
         let groups: Vec<&String> = linguist.languages.iter().filter_map(|language| language.group.as_ref()).collect();
         assert!(groups.iter().all(|group| linguist.find(group).is_some()));
         assert!(
@@ -779,17 +458,6 @@ mod tests {
     }
 
     #[test]
-    fn heuristics_say_which_pattern_fits_where() {
-        let linguist = Linguist::in_use();
-        let cpp = linguist.find("C++").expect("a language");
-        let evidence = linguist.heuristic_evidence("x.h", "int x;\n\nnamespace y {\n}\nstd::z q;\n", cpp);
-        assert_eq!(evidence, [("^[ \\t]*(class|(using[ \\t]+)?namespace)\\s+\\w+", 3)]);
-        let c = linguist.find("C").expect("a language");
-        assert_eq!(linguist.heuristic_evidence("x.h", "int x;\n", c), [], "it is what is left");
-        assert_eq!(linguist.heuristic_evidence("x.py", "x = 1\n", c), []);
-    }
-
-    #[test]
     fn every_strategy_decides() {
         check("x.txt", "# -*- mode: Ruby; x: y -*-\n", &["Ruby"], Method::Modeline);
         check("x", "-*- perl -*-\n", &["Perl"], Method::Modeline);
@@ -808,133 +476,5 @@ mod tests {
         check("x.m", "#import <X/X.h>\n", &["Objective-C"], Method::Heuristics);
         check("README", "hello\n", &[], Method::Extension);
         check("x.rs", "", &[], Method::Extension);
-    }
-
-    #[test]
-    fn what_was_decided_of_earlier_contents_changes_nothing() {
-        let lines = [
-            "int x;",
-            "",
-            " \t",
-            "#",
-            "#include",
-            "include <vector>",
-            "#include <vector>",
-            "  <string>",
-            "template",
-            "<",
-            "class",
-            "X;",
-            "std:",
-            "std::x",
-            "entry",
-            "@end",
-            "@endless",
-            "catch",
-            "(",
-            "private:",
-            "private: x",
-            "<?xml?>",
-            "use",
-            "fn x",
-            "my $x;",
-            "say \"x",
-            "y\"",
-            ".TH x",
-            "\\begin{x}",
-            "{",
-            "[",
-            "(*",
-            "*)",
-        ];
-        let linguist = Linguist::in_use();
-        let mut drawn = 7_u64;
-        let mut draw = |below: usize| {
-            drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (drawn >> 33) as usize % below
-        };
-        let (mut bare, mut others) = (0, 0);
-        for ending in [".h", ".rs", ".pl", ".m", ".md", ".inc", ".1", ".t", ".tex", ".v", ".ml", ".json", ".ts", ".sql"]
-        {
-            let path = format!("x{ending}");
-            for _ in 0..60 {
-                let (mut decided, mut text): (Decided, Vec<&str>) = (Decided::default(), vec!["int x;"; draw(30)]);
-                for _ in 0..12 {
-                    let at = draw(text.len() + 1);
-                    match draw(3) {
-                        0 if at < text.len() => drop(text.remove(at)),
-                        1 if at < text.len() => text[at] = lines[draw(lines.len())],
-                        _ => text.insert(at, lines[draw(lines.len())]),
-                    }
-                    let contents = text.join(if draw(8) == 0 { "\r\n" } else { "\n" });
-                    let helped = linguist.candidates(&path, &contents, &mut decided);
-                    assert_eq!(
-                        helped,
-                        linguist.candidates(&path, &contents, &mut Decided::default()),
-                        "{path} {contents:?}"
-                    );
-                    *(if decided.heuristics.bare { &mut bare } else { &mut others }) += 1;
-                }
-            }
-        }
-        assert!(bare > 1000 && others > 1000, "{bare} {others}");
-    }
-
-    #[test]
-    fn lines_that_a_match_can_go_over() {
-        for (pattern, ends) in [
-            ("std::x", Some(0)),
-            (r"^[ \t]*a$", Some(0)),
-            (r"^\s*a\s+b", Some(2)),
-            ("a\nb|c", Some(1)),
-            (r"a\s*(b\s*c)?", Some(2)),
-            (r"a\s*(b\s*c){3}", Some(4)),
-            (r"(a\s*)*", None),
-            ("a[^b]*b", None),
-            ("a[^b]{2}", Some(2)),
-            ("(?s)a.b", Some(1)),
-            (r"a\Wb", Some(1)),
-        ] {
-            let parsed = syntax::parse_with(pattern, &pattern_syntax(true)).expect("a valid pattern");
-            assert_eq!(line_ends(&parsed), ends, "{pattern}");
-        }
-    }
-
-    #[test]
-    fn patterns_at_names_match_as_they_would_anywhere() {
-        let VendoredTable { patterns } = toml::from_str(catalog::table("vendored.toml")).expect("a valid table");
-        let all = any_of(&patterns, false).expect("valid patterns");
-        let vendored = Vendored::new(patterns).expect("valid patterns");
-        let names = "deps vendor Vendors src/tests/fixtures extjs docs _build gradle/wrapper jquery-1.2.js jquery.ui.core.css a.min.js \
-                     x.d.ts bootstrap.css d3.v3.js Packages/x.1/ configure config.sub .yarn/releases tiny_mce/langs third-party main.rs \
-                     react-dom.js .DS_Store";
-        let names: Vec<&str> = names.split_whitespace().collect();
-        let mut matches = 0;
-        for a in &names {
-            for b in &names {
-                for path in [format!("{a}/{b}"), format!("x{a}/{b}"), format!("{a}x/y{b}"), format!("/{a}//{b}/")] {
-                    assert_eq!(vendored.is_match(&path), all.is_match(&path), "{path}");
-                    matches += usize::from(vendored.is_match(&path));
-                }
-            }
-        }
-        assert!((500..1500).contains(&matches), "{matches}");
-        for (pattern, path) in [("(^|/)a|b", "cb"), ("(^|/)?a", "ca"), ("(^|/)[|)]a", "c/|a"), ("(^|/)a\\|b", "c/a|b")]
-        {
-            let patterns = vec![pattern.to_owned()];
-            assert!(Vendored::new(patterns).expect("a valid pattern").is_match(path), "{pattern}");
-        }
-    }
-
-    #[test]
-    fn vendored_paths() {
-        let vendored = |path: &str| Linguist::in_use().is_vendored(path);
-        for path in ["node_modules/x/y.js", "a/vendor/b.c", "jquery-3.2.1.min.js", "deps/lua/src/lua.c", "configure"] {
-            assert!(vendored(path), "{path}");
-        }
-        assert_eq!(Linguist::in_use().vendored_by("deps/lua/src/lua.c"), Some("^deps/"));
-        for path in ["src/main.rs", "vendors.md", "a/configure.ac", "src/dependencies.rs"] {
-            assert!(!vendored(path), "{path}");
-        }
     }
 }
