@@ -5,24 +5,21 @@
 //! languages open, [`super::super::language`]'s tie-break decides; nothing here guesses.
 
 mod heuristics;
+mod modeline;
 mod patterns;
+mod shebang;
 mod vendored;
 
 use std::sync::OnceLock;
 
 use hashbrown::HashMap;
-use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use crate::classify::catalog;
 use heuristics::Heuristics;
+use modeline::Modelines;
+use shebang::interpreter;
 use vendored::Vendored;
-
-/// A modeline stands among so many lines at the beginning or the end (SEARCH_SCOPE).
-const MODELINE_LINES: usize = 5;
-
-/// Lines of more bytes are not remembered.
-const MODELINE_BYTES_KEPT: usize = 2048;
 
 /// How a language was found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -100,7 +97,7 @@ struct LanguageTable {
 #[derive(Default)]
 pub struct Decided {
     named: Option<Named>,
-    modeline: Modeline,
+    modeline: modeline::Last,
     heuristics: heuristics::Last,
 }
 
@@ -109,14 +106,6 @@ struct Named {
     lower: String,
     by_filename: Vec<LanguageId>,
     by_extension: Vec<LanguageId>,
-}
-
-/// The lines that a modeline was looked for in, and what was found.
-#[derive(Default)]
-struct Modeline {
-    head: String,
-    foot: String,
-    found: Option<LanguageId>,
 }
 
 /// What the rules say of a file.
@@ -139,9 +128,7 @@ pub struct Linguist {
     generic: Vec<String>,
     heuristics: Heuristics,
     vendored: Vendored,
-    /// What every modeline has in it.
-    modeline_mark: Regex,
-    modelines: [Regex; 2],
+    modelines: Modelines,
 }
 
 /// What is wrong with a table.
@@ -183,8 +170,7 @@ impl Linguist {
             generic,
             heuristics,
             vendored,
-            modeline_mark: multi_line(r"-\*-|vi:|vim|ex:").expect("the pattern is valid"),
-            modelines: modelines(),
+            modelines: Modelines::new(),
         };
         for (number, language) in (0..).zip(&languages) {
             for extension in &language.extensions {
@@ -262,7 +248,8 @@ impl Linguist {
         };
         let Decided { named, modeline, heuristics } = decided;
         let Named { lower, by_filename, by_extension } = named.get_or_insert_with(|| self.named(path));
-        if settled(&mut found, self.by_modeline(contents, modeline).into_iter().collect(), Method::Modeline) {
+        let by_modeline = self.modelines.language(contents, modeline, |alias| self.by_alias.get(alias).copied());
+        if settled(&mut found, by_modeline.into_iter().collect(), Method::Modeline) {
             return found;
         }
         let by_filename = within(&found, by_filename);
@@ -305,42 +292,6 @@ impl Linguist {
         let endings = lower_name.match_indices('.').map(|(at, _)| &lower_name[at..]);
         endings.filter_map(|ending| self.by_extension.get(ending)).next().map_or(&[], Vec::as_slice)
     }
-
-    fn by_modeline(&self, contents: &str, last: &mut Modeline) -> Option<LanguageId> {
-        let first = memchr::memchr_iter(b'\n', contents.as_bytes()).nth(MODELINE_LINES - 1);
-        let first = first.map_or(contents.len(), |at| at + 1);
-        let trimmed = contents.trim_end_matches(['\r', '\n']);
-        let begin = memchr::memrchr_iter(b'\n', trimmed.as_bytes()).nth(MODELINE_LINES - 1).map_or(0, |at| at + 1);
-        let (head, foot) = (&contents[..first], &trimmed[begin..]);
-        if head.len() + foot.len() > MODELINE_BYTES_KEPT {
-            return self.modeline_in(head, foot);
-        }
-        if head != last.head || foot != last.foot {
-            for (known, part) in [(&mut last.head, head), (&mut last.foot, foot)] {
-                known.clear();
-                known.push_str(part);
-            }
-            last.found = self.modeline_in(head, foot);
-        }
-        last.found
-    }
-
-    fn modeline_in(&self, head: &str, foot: &str) -> Option<LanguageId> {
-        for part in [head, foot] {
-            if !self.modeline_mark.is_match(part.as_bytes()) {
-                continue;
-            }
-            let captures = self.modelines.iter().find_map(|line| line.captures(part.as_bytes()));
-            if captures.is_some() && head.contains("UseVimball") {
-                return None;
-            }
-            if let Some(name) = captures.and_then(|captures| captures.get(1)) {
-                let alias = String::from_utf8_lossy(name.as_bytes()).to_lowercase();
-                return self.by_alias.get(&alias).copied();
-            }
-        }
-        None
-    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Error> {
@@ -352,54 +303,6 @@ fn add(index: &mut HashMap<String, Vec<LanguageId>>, key: String, id: LanguageId
     if !ids.contains(&id) {
         ids.push(id);
     }
-}
-
-/// Classes such as `\w` are ASCII's, as they are for Linguist.
-fn multi_line(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).multi_line(true).unicode(false).build()
-}
-
-/// The forms that Emacs and Vim document: `-*- mode: NAME -*-`, `-*- NAME -*-`; `vim: ft=NAME`, `vim: set ft=NAME :`.
-fn modelines() -> [Regex; 2] {
-    let compile = |pattern: &str| multi_line(pattern).expect("the pattern is valid");
-    [
-        compile(r"(?i)-\*-(?:[ \t]*|.*?[ \t;]mode[ \t]*:[ \t]*|mode[ \t]*:[ \t]*)([^:;\s]+?)(?:[ \t]*;.*?|[ \t]*)-\*-"),
-        compile(
-            r"(?:(?:^|[ \t])(?:vi|[vV]im(?:[<=>]?[0-9]+)?)|[ \t]ex):.*?[ \t:](?:filetype|ft|syntax)[ \t]*=(\w+)(?:$|\s|:)",
-        ),
-    ]
-}
-
-/// The program in a line `#!`, without its path and minor version; what `env` starts, and what a shell `exec`s at once.
-fn interpreter(contents: &str) -> Option<String> {
-    let line = contents.strip_prefix("#!")?.lines().next()?;
-    let mut words = line.split_whitespace();
-    let mut program = words.next()?.rsplit('/').next()?;
-    if program == "env" {
-        program = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
-    }
-    if program == "osascript" && words.any(|word| word.starts_with("-l")) {
-        return None;
-    }
-    if program == "sh"
-        && let Some(started) = contents.lines().take(MODELINE_LINES).find_map(executed)
-    {
-        program = started;
-    }
-    let program = program.rsplit('/').next()?;
-    let version = program.rfind('.').filter(|dot| {
-        let digits = &program[dot + 1..];
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    });
-    Some(program[..version.unwrap_or(program.len())].to_owned())
-}
-
-/// `exec NAME "$0" "$@"`: a script that starts its own interpreter.
-fn executed(line: &str) -> Option<&str> {
-    let (_, rest) = line.split_once("exec ")?;
-    let (program, rest) = rest.split_once([' ', '\t', '"', '\''])?;
-    let rest: String = rest.chars().filter(|c| !c.is_whitespace() && !matches!(c, '"' | '\'')).collect();
-    (rest.starts_with("$0$@") && program.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).then_some(program)
 }
 
 /// An ending of a section of the manual: `.1` to `.9` with letters behind, `.0p`, `.n`, `.man`, `.mdoc`, and `.in` then.
