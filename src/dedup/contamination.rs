@@ -10,18 +10,21 @@
 //! A task that is a repository's issue (SWE-bench and its like) also is its base commit, on which the solution stands, and a
 //! patch, which may be too short for a run of words.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter,
-};
+mod patches;
+mod search;
 
-use hashbrown::{HashMap, HashSet, hash_map::Entry};
+use std::iter;
+
+use hashbrown::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::fingerprints::Fingerprints;
-use super::words::{common_lines, hash, hashes, mix, ngram, ngrams, words, words_before, words_behind};
+use super::words::{common_lines, hash, hashes, ngrams, words, words_before, words_behind};
 use crate::sample::Sample;
+use patches::{changed, changed_blocks, files_of};
+pub(super) use search::WORD_BITS;
+use search::{Search, Shorts, first_bits};
 
 /// Words in a run, unless the user says otherwise.
 pub const NGRAM_WORDS: usize = 10;
@@ -44,9 +47,6 @@ const WHOLE_WORDS_MAX: usize = 256;
 /// A whole text has so many different words; lists of zeros are everybody's.
 const WHOLE_DIFFERENT_MIN: usize = 5;
 
-/// Bits of the filter of words: most words of code are in no benchmark, and one such word rules out all runs over it.
-pub(super) const WORD_BITS: u32 = 20;
-
 /// The benchmark, and the row of it (from 0).
 type Place = (u32, u32);
 
@@ -63,38 +63,6 @@ pub struct Benchmarks {
     bases: HashMap<String, Place>,
     /// For a repository in lower case, with its owner and without, and the hash of what a patch changes in one file, whose patch it is.
     patches: HashMap<(String, u64), Place>,
-}
-
-/// Runs of so many words.
-struct Search {
-    n: usize,
-    /// For the hash of a run of words, who has it first.
-    runs: HashMap<u64, Place>,
-    /// The others who have it, in order.
-    others: HashMap<u64, Vec<Place>>,
-    /// For the hash of a run that says nothing, the whole texts that begin with it.
-    wholes: HashMap<u64, Vec<Whole>>,
-    /// The words of the longest one.
-    whole_words: usize,
-    /// A bit for each word of `runs` and `wholes`.
-    words: Vec<u64>,
-}
-
-/// Short solutions, as a whole.
-#[derive(Default)]
-struct Shorts {
-    /// For the number of words and their hash as a run, whose solution it is.
-    texts: HashMap<(usize, u64), Place>,
-    /// The numbers of words that there are, rising.
-    lens: BTreeSet<usize>,
-    /// A bit for each word of theirs; empty where there are none.
-    words: Vec<u64>,
-}
-
-/// A text of a benchmark that is looked for as a whole.
-struct Whole {
-    words: Vec<u64>,
-    place: Place,
 }
 
 /// What of a benchmark can't be looked for.
@@ -246,10 +214,10 @@ impl Benchmarks {
             ));
         }
         let known = tasks.iter().flat_map(Task::all_texts).flat_map(words).map(hash);
-        let known: Vec<u64> = known.map(|word| word >> (64 - WORD_BITS)).collect();
+        let known: Vec<u64> = known.map(first_bits).collect();
         let search = self.search(self.n);
         search.add(known, runs.into_iter().map(|(run, row)| (run, (number, row))));
-        wholes.into_iter().for_each(|(words, row)| search.add_whole(Whole { words, place: (number, row) }));
+        wholes.into_iter().for_each(|(words, row)| search.add_whole(words, (number, row)));
         // A search that finds nothing looks like clean data.
         let planted = longest.map(planted);
         let by_text = planted.as_ref().map(|text| Sample { new_contents: Some(text), ..Sample::default() });
@@ -353,10 +321,8 @@ impl Benchmarks {
 
     /// The runs of `n` words.
     fn search(&mut self, n: usize) -> &mut Search {
-        let at = self.searches.iter().position(|search| search.n == n).unwrap_or_else(|| {
-            let words = vec![0; 1 << (WORD_BITS - 6)];
-            let (runs, others, wholes) = (HashMap::new(), HashMap::new(), HashMap::new());
-            self.searches.push(Search { n, runs, others, wholes, whole_words: 0, words });
+        let at = self.searches.iter().position(|search| search.n() == n).unwrap_or_else(|| {
+            self.searches.push(Search::new(n));
             self.searches.len() - 1
         });
         &mut self.searches[at]
@@ -438,8 +404,8 @@ impl Benchmarks {
             Some(old) => {
                 let (head, tail) = common_lines(old.as_bytes(), new.as_bytes());
                 // All runs that have a word of the change, or that stand across one that takes words away.
-                let lens = self.searches.iter().map(|search| search.n.max(search.whole_words));
-                let others = lens.chain(self.shorts.lens.last().copied()).max().unwrap_or(1) - 1;
+                let lens = self.searches.iter().map(Search::words_max);
+                let others = lens.chain(self.shorts.words_max()).max().unwrap_or(1) - 1;
                 let start = words_before(new.as_bytes(), head, others);
                 let end = words_behind(new.as_bytes(), new.len() - tail, others);
                 self.in_text(&new[start..end])
@@ -458,96 +424,6 @@ impl Benchmarks {
         let mut words = Vec::new();
         hashes(text, &mut words);
         self.searches.iter().find_map(|search| search.most(&words)).or_else(|| self.shorts.find(&words))
-    }
-}
-
-impl Shorts {
-    fn add(&mut self, words: &[u64], place: Place) {
-        self.add_words(words.iter().map(|word| word >> (64 - WORD_BITS)));
-        self.add_text(words.len(), ngram(words), place);
-    }
-
-    /// Adds the first bits of words.
-    fn add_words(&mut self, words: impl Iterator<Item = u64>) {
-        self.words.resize(1 << (WORD_BITS - 6), 0);
-        words.for_each(|word| self.words[(word >> 6) as usize] |= 1 << (word & 63));
-    }
-
-    /// Adds a text by the number of its words and their hash; the words have to be there.
-    fn add_text(&mut self, len: usize, hash: u64, place: Place) {
-        self.texts.entry((len, hash)).or_insert(place);
-        self.lens.insert(len);
-    }
-
-    fn has(&self, words: &[u64]) -> bool {
-        self.texts.contains_key(&(words.len(), ngram(words)))
-    }
-
-    /// Whose is the longest that ends first in `words`.
-    fn find(&self, words: &[u64]) -> Option<Place> {
-        if self.texts.is_empty() {
-            return None;
-        }
-        let mut known = 0;
-        for (at, word) in words.iter().enumerate() {
-            let word = word >> (64 - WORD_BITS);
-            known = if self.words[(word >> 6) as usize] >> (word & 63) & 1 == 1 { known + 1 } else { 0 };
-            let fitting = self.lens.range(..=known).rev();
-            let found = fitting.filter_map(|len| self.texts.get(&(*len, ngram(&words[at + 1 - len..=at])))).next();
-            if found.is_some() {
-                return found.copied();
-            }
-        }
-        None
-    }
-}
-
-impl Search {
-    /// Adds `runs` and the first bits of all words in them.
-    fn add(&mut self, words: Vec<u64>, runs: impl Iterator<Item = (u64, Place)>) {
-        for word in words {
-            self.words[(word >> 6) as usize] |= 1 << (word & 63);
-        }
-        for (run, place) in runs {
-            match self.runs.entry(run) {
-                Entry::Vacant(entry) => _ = entry.insert(place),
-                Entry::Occupied(_) => self.others.entry(run).or_default().push(place),
-            }
-        }
-    }
-
-    /// Adds a text, of which the bits of the words are there.
-    fn add_whole(&mut self, whole: Whole) {
-        self.whole_words = self.whole_words.max(whole.words.len());
-        self.wholes.entry(ngram(&whole.words[..self.n])).or_default().push(whole);
-    }
-
-    /// Who has most of the different runs in `words`, a whole text counting for all of its runs; of several who have as many, the first.
-    fn most(&self, words: &[u64]) -> Option<Place> {
-        let (mut known, mut seen) = (0, HashSet::new());
-        let mut counts: BTreeMap<Place, usize> = BTreeMap::new();
-        for (at, word) in words.iter().enumerate() {
-            let word = word >> (64 - WORD_BITS);
-            known = if self.words[(word >> 6) as usize] >> (word & 63) & 1 == 1 { known + 1 } else { 0 };
-            if known < self.n {
-                continue;
-            }
-            let start = at + 1 - self.n;
-            let run = ngram(&words[start..=at]);
-            if let Some(first) = self.runs.get(&run)
-                && seen.insert(run)
-            {
-                let others = self.others.get(&run).into_iter().flatten();
-                iter::once(first).chain(others).for_each(|place| *counts.entry(*place).or_default() += 1);
-            }
-            for Whole { words: whole, place } in self.wholes.get(&run).into_iter().flatten() {
-                if words[start..].starts_with(whole) {
-                    *counts.entry(*place).or_default() += whole.len() + 1 - self.n;
-                }
-            }
-        }
-        // The last of the largest counts, so from behind the first.
-        counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(place, _)| place)
     }
 }
 
@@ -572,59 +448,11 @@ pub fn names_of(repository: &str) -> impl Iterator<Item = &str> {
     iter::once(repository).chain(bare)
 }
 
-/// The lines of a unified diff that are taken or added, those that stand together in one piece.
-fn changed_blocks(patch: &str) -> Vec<&str> {
-    let (mut blocks, mut from, mut at, mut is_in_hunk) = (Vec::new(), None, 0, false);
-    for line in patch.split_inclusive('\n') {
-        is_in_hunk = (is_in_hunk || line.starts_with("@@")) && !line.starts_with("diff --git ");
-        // The header of the next file looks like a line that is taken away and one that is added, with a path each.
-        let is_header = line.starts_with("--- ") && patch[at + line.len()..].starts_with("+++ ");
-        is_in_hunk &= !is_header;
-        match (from, is_in_hunk && line.starts_with(['+', '-'])) {
-            (None, true) => from = Some(at),
-            (Some(start), false) => {
-                blocks.push(&patch[start..at]);
-                from = None;
-            }
-            _ => {}
-        }
-        at += line.len();
-    }
-    blocks.extend(from.map(|start| &patch[start..]));
-    blocks
-}
-
-/// The parts of a unified diff that are about one file each.
-fn files_of(patch: &str) -> Vec<&str> {
-    // A line that is taken away may begin with two hyphens, too; no name of a new file follows it.
-    let is_header = |at: &usize| patch[*at..].lines().nth(1).is_some_and(|line| line.starts_with("+++ "));
-    let mut starts: Vec<usize> = patch.match_indices("\n--- ").map(|(at, _)| at + 1).filter(is_header).collect();
-    if patch.starts_with("--- ") {
-        starts.insert(0, 0);
-    }
-    let ends = starts.iter().skip(1).copied().chain([patch.len()]);
-    starts.iter().zip(ends).map(|(start, end)| &patch[*start..end]).collect()
-}
-
 /// So many different words of [`NUMBERS`] in a run are counting.
 const COUNTING: usize = 3;
 
 /// Words to count with.
 const NUMBERS: [&str; 11] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
-
-/// A hash of the lines that a diff of one file takes and adds; none where it changes no letter or digit.
-fn changed(diff: &str) -> Option<u64> {
-    let hunks = diff.lines().skip_while(|line| !line.starts_with("@@"));
-    // The header of the next file may follow.
-    let lines = hunks.take_while(|line| !line.starts_with("diff --git ")).filter(|line| line.starts_with(['+', '-']));
-    let (hash, tells) = lines.fold((0_u64, false), |(all, tells), line| {
-        let hash = line
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        (mix(all.rotate_left(5) ^ hash), tells || line.bytes().any(|byte| byte.is_ascii_alphanumeric()))
-    });
-    tells.then_some(hash)
-}
 
 #[cfg(test)]
 mod tests {
@@ -821,9 +649,6 @@ mod tests {
         let patch = format!(
             "--- a/x\n+++ b/x\n@@ -1,3 +1,4 @@ {kept}\n {kept}\n-{taken}\n+{added}\n+and one\n {kept}\n--- a/y\n+++ b/y\n@@ -1 +1 @@\n-- c\n+++ d"
         );
-        let blocks = [format!("-{taken}\n+{added}\n+and one\n"), "-- c\n+++ d".to_owned()];
-        assert_eq!(changed_blocks(&patch), blocks);
-        assert_eq!(changed_blocks("no patch\n+at all\n"), [""; 0]);
         let mut benchmarks = Benchmarks::new(NGRAM_WORDS);
         let task = Task { patches: vec![patch], ..Task::default() };
         benchmarks.add("b", &[task]).expect("it can be found");
