@@ -1,16 +1,12 @@
 //! What a rule can demand: tests of one field, combinations of them, and a few that look at several fields at once.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashSet},
-    fmt,
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use regex::{Regex, RegexSet, RegexSetBuilder};
 
 use super::{
     Field, Layer, LicenseScope, Texts, Value, View,
+    expression::{Expression, Failure},
     measures::{self, Alphabet},
 };
 
@@ -208,62 +204,6 @@ impl Verbs {
         is_final(lower) || self.tails.iter().any(|tail| lower.strip_suffix(tail.as_str()).is_some_and(is_final))
     }
 }
-
-/// A compiled expression.
-#[derive(Clone)]
-pub struct Expression {
-    /// How it was written.
-    pub text: String,
-    /// The fields in it, by the name that stands for each.
-    pub fields: Vec<(String, Field)>,
-    /// The expression.
-    pub compiled: Arc<minijinja::Expression<'static, 'static>>,
-}
-
-impl fmt::Debug for Expression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl Expression {
-    /// Whether it is true where fields have the values that `value` gives.
-    ///
-    /// # Errors
-    /// It fails there: a type that does not fit, a field without a value, too many steps.
-    pub fn holds<'v>(&self, value: impl Fn(&Field) -> Value<'v>) -> Result<bool, Failure> {
-        let value = |field| match value(field) {
-            Value::Missing => minijinja::Value::from(()),
-            Value::Text(text) => minijinja::Value::from(text.as_ref()),
-            Value::Number(number) if number.fract() == 0.0 => minijinja::Value::from(number as i64),
-            Value::Number(number) => minijinja::Value::from(number),
-            Value::Flag(flag) => minijinja::Value::from(flag),
-        };
-        let mut context: BTreeMap<&str, minijinja::Value> = BTreeMap::new();
-        let mut columns: BTreeMap<&str, minijinja::Value> = BTreeMap::new();
-        for (name, field) in &self.fields {
-            match field {
-                Field::Column(column) => columns.insert(column, number_or_text(value(field))),
-                _ => context.insert(name, value(field)),
-            };
-        }
-        context.insert("column", minijinja::Value::from_pairs(columns));
-        Ok(self.compiled.eval(context)?.is_true())
-    }
-}
-
-/// Columns of lists are text; what reads as a number is one in an expression.
-fn number_or_text(value: minijinja::Value) -> minijinja::Value {
-    let Some(text) = value.as_str().map(str::trim) else { return value };
-    match (text.parse::<i64>(), text.parse::<f64>()) {
-        (Ok(number), _) => number.into(),
-        (_, Ok(number)) if number.is_finite() => number.into(),
-        _ => value,
-    }
-}
-
-/// Why an expression has no answer for a candidate.
-pub type Failure = minijinja::Error;
 
 /// A candidate with the versions of its texts that hold for one rule.
 pub struct At<'a> {

@@ -5,13 +5,18 @@
 //! it looks at is known: what a message decides saves the trees, what a path decides saves the blobs.
 
 mod check;
+mod demand;
+mod expression;
 mod load;
 mod measures;
+mod pattern;
 mod ruleset;
 pub mod tokens;
 
-pub use check::{Check, Failure, Range, Test};
-pub use load::{Error, glob, load, presets, verify_examples};
+pub use check::{Check, Range, Test};
+pub use expression::Failure;
+pub use load::{Error, load, presets, verify_examples};
+pub use pattern::glob;
 pub use ruleset::{Action, LicenseScope, Rule, Ruleset, Texts};
 
 use std::borrow::Cow;
@@ -150,6 +155,14 @@ pub enum Type {
 }
 
 impl Field {
+    /// The field of this name; where there is none, which there are.
+    fn named(name: &str) -> Result<Field, String> {
+        Field::find(name).ok_or_else(|| {
+            let names: Vec<&str> = FIELDS.iter().map(|(name, ..)| *name).collect();
+            format!("there is no field {name}; there are {}, and column.NAME", names.join(", "))
+        })
+    }
+
     /// What kind of value it has.
     pub fn value_type(&self) -> Type {
         match self {

@@ -13,7 +13,8 @@ use regex::Regex;
 
 use super::{
     Field, Layer, View,
-    check::{At, Check, Failure},
+    check::{At, Check},
+    expression::Failure,
 };
 
 /// Whose licence the field `license` is.
