@@ -6,6 +6,7 @@
 
 mod check;
 mod demand;
+mod examples;
 mod expression;
 mod load;
 mod measures;
@@ -14,8 +15,9 @@ mod ruleset;
 pub mod tokens;
 
 pub use check::{Check, Range, Test};
+pub use examples::verify_examples;
 pub use expression::Failure;
-pub use load::{Error, load, presets, verify_examples};
+pub use load::{Error, load, presets};
 pub use pattern::glob;
 pub use ruleset::{Action, LicenseScope, Rule, Ruleset, Texts};
 
