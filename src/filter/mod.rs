@@ -6,6 +6,7 @@
 
 mod check;
 mod demand;
+mod distance;
 mod examples;
 mod expression;
 mod load;
