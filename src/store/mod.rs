@@ -14,25 +14,32 @@
 //! only the highest one with a checkpoint counts. Files are written beside their place and renamed into it.
 
 pub mod attached;
+mod checkpoint;
+mod files;
 pub mod index;
 pub mod ledger;
 pub mod rows;
 pub mod schedule;
 pub mod segment;
+mod verify;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::verdict::{Counts, Funnel};
-use attached::{Begin, Behind};
+pub(crate) use checkpoint::digest;
+pub use checkpoint::{Checkpoint, Relicensed, RepositoryId, Reversal, Roots};
+use files::{batch_numbers, is_key, is_store_file, key};
+pub use files::{batch_stem, write_json, write_text};
+pub(crate) use files::{io_error, json_files, parse, seal};
 pub use ledger::LedgerManifest;
 pub use segment::SegmentManifest;
+pub use verify::{Verified, repair, verify};
 
 /// Version of the directory layout and of the manifests.
 pub const FORMAT_VERSION: u32 = 1;
@@ -99,174 +106,6 @@ const MARK_HINT: &str = "`gitlode verify STORE --repair` makes its store.json ag
 
 /// The file that makes a directory a store.
 const MARK: &str = "store.json";
-
-pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
-    |source| Error::Io { path: path.to_owned(), source }
-}
-
-/// Who a repository is, as the store remembers it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepositoryId {
-    /// Canonical URL or path: what tells repositories apart.
-    pub identity: String,
-    /// The name in the `repos` column.
-    pub name: String,
-    /// Further columns of the source list.
-    #[serde(default)]
-    pub columns: BTreeMap<String, String>,
-    /// The identity of the repository that it is attached to, as a fork of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub root: Option<String>,
-}
-
-/// A commit that takes others back, or brings back what was taken back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Reversal {
-    /// The commit id.
-    pub commit: String,
-    /// Its commit time in seconds since 1970.
-    pub time: i64,
-    /// Ids of commits that it takes back; one of these may itself be a commit that takes others back.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reverts: Vec<String>,
-    /// Ids of commits that it says it brings back.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub relands: Vec<String>,
-}
-
-/// Where the first parents of commits lead.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Roots {
-    /// The root commit of all commits that are not among the others; empty where it can't be reached.
-    pub main: String,
-    /// How many commits those are.
-    pub main_commits: u64,
-    /// Commits that have another root, by that, sorted; those whose root can't be reached, under the empty text.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub others: BTreeMap<String, Vec<String>>,
-}
-
-/// A change of the licence of a repository as a whole, as far as two minings show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Relicensed {
-    /// The licence at the tip that was mined before; none where it is not known.
-    pub from: Option<String>,
-    /// The licence at the tip that was mined then.
-    pub to: Option<String>,
-    /// That tip.
-    pub tip: String,
-    /// Its commit time in seconds since 1970.
-    pub time: i64,
-}
-
-/// The record of a complete batch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// [`FORMAT_VERSION`] of the writer.
-    pub format: u32,
-    /// [`crate::sample::SCHEMA_VERSION`] of the rows.
-    pub schema: u32,
-    /// Version of the program that wrote it.
-    pub tool: String,
-    /// The repository.
-    pub repository: RepositoryId,
-    /// Counts up whenever a repository is mined from the start again.
-    pub generation: u32,
-    /// Position in the generation.
-    pub batch: u32,
-    /// Commit ids that were mined up to.
-    pub tips: Vec<String>,
-    /// Commit ids that the batches before had mined up to.
-    pub hidden: Vec<String>,
-    /// Commit ids at the edge of a shallow clone.
-    #[serde(default)]
-    pub shallow: Vec<String>,
-    /// The licence of the repository as a whole at its tip, as an SPDX expression; none where it is not known or where
-    /// there are several tips.
-    #[serde(default)]
-    pub license: Option<String>,
-    /// How that changed from one mining to the next, in order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub relicensed: Vec<Relicensed>,
-    /// What commits of the batch take back or bring back, also such as have no row; in order of their ids.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reversals: Vec<Reversal>,
-    /// The root commits that its commits go back to; none where an older version mined the repository first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub roots: Option<Roots>,
-    /// Where the history began, if that was in batches that were joined to this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub begin: Option<Begin>,
-    /// What this batch and those before it leave out since the root of the repository has it; none where they have all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub behind: Option<Behind>,
-    /// The settings that decide the rows.
-    pub recipe: serde_json::Value,
-    /// The account of the changes that were decided without reading a blob, and so stand in no segment.
-    pub early: Counts,
-    /// What rules dropped before a blob was read; none where nothing was dropped, or no ledger was kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ledger: Option<LedgerManifest>,
-    /// The rows.
-    pub segments: Vec<SegmentManifest>,
-    /// The account of the batch.
-    pub funnel: Funnel,
-    /// BLAKE3 in hexadecimal of all other fields as JSON without spaces, in order of their names, and `null` for this one.
-    pub blake3: String,
-}
-
-impl Checkpoint {
-    /// Reads the checkpoint at `path`.
-    ///
-    /// # Errors
-    /// It can't be read, is of a newer version, damaged, or of another batch than `generation` and `batch`.
-    fn read(path: &Path, numbers: (u32, u32)) -> Result<Self, Error> {
-        #[derive(Deserialize)]
-        struct Versions {
-            format: u32,
-            schema: u32,
-        }
-        let fields: serde_json::Value = parse(path, &fs::read(path).map_err(io_error(path))?)?;
-        let bad = |reason: String| Error::BadManifest { path: path.to_owned(), reason };
-        let Versions { format, schema } = Versions::deserialize(&fields).map_err(|e| bad(e.to_string()))?;
-        if format > FORMAT_VERSION || schema > crate::sample::SCHEMA_VERSION {
-            return Err(Error::Newer { path: path.to_owned(), found: format.max(schema), known: FORMAT_VERSION });
-        }
-        let checkpoint = Checkpoint::deserialize(&fields).map_err(|e| bad(e.to_string()))?;
-        if (checkpoint.generation, checkpoint.batch) != numbers {
-            return Err(bad("it is the checkpoint of another batch".into()));
-        }
-        // The checksum is over what is there, whichever version wrote it.
-        if digest(fields) != checkpoint.blake3 {
-            return Err(bad("its checksum does not match".into()));
-        }
-        Ok(checkpoint)
-    }
-
-    /// Writes it to `path`, with its checksum.
-    ///
-    /// # Errors
-    /// As [`write_json`].
-    pub fn write(mut self, path: &Path) -> Result<(), Error> {
-        self.blake3 = digest(serde_json::json!(self));
-        write_json(path, &self)
-    }
-
-    /// The names of all files that belong to the batch, but its own.
-    fn files(&self) -> impl Iterator<Item = String> {
-        let ledgers = self.segments.iter().filter_map(|segment| segment.ledger.as_ref()).chain(&self.ledger);
-        let ledgers = ledgers.map(|ledger| ledger.file.clone());
-        let segments = self.segments.iter();
-        ledgers.chain(segments.flat_map(|segment| [segment.file.replace(".arrow", ".json"), segment.file.clone()]))
-    }
-}
-
-/// The checksum that a record has in its field `blake3`.
-pub(crate) fn digest(mut fields: serde_json::Value) -> String {
-    fields["blake3"] = serde_json::Value::Null;
-    fields.sort_all_objects();
-    blake3::hash(fields.to_string().as_bytes()).to_hex().to_string()
-}
 
 /// Complete batches, each with the directory of its repository.
 pub type Batches = Vec<(PathBuf, Checkpoint)>;
@@ -559,7 +398,7 @@ fn remove_tree(path: &Path) -> Result<(), Error> {
 const REMOVED: &str = "removed";
 
 /// Whether the segments of `checkpoints` are in `directory`, and as long as they were. What is in them only
-/// [`verify`] reads.
+/// [`verify()`] reads.
 ///
 /// # Errors
 /// One is missing or cut.
@@ -605,255 +444,4 @@ pub fn sweep(directory: &Path, keep: &[&str]) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Whether a file may be removed when no batch names it.
-fn is_store_file(name: &str) -> bool {
-    let stem = name.strip_suffix(".tmp").unwrap_or(name);
-    let stem = stem.strip_suffix(".json").or_else(|| stem.strip_suffix(".arrow"));
-    let stem = stem.map(|stem| stem.strip_suffix(".ledger").unwrap_or(stem));
-    stem.is_some_and(|stem| {
-        (2..=3).contains(&stem.split('-').count())
-            && stem.split('-').all(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-    })
-}
-
-/// Generation and batch in the file name of a checkpoint; none for any other file.
-fn batch_numbers(stem: &str) -> Option<(u32, u32)> {
-    let (generation, batch) = stem.split_once('-')?;
-    let numbers = (generation.parse().ok()?, batch.parse().ok()?);
-    (batch_stem(numbers.0, numbers.1) == stem).then_some(numbers)
-}
-
-/// The common start of the file names of a batch.
-pub fn batch_stem(generation: u32, batch: u32) -> String {
-    format!("{generation:04}-{batch:06}")
-}
-
-pub(crate) fn json_files(directory: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
-    let mut files = Vec::new();
-    if !directory.exists() {
-        return Ok(files);
-    }
-    for entry in fs::read_dir(directory).map_err(io_error(directory))? {
-        let path = entry.map_err(io_error(directory))?.path();
-        if let Some(stem) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".json"))
-        {
-            let stem = stem.to_owned();
-            files.push((path, stem));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-pub(crate) fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(text).map_err(|e| Error::BadManifest { path: path.to_owned(), reason: e.to_string() })
-}
-
-/// Writes `value` so that `path` either does not exist or is whole, also after a power cut.
-///
-/// # Errors
-/// The file can't be written; what was there before is untouched.
-pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
-    let text = serde_json::to_vec_pretty(value)
-        .map_err(|e| Error::BadManifest { path: path.to_owned(), reason: e.to_string() })?;
-    write_text(path, &[&text[..], b"\n"].concat())
-}
-
-/// Writes `text` so that `path` either does not exist or is whole, also after a power cut.
-///
-/// # Errors
-/// The file can't be written; what was there before is untouched.
-pub fn write_text(path: &Path, text: &[u8]) -> Result<(), Error> {
-    let temporary = path.with_added_extension("tmp");
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        seal(&temporary, path)
-    };
-    write().map_err(|source| {
-        // The first error is the one to report.
-        let _second_error = fs::remove_file(&temporary);
-        Error::Io { path: path.to_owned(), source }
-    })
-}
-
-/// Renames a file that is on disk into its place and makes the rename durable.
-pub(crate) fn seal(temporary: &Path, path: &Path) -> io::Result<()> {
-    fs::rename(temporary, path)?;
-    if let Some(parent) = path.parent() {
-        File::open(parent)?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// A directory name for an identity: readable, and never the same for two.
-fn key(identity: &str) -> String {
-    let readable: String =
-        identity.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' }).collect();
-    let tail: String = readable.chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect();
-    let hash = &blake3::hash(identity.as_bytes()).to_hex()[..KEY_HASH_LENGTH];
-    format!("{}-{hash}", tail.trim_start_matches(['.', '-', '_']))
-}
-
-const KEY_HASH_LENGTH: usize = 12;
-
-/// Whether `path` has the name of a repository directory.
-fn is_key(path: &Path) -> bool {
-    let hash = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once('-'));
-    hash.is_some_and(|(_, hash)| hash.len() == KEY_HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// What a check of a repository directory found.
-#[derive(Debug, Default)]
-pub struct Verified {
-    /// Rows in segments that are whole.
-    pub rows: u64,
-    /// What does not agree.
-    pub damage: Vec<Error>,
-    /// Files of no complete batch: the remains of a run that was stopped, or of one that goes on.
-    pub remains: Vec<PathBuf>,
-    /// The repository; none where no checkpoint can be read.
-    pub identity: Option<String>,
-    /// The first batch with damage, and its generation.
-    bad: Option<(u32, u32)>,
-}
-
-/// Checks the repository directory `directory`: names, chain of batches, checksums, counts in both units, manifests.
-///
-/// # Errors
-/// The directory can't be read, or is of a newer version.
-pub fn verify(directory: &Path) -> Result<Verified, Error> {
-    // A run that replaces rows while they are checked would look like damage.
-    const TRIES: usize = 3;
-    let mut tried = 0;
-    loop {
-        tried += 1;
-        let before = stems(directory)?;
-        let verified = verify_once(directory)?;
-        if verified.damage.is_empty() || tried == TRIES || before == stems(directory)? {
-            return Ok(verified);
-        }
-    }
-}
-
-fn stems(directory: &Path) -> Result<Vec<String>, Error> {
-    Ok(json_files(directory)?.into_iter().map(|(_, stem)| stem).filter(|stem| batch_numbers(stem).is_some()).collect())
-}
-
-fn verify_once(directory: &Path) -> Result<Verified, Error> {
-    let mut verified = Verified::default();
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(io_error(directory))? {
-        let path = entry.map_err(io_error(directory))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if is_store_file(&name) && path.is_dir() {
-            return Err(Error::InTheWay { path, what: "a file" });
-        }
-        files.extend(is_store_file(&name).then_some((path, name)));
-    }
-    let numbers: Vec<(u32, u32)> = stems(directory)?.iter().filter_map(|stem| batch_numbers(stem)).collect();
-    let newest = numbers.iter().map(|(generation, _)| *generation).max().unwrap_or_default();
-    let last = numbers.iter().filter(|(generation, _)| *generation == newest).map(|(_, batch)| *batch).max();
-    let mut named: HashSet<String> = numbers.iter().map(|(g, b)| format!("{}.json", batch_stem(*g, *b))).collect();
-    let mut tips = Vec::new();
-    for batch in 0..last.map_or(0, |last| last + 1) {
-        let path = directory.join(format!("{}.json", batch_stem(newest, batch)));
-        let bad = |reason: &str| Error::BadManifest { path: path.clone(), reason: reason.into() };
-        let checkpoint = match Checkpoint::read(&path, (newest, batch)) {
-            Ok(checkpoint) => checkpoint,
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                verified.damage.push(bad("the batch is missing"));
-                verified.bad.get_or_insert((newest, batch));
-                continue;
-            }
-            Err(error @ Error::BadManifest { .. }) => {
-                verified.damage.push(error);
-                verified.bad.get_or_insert((newest, batch));
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let damage = verified.damage.len();
-        verified.identity = Some(checkpoint.repository.identity.clone());
-        if directory.file_name().and_then(|name| name.to_str()) != Some(&key(&checkpoint.repository.identity)) {
-            verified.damage.push(bad("it belongs to another repository"));
-        }
-        if checkpoint.hidden != tips {
-            verified.damage.push(bad("it does not begin where the batch before it ends"));
-        }
-        verify_batch(directory, &checkpoint, &bad, &mut verified);
-        named.extend(checkpoint.files());
-        if verified.damage.len() > damage {
-            verified.bad.get_or_insert((newest, batch));
-        }
-        tips = checkpoint.tips;
-    }
-    verified.remains = files.into_iter().filter(|(_, name)| !named.contains(name)).map(|(path, _)| path).collect();
-    verified.remains.sort();
-    Ok(verified)
-}
-
-fn verify_batch(directory: &Path, checkpoint: &Checkpoint, bad: &dyn Fn(&str) -> Error, verified: &mut Verified) {
-    let mut changes = checkpoint.early.clone();
-    let mut commits = HashSet::new();
-    let mut block = 0;
-    let mut whole = true;
-    for segment in &checkpoint.segments {
-        changes.add(&segment.changes);
-        match segment::verify(directory, segment, &mut commits) {
-            Ok(()) => verified.rows += segment.rows,
-            Err(error) => {
-                whole = false;
-                verified.damage.push(error);
-            }
-        }
-        if segment.block_from != block {
-            verified.damage.push(bad("its segments do not follow one another"));
-        }
-        block = segment.block_to;
-        let path = directory.join(segment.file.replace(".arrow", ".json"));
-        let own = fs::read(&path).map_err(io_error(&path)).and_then(|text| parse::<SegmentManifest>(&path, &text));
-        match own {
-            Ok(own) if own == *segment => {}
-            Ok(_) => {
-                let reason = "it differs from what its batch says".into();
-                verified.damage.push(Error::BadManifest { path, reason });
-            }
-            Err(Error::Io { source, path }) => {
-                verified.damage.push(Error::BadManifest { path, reason: source.to_string() });
-            }
-            Err(error) => verified.damage.push(error),
-        }
-    }
-    if let Some(ledger) = &checkpoint.ledger {
-        let dropped =
-            [&checkpoint.early, &checkpoint.funnel.commits].map(|counts| counts.dropped.values().sum::<u64>());
-        verified.damage.extend(segment::verify_ledger(directory, ledger, dropped.iter().sum()).err());
-    }
-    if changes != checkpoint.funnel.changes || !checkpoint.funnel.adds_up() {
-        verified.damage.push(bad("its counts do not add up"));
-    } else if whole && checkpoint.funnel.commits.kept != commits.len() as u64 {
-        let reason = format!("it counts {} commits, its rows have {}", checkpoint.funnel.commits.kept, commits.len());
-        verified.damage.push(bad(&reason));
-    }
-}
-
-/// Drops from `directory` the first damaged batch that `verified` found and all behind it, and what belongs to no
-/// batch. The batches before it stay. The store must be locked. Returns the number of batches that are left.
-///
-/// # Errors
-/// A file can't be removed.
-pub fn repair(directory: &Path, verified: &Verified) -> Result<usize, Error> {
-    if let Some((generation, batch)) = verified.bad {
-        for (path, stem) in json_files(directory)? {
-            if batch_numbers(&stem).is_some_and(|found| found.0 == generation && found.1 >= batch) {
-                fs::remove_file(&path).map_err(io_error(&path))?;
-            }
-        }
-    }
-    sweep(directory, &[])?;
-    Ok(visible(directory)?.len())
 }
