@@ -10,7 +10,8 @@ use super::{
         facts::{OTHERS, UNKNOWN},
         features,
     },
-    About, TITLE, configs, fields, pattern, sizes,
+    About, TITLE,
+    layout::{configs, fields, pattern, sizes},
 };
 
 /// A human language is named in the front matter if at least one in so many messages is in it; the detector errs.
