@@ -1,5 +1,8 @@
 //! `gitlode mine`: resolves the flags, mines every source, reports what became of each.
 
+mod report;
+mod retry;
+
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
@@ -16,7 +19,7 @@ use serde_json::json;
 use super::{
     Error,
     display::{Display, Level},
-    export, grouped, interrupt_flag, memory, print, printable, repositories, seconds_now,
+    export, interrupt_flag, memory, seconds_now,
 };
 use crate::{
     classify::{
@@ -41,8 +44,9 @@ use crate::{
         self, Store,
         index::{Index, SourceState},
     },
-    verdict::Funnel,
 };
+use report::report;
+use retry::{failed_of, refuse_settings};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -285,9 +289,6 @@ fn end_of(text: &str) -> Result<i64, String> {
     date(text).map(|seconds| if is_day { seconds + 86_399 } else { seconds })
 }
 
-/// So many repositories with holes are named in the summary; `--json` names all.
-const HOLES_NAMED_MAX: usize = 5;
-
 /// What became of one source.
 struct Outcome {
     name: String,
@@ -410,64 +411,8 @@ fn wait(args: &Args, interrupt: &Arc<AtomicBool>) -> bool {
 
 type Sources = Vec<Result<RepoSpec, BadSource>>;
 
-/// The settings of `--retry-failed` are those of the run that failed.
-fn refuse_settings(given: Option<&clap::ArgMatches>) -> Result<(), Error> {
-    use clap::{CommandFactory as _, parser::ValueSource};
-    let command = super::Cli::command();
-    let args = command.find_subcommand("mine").into_iter().flat_map(clap::Command::get_arguments);
-    let of_rows = args.filter(|arg| arg.get_help_heading() == Some("What to mine"));
-    for arg in of_rows {
-        let source = given.and_then(|given| given.value_source(arg.get_id().as_str()));
-        if source == Some(ValueSource::CommandLine) {
-            let reason = "--retry-failed mines with the settings of the run that failed; leave out";
-            return Err(Error::Usage(format!("{reason} --{}", arg.get_long().unwrap_or_default())));
-        }
-    }
-    Ok(())
-}
-
 /// Settings by identity.
 type Recipes = HashMap<String, Settings>;
-
-/// Those of `sources` (all, where there are none) whose last run failed, and what that run was to do.
-fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sources, Recipes), Error> {
-    let failed = lock(index).failed()?;
-    let mut recipes = Recipes::new();
-    for state in &failed {
-        if let Ok(recipe) = serde_json::from_str::<Recipe>(&state.recipe) {
-            let settings = Settings::new(Recipe { catalog: catalog::digest(), ..recipe }, state.replace)?;
-            recipes.insert(state.identity.clone(), settings);
-        }
-    }
-    if !args.sources.is_empty() {
-        let wanted = |source: &Result<RepoSpec, BadSource>| {
-            let identity = identity(source);
-            let failed = failed.iter().any(|state| state.identity == identity);
-            if !failed && !args.quiet {
-                tell!("{}: {identity} did not fail in its last run", super::style("warning"));
-            }
-            failed
-        };
-        return Ok((sources.into_iter().filter(wanted).collect(), recipes));
-    }
-    let mut again = Sources::new();
-    for state in failed {
-        match serde_json::from_str::<RepoSpec>(&state.spec) {
-            Ok(spec) => again.push(Ok(spec)),
-            // It was no repository; by now it may be one, or several, with identities of their own.
-            Err(_) => {
-                lock(index).forget_source(&state.identity)?;
-                let found = source::one(&state.identity, &serde_json::from_str(&state.spec).unwrap_or_default());
-                if let Some(recipe) = recipes.get(&state.identity).cloned() {
-                    let specs = found.iter().filter_map(|source| source.as_ref().ok());
-                    recipes.extend(specs.map(|spec| (spec.identity.clone(), recipe.clone())).collect::<Vec<_>>());
-                }
-                again.extend(found);
-            }
-        }
-    }
-    Ok((again, recipes))
-}
 
 /// What tells `source` apart from others in the index.
 pub(super) fn identity(source: &Result<RepoSpec, BadSource>) -> String {
@@ -667,75 +612,4 @@ pub(super) fn recipe(args: &Args, rules: &Ruleset, spec: Option<&RepoSpec>) -> R
         message_language: args.message_language,
         catalog: catalog::digest(),
     }
-}
-
-fn report(args: &Args, outcomes: &[Outcome], unfinished: usize, started: Instant) -> Result<(), Error> {
-    let mut funnel = Funnel::default();
-    let reports: Vec<&Report> = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok()).collect();
-    for report in &reports {
-        funnel.add(&report.funnel);
-    }
-    let failures: Vec<(&str, &Failure)> =
-        outcomes.iter().filter_map(|outcome| Some((outcome.name.as_str(), outcome.result.as_ref().err()?))).collect();
-    if !failures.is_empty() {
-        tell!("{}: {} of {} failed", super::style("error"), failures.len(), repositories(outcomes.len()));
-        tell!("{}", super::stats::failure_table(&failures));
-    }
-    let has_holes = |outcome: &&Outcome| outcome.result.as_ref().is_ok_and(|report| report.has_holes);
-    let holes: Vec<_> = outcomes.iter().filter(has_holes).map(|outcome| printable(&outcome.name)).collect();
-    if !holes.is_empty() && !args.quiet && !args.dry_run {
-        let more = if holes.len() > HOLES_NAMED_MAX { ", …" } else { "" };
-        tell!(
-            "{}: the history of {} has missing or corrupt objects; what they hold was skipped, and is not tried again \
-             without --replace: {}{more}",
-            super::style("warning"),
-            repositories(holes.len()),
-            holes[..holes.len().min(HOLES_NAMED_MAX)].join(", ")
-        );
-    }
-    if args.json {
-        let all: Vec<_> = outcomes
-            .iter()
-            .map(|Outcome { name, identity, result }| match result {
-                Ok(report) => json!({"name": name, "identity": identity, "report": report}),
-                Err(Failure { reason, hint, .. }) => {
-                    json!({"name": name, "identity": identity, "error": reason, "hint": hint})
-                }
-            })
-            .collect();
-        let interrupted = unfinished > 0;
-        let summary = json!({
-            "repositories": all, "funnel": funnel, "interrupted": interrupted, "unfinished": unfinished,
-        });
-        return print(&format!("{summary:#}\n"));
-    }
-    if args.quiet {
-        return Ok(());
-    }
-    print(&super::stats::funnel_table(&funnel))?;
-    let skipped = reports.iter().filter(|report| report.skipped_by_license).count();
-    if skipped > 0 {
-        print(&format!("{} left out by the declared licence\n", repositories(skipped)))?;
-    }
-    let opted_out = reports.iter().filter(|report| report.opted_out).count();
-    if opted_out > 0 {
-        print(&format!("{} left out since their owners opted out\n", repositories(opted_out)))?;
-    }
-    let replaced = reports.iter().filter(|report| report.replaced).count();
-    if replaced > 0 {
-        let rows = grouped(reports.iter().map(|report| report.rows_replaced).sum());
-        print(&format!(
-            "mined from the start: {}, in place of {rows} earlier rows, since history, rules, tables or settings \
-             changed\n",
-            repositories(replaced)
-        ))?;
-    }
-    if unfinished > 0 {
-        print(&format!("not finished, and not in these counts: {}\n", repositories(unfinished)))?;
-    }
-    let rows = grouped(funnel.changes.kept);
-    let seconds = started.elapsed().as_secs_f64();
-    let what = if args.dry_run { "rows would be made" } else { "rows" };
-    let failed = failures.len();
-    print(&format!("{rows} {what} from {} in {seconds:.1} s, {failed} failed\n", repositories(outcomes.len())))
 }
