@@ -2,6 +2,7 @@
 
 mod report;
 mod retry;
+mod settings;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,7 +11,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::Instant,
 };
 
@@ -23,20 +23,17 @@ use super::{
 };
 use crate::{
     classify::{
-        catalog,
         license::{self, policy::Policy},
         message::TrailerPolicy,
         natural::Judge,
     },
-    dedup::opt_out::OptOuts,
     export::Format,
-    filter::Ruleset,
-    git::{mirror::redact_url, repository::Revision, supervise::Limits, walk::Window},
+    git::mirror::redact_url,
     pipeline::{
         mine::Report,
         purge,
-        recipe::{Recipe, Settings, rules},
-        run::{self, Failure, Mirrors, Target},
+        recipe::{Settings, rules},
+        run::{self, Failure, Target},
     },
     sample::ChangeKind,
     source::{self, BadSource, RepoSpec},
@@ -47,6 +44,8 @@ use crate::{
 };
 use report::report;
 use retry::{failed_of, refuse_settings};
+use settings::end_of;
+pub(super) use settings::{date, judge, opt_outs, options, recipe};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -256,37 +255,6 @@ impl Args {
         let declared = spec.columns.get("license");
         policy.is_some_and(|policy| declared.is_some_and(|text| !policy.takes(Some(&license::declared(text)))))
     }
-}
-
-pub(super) fn judge(text: &str) -> Result<Judge, String> {
-    let judge = <Judge as clap::ValueEnum>::from_str(text, false).map_err(|_| "there are fast and lingua")?;
-    if judge == Judge::Lingua && !cfg!(feature = "lingua") {
-        return Err(
-            "this program was built without lingua; `cargo build --release --features lingua` builds one with it"
-                .into(),
-        );
-    }
-    Ok(judge)
-}
-
-/// Only absolute dates: a run must mean the same tomorrow.
-pub(super) fn date(text: &str) -> Result<i64, String> {
-    if let Ok(seconds) = text.parse::<i64>()
-        // Fewer digits would be a day of 1973 at the latest, and are more likely a date written without dashes.
-        && text.len() > 8
-    {
-        return Ok(seconds);
-    }
-    gix::date::parse(text, None)
-        .map(|time| time.seconds)
-        .map_err(|_| "give an absolute date such as 2024-01-31 or 2024-01-31T12:00:00Z".into())
-}
-
-/// The last second of a day, of a date without a time.
-fn end_of(text: &str) -> Result<i64, String> {
-    let is_day =
-        text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && text.contains('-');
-    date(text).map(|seconds| if is_day { seconds + 86_399 } else { seconds })
 }
 
 /// What became of one source.
@@ -509,28 +477,6 @@ fn mine_all(
     Ok((outcomes, unfinished))
 }
 
-/// Who opted out: what the store remembers, with what `--opt-out` adds to it.
-pub(super) fn opt_outs(args: &Args, target: Option<&Store>) -> Result<OptOuts, Error> {
-    let read = |path: &PathBuf| -> Result<String, Error> {
-        std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.clone(), source })
-    };
-    let text = args.opt_out.as_ref().map(read).transpose()?;
-    let given = match (&args.opt_out, &text) {
-        (Some(path), Some(text)) => purge::parse(path, text)?,
-        _ => OptOuts::default(),
-    };
-    if let (Some(store), Some(text)) = (target, &text) {
-        purge::remember(store, text)?;
-    }
-    // A dry run looks at a store that may not be there.
-    let existing = args.store.as_deref().filter(|_| target.is_none()).and_then(|path| Store::open(path).ok());
-    let mut all = target
-        .or(existing.as_ref())
-        .map_or_else(|| Ok(OptOuts::default()), |store| Ok::<_, Error>(purge::opt_outs(store)?))?;
-    all.add(given);
-    Ok(all)
-}
-
 /// Warns of lines of `--opt-out` with an owner or a repository that neither this run nor the store has. What the others name
 /// is not known before all rows are looked at, which `assemble` does.
 fn warn_of_unmatched(args: &Args, target: Option<&Store>, sources: &Sources) -> Result<(), Error> {
@@ -545,71 +491,4 @@ fn warn_of_unmatched(args: &Args, target: Option<&Store>, sources: &Sources) -> 
     let of_run = sources.iter().flatten().map(|spec| (&*spec.name, &spec.columns));
     super::warn_of_unmatched(&given.unmatched_repositories(in_store.chain(of_run)), "in this run or this store");
     Ok(())
-}
-
-pub(super) fn options(args: &Args, specs: &[RepoSpec]) -> Result<run::Options, Error> {
-    let existing = args.store.as_deref().filter(|store| args.dry_run && store.join("store.json").exists());
-    let directory = match (&args.mirrors, &args.store) {
-        (Some(mirrors), _) => mirrors.clone(),
-        (None, Some(store)) if !args.dry_run || store.join("store.json").exists() => store.join("mirrors"),
-        _ if specs.iter().all(|spec| matches!(spec.location, source::Location::Path(_))) => PathBuf::new(),
-        _ => return Err(Error::Usage("--dry-run of a URL needs --mirrors DIR".into())),
-    };
-    // The child that fetches may run in another directory.
-    let directory = if directory.as_os_str().is_empty() { directory } else { absolute(&directory)? };
-    Ok(run::Options {
-        threads: args.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1),
-        memory: args.memory.unwrap_or_else(memory::default),
-        segment_bytes_max: args.segment_bytes_max,
-        ledger: !args.no_ledger,
-        dry_run: existing.map(Store::open).transpose()?,
-        mirrors: Mirrors {
-            directory,
-            discard: args.discard_mirrors,
-            fetches: args.fetches,
-            limits: Limits {
-                bytes_max: Some(args.fetch_bytes_max),
-                objects_max: Some(args.fetch_objects_max),
-                unpacked_bytes_max: Some(args.fetch_unpacked_bytes_max),
-                seconds_max: Some(args.fetch_seconds_max),
-                low_speed_bytes_per_second: args.fetch_low_speed_bytes,
-                low_speed_seconds: args.fetch_low_speed_seconds,
-                connect_seconds: args.fetch_connect_seconds,
-                retries: args.fetch_retries,
-            },
-            program: std::env::current_exe()
-                .map_err(|source| Error::Io { path: "the path of this program".into(), source })?,
-            public_only: false,
-        },
-    })
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Error> {
-    std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source })
-}
-
-pub(super) fn recipe(args: &Args, rules: &Ruleset, spec: Option<&RepoSpec>) -> Recipe {
-    let revision = match (&args.rev, args.all_branches) {
-        (Some(rev), _) => Revision::Named(rev.clone()),
-        (None, true) => Revision::AllBranches,
-        (None, false) => Revision::Head,
-    };
-    let mut kinds = args.kinds.clone();
-    kinds.sort();
-    kinds.dedup();
-    Recipe {
-        renames: args.detect_renames || kinds.contains(&ChangeKind::Renamed),
-        revision,
-        window: Window { since: args.since, until: args.until },
-        kinds,
-        filter: args.filter.clone(),
-        filter_digest: rules.digest().to_owned(),
-        blob_bytes_max: args.blob_bytes_max,
-        commit_changes_max: args.commit_changes_max,
-        trailers: args.trailers,
-        authors: args.authors,
-        license: spec.and_then(|spec| spec.columns.get("license")).map(|license| license.to_lowercase()),
-        message_language: args.message_language,
-        catalog: catalog::digest(),
-    }
 }
