@@ -1,5 +1,7 @@
 //! Texts as words and n-grams of words, hashed. Hashes are fixed: they are the same in every run and on every machine.
 
+use crate::bytes::{common_prefix, common_suffix};
+
 /// The words of `text`: runs of ASCII letters, digits and underscores, and of all that is not ASCII.
 pub fn words(text: &str) -> impl Iterator<Item = &str> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || !c.is_ascii();
@@ -260,18 +262,9 @@ impl Merge {
 
 /// Bytes of the lines at the start and at the end that both texts have.
 pub fn common_lines(old: &[u8], new: &[u8]) -> (usize, usize) {
-    const BLOCK: usize = 4096;
-    let same_blocks = old.chunks(BLOCK).zip(new.chunks(BLOCK)).take_while(|(a, b)| a == b && a.len() == BLOCK).count();
-    let mut head = same_blocks * BLOCK;
-    head += old[head..].iter().zip(&new[head..]).take_while(|(a, b)| a == b).count();
-    head = memchr::memrchr(b'\n', &new[..head]).map_or(0, |at| at + 1);
+    let head = memchr::memrchr(b'\n', &new[..common_prefix(old, new)]).map_or(0, |at| at + 1);
     let (old, new) = (&old[head..], &new[head..]);
-    let same_blocks =
-        old.rchunks(BLOCK).zip(new.rchunks(BLOCK)).take_while(|(a, b)| a == b && a.len() == BLOCK).count();
-    let mut tail = same_blocks * BLOCK;
-    let rest = |text: &'_ [u8]| text.len() - tail;
-    let pairs = old[..rest(old)].iter().rev().zip(new[..rest(new)].iter().rev());
-    tail += pairs.take_while(|(a, b)| a == b).count();
+    let mut tail = common_suffix(old, new);
     // The line in which the tail begins is only whole if it is whole in both.
     let starts_line = old.len() == new.len() && tail == new.len();
     if !starts_line {
