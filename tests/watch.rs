@@ -43,6 +43,14 @@ impl Pushed {
         pushed
     }
 
+    /// With three commits more.
+    fn longer(lab: &Lab, name: &str) -> Pushed {
+        let mut pushed = Pushed::new(lab, name);
+        (0..3).for_each(|_| pushed.commit());
+        pushed.push();
+        pushed
+    }
+
     fn git(&self, args: &[&str]) -> String {
         String::from_utf8(git(&self.work, args)).expect("UTF-8").trim().to_owned()
     }
@@ -514,9 +522,7 @@ fn a_daemon_sees_pushes_survives_its_death_and_stops_when_told() {
 fn lists_are_read_anew_and_what_they_say_changes_with_them() {
     let lab = Lab::new();
     for name in ["a", "b"] {
-        let mut pushed = Pushed::new(&lab, name);
-        (0..3).for_each(|_| pushed.commit());
-        pushed.push();
+        Pushed::longer(&lab, name);
     }
     let server = Server::http(&lab.path("served"), Manner::Git);
     let line = |name: &str, stars: u32| format!("http://127.0.0.1:{}/{name}.git,{stars}\n", server.port);
@@ -560,9 +566,7 @@ fn lists_are_read_anew_and_what_they_say_changes_with_them() {
 #[test]
 fn a_mirror_that_is_pushed_to_by_force_shrinks_again_and_rows_stay() {
     let lab = Lab::new();
-    let mut repository = Pushed::new(&lab, "a");
-    (0..3).for_each(|_| repository.commit());
-    repository.push();
+    let mut repository = Pushed::longer(&lab, "a");
     let server = Server::http(&lab.path("served"), Manner::Git);
     let configuration = configure(&lab, "store", &list(&[format!("http://127.0.0.1:{}/a.git", server.port)]), "");
     assert_eq!(once(&lab, &configuration).0, Some(0));
@@ -630,9 +634,7 @@ fn what_is_left_out_is_said_and_counted() {
 fn what_is_gone_or_emptied_is_recorded_and_dropped_by_policy() {
     let lab = Lab::new();
     for name in ["a", "b", "c", "d"] {
-        let mut pushed = Pushed::new(&lab, name);
-        (0..3).for_each(|_| pushed.commit());
-        pushed.push();
+        Pushed::longer(&lab, name);
     }
     fs::create_dir(lab.path("here")).expect("a directory");
     for name in ["c", "d"] {
@@ -786,9 +788,7 @@ fn what_is_relicensed_or_moved_is_recorded_and_dropped_by_policy() {
 fn what_held_repositories_and_is_out_of_sight_takes_no_rows_along() {
     let lab = Lab::new();
     for name in ["a", "b"] {
-        let mut pushed = Pushed::new(&lab, name);
-        (0..3).for_each(|_| pushed.commit());
-        pushed.push();
+        Pushed::longer(&lab, name);
     }
     let configuration = configure(&lab, "store", &list(&["served".into()]), "gone = \"drop\"\ngone-after = 1");
     assert_eq!(once(&lab, &configuration).0, Some(0));
@@ -814,9 +814,7 @@ fn what_held_repositories_and_is_out_of_sight_takes_no_rows_along() {
 fn a_list_that_cannot_be_read_takes_nothing_along_and_keeps_nothing_back() {
     let lab = Lab::new();
     for name in ["a", "b"] {
-        let mut pushed = Pushed::new(&lab, name);
-        (0..3).for_each(|_| pushed.commit());
-        pushed.push();
+        Pushed::longer(&lab, name);
     }
     let server = Server::http(&lab.path("served"), Manner::Git);
     let url = |name: &str| format!("http://127.0.0.1:{}/{name}.git", server.port);
@@ -1312,9 +1310,7 @@ fn hostile_servers_are_told_apart_and_harm_nobody_else() {
 #[test]
 fn an_export_that_fails_is_tried_again_and_what_killed_ones_left_goes() {
     let lab = Lab::new();
-    let mut repository = Pushed::new(&lab, "a");
-    (0..3).for_each(|_| repository.commit());
-    repository.push();
+    Pushed::longer(&lab, "a");
     let configuration = configure(&lab, "store", &list(&["served".into()]), "export-to = \"out\"");
     // Neither a link nor a rename can be put where a directory is.
     fs::create_dir_all(lab.path("out/.current.new/in-the-way")).expect("a directory");

@@ -9,6 +9,8 @@ use std::{
 
 use serde_json::{Value, json};
 
+use crate::support::server::head;
+
 /// One answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -119,17 +121,7 @@ impl Github {
 
 fn serve(stream: TcpStream, told: &Mutex<Told>, respond: &Respond) {
     let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        lines.push(line.trim().to_owned());
-    }
+    let Some(lines) = head(&mut reader) else { return };
     let target = lines[0].split(' ').nth(1).expect("a target").to_owned();
     let pairs = lines[1..].iter().filter_map(|line| line.split_once(':'));
     let headers = pairs.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();

@@ -109,6 +109,21 @@ impl Server {
     }
 }
 
+/// The first line and the headers of a request; none where the connection ends before.
+pub fn head(reader: &mut impl BufRead) -> Option<Vec<String>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return None;
+        }
+        if line.trim().is_empty() {
+            return Some(lines);
+        }
+        lines.push(line.trim().to_owned());
+    }
+}
+
 /// Answers one HTTP request and closes the connection; `git http-backend` does the work.
 fn http(
     stream: TcpStream,
@@ -120,17 +135,7 @@ fn http(
 ) {
     let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
     let mut out = stream;
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-        lines.push(line.trim().to_owned());
-    }
+    let Some(lines) = head(&mut reader) else { return };
     let header = |name: &str| {
         let (_, value) =
             lines.iter().filter_map(|line| line.split_once(':')).find(|(n, _)| n.eq_ignore_ascii_case(name))?;
