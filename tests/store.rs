@@ -250,10 +250,14 @@ fn remains_of_killed_runs_go_away() {
     let dir = directory(&lab.path("store"), 3);
     // A run that was killed behind the checkpoint of a new generation leaves the old one.
     fs::write(dir.join("0000-000000-000000.arrow"), "old").expect("it can be written");
+    // Whatever is in its checkpoint: nobody goes by it any more.
+    let stats = lab.ok(&["stats", "store"]);
+    fs::write(dir.join("0000-000000.json"), "{cut").expect("it can be written");
     let verified = lab.ok(&["verify", "store"]);
-    assert!(verified.contains("1 files are of a run that was stopped"), "{verified}");
+    assert!(verified.contains("2 files are of a run that was stopped"), "{verified}");
+    assert_eq!(lab.ok(&["stats", "store"]), stats);
     lab.ok(&["mine", "a", "--store", "store", "-q"]);
-    assert!(!dir.join("0000-000000-000000.arrow").exists());
+    assert!(!dir.join("0000-000000-000000.arrow").exists() && !dir.join("0000-000000.json").exists());
     // A killed export, and one that still writes.
     for name in ["out.gitlode-1", "out.gitlode-2"] {
         fs::create_dir(lab.path(name)).expect("a directory");

@@ -481,7 +481,7 @@ pub(super) fn meaning(column: &str) -> &'static str {
         "language" => "GitHub Linguist's name of the language, by path and contents",
         "license_spdx" => "licence of the file at the commit, an SPDX expression",
         "license_path" => "the file that says so",
-        "license_method" => "how it was found: tag, header, text, metadata or declared",
+        "license_method" => "how it was found: tag, header, text, reuse, metadata or declared",
         "license_confidence" => "from 0 to 1",
         "message_language" => "human language of the message, ISO 639-1",
         "message_script" => "its script, ISO 15924",

@@ -325,13 +325,13 @@ impl Store {
 /// # Errors
 /// A checkpoint can't be read or is of a newer version.
 pub fn visible(directory: &Path) -> Result<Vec<Checkpoint>, Error> {
-    let mut checkpoints = Vec::new();
-    for (path, stem) in json_files(directory)? {
-        let Some(numbers) = batch_numbers(&stem) else { continue };
-        checkpoints.push(Checkpoint::read(&path, numbers)?);
-    }
-    let newest = checkpoints.iter().map(|c| c.generation).max();
-    checkpoints.retain(|c| Some(c.generation) == newest);
+    let files = json_files(directory)?.into_iter();
+    let mut named: Vec<_> = files.filter_map(|(path, stem)| Some((path, batch_numbers(&stem)?))).collect();
+    // Of what is left of generations before, nothing has to be whole.
+    let newest = named.iter().map(|(_, (generation, _))| *generation).max();
+    named.retain(|(_, (generation, _))| Some(*generation) == newest);
+    let read = named.iter().map(|(path, numbers)| Checkpoint::read(path, *numbers));
+    let mut checkpoints = read.collect::<Result<Vec<Checkpoint>, Error>>()?;
     checkpoints.sort_by_key(|c| c.batch);
     if let Some((missing, _)) = (0..).zip(&checkpoints).find(|(number, checkpoint)| *number != checkpoint.batch) {
         return Err(Error::BadManifest { path: directory.to_owned(), reason: format!("batch {missing} is missing") });

@@ -62,8 +62,9 @@ fn verify_once(directory: &Path) -> Result<Verified, Error> {
     }
     let numbers: Vec<(u32, u32)> = stems(directory)?.iter().filter_map(|stem| batch_numbers(stem)).collect();
     let newest = numbers.iter().map(|(generation, _)| *generation).max().unwrap_or_default();
-    let last = numbers.iter().filter(|(generation, _)| *generation == newest).map(|(_, batch)| *batch).max();
-    let mut named: HashSet<String> = numbers.iter().map(|(g, b)| format!("{}.json", batch_stem(*g, *b))).collect();
+    let batches = || numbers.iter().filter(|(generation, _)| *generation == newest).map(|(_, batch)| *batch);
+    let last = batches().max();
+    let mut named: HashSet<String> = batches().map(|b| format!("{}.json", batch_stem(newest, b))).collect();
     let mut tips = Vec::new();
     for batch in 0..last.map_or(0, |last| last + 1) {
         let path = directory.join(format!("{}.json", batch_stem(newest, batch)));
