@@ -349,6 +349,11 @@ fn a_dry_run_counts_what_a_run_would_mine() {
     assert_eq!(lab.mine("r", "store", &[]), counted);
     assert_eq!(lab.mine("r", "none", &["--dry-run"])["commits"]["candidates"], 11);
     assert!(!lab.path("none").exists());
+    // Who opted out stands in a store: one that can't be opened is not taken for none.
+    std::fs::create_dir(lab.path("empty")).expect("a directory");
+    assert_eq!(lab.mine("r", "empty", &["--dry-run"])["commits"]["candidates"], 11);
+    std::fs::write(lab.path("store/store.json"), "{cut").expect("it can be written");
+    assert!(!lab.gitlode(&["mine", "r", "--store", "store", "--dry-run"]).status.success());
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! of a candidate.
 
 use std::{
-    collections::BTreeMap,
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -134,16 +135,40 @@ fn patterns(text: &str) -> Vec<&str> {
     found
 }
 
-/// The filter `text | matches("expression")`; each expression is compiled once.
+/// Expressions of `matches` that are kept. Those in the text of a rule are few; one that comes from a row's field may be any.
+const PATTERNS_MAX: usize = 64;
+
+/// The filter `text | matches("expression")`; each expression is compiled once on each thread.
 fn matches(text: &str, pattern: &str) -> Result<bool, minijinja::Error> {
-    use std::sync::Mutex;
-    static KNOWN: Mutex<BTreeMap<String, Regex>> = Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if !known.contains_key(pattern) {
-        let compiled = regex(pattern).map_err(|e| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, e))?;
-        known.insert(pattern.to_owned(), compiled);
+    thread_local! {
+        static KNOWN: RefCell<HashMap<String, Regex>> = RefCell::new(HashMap::new());
     }
-    let found = known.get(pattern).cloned();
-    drop(known);
-    Ok(found.is_some_and(|expression| expression.is_match(text)))
+    KNOWN.with_borrow_mut(|known| {
+        if let Some(expression) = known.get(pattern) {
+            return Ok(expression.is_match(text));
+        }
+        let compiled = regex(pattern).map_err(|e| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, e))?;
+        let is_match = compiled.is_match(text);
+        if known.len() == PATTERNS_MAX {
+            known.clear();
+        }
+        known.insert(pattern.to_owned(), compiled);
+        Ok(is_match)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_out_of_rows_are_not_kept_for_ever() {
+        for round in 0..2 {
+            for most in 0..3 * PATTERNS_MAX {
+                let found = matches("aaab", &format!("^a{{0,{most}}}b$")).expect("a valid expression");
+                assert_eq!(found, most >= 3, "{round} {most}");
+            }
+        }
+        assert!(matches("a", "(").is_err());
+    }
 }

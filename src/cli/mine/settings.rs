@@ -135,8 +135,10 @@ pub(in crate::cli) fn opt_outs(args: &Args, target: Option<&Store>) -> Result<Op
     if let (Some(store), Some(text)) = (target, &text) {
         purge::remember(store, text)?;
     }
-    // A dry run looks at a store that may not be there.
-    let existing = args.store.as_deref().filter(|_| target.is_none()).and_then(|path| Store::open(path).ok());
+    // A dry run looks at a store that may not be there. Where something is, who opted out must not be missed.
+    let is_there = |path: &&Path| std::fs::read_dir(path).map_or(path.exists(), |mut entries| entries.next().is_some());
+    let existing = args.store.as_deref().filter(|_| target.is_none()).filter(is_there);
+    let existing = existing.map(Store::open).transpose()?;
     let mut all = target
         .or(existing.as_ref())
         .map_or_else(|| Ok(OptOuts::default()), |store| Ok::<_, Error>(purge::opt_outs(store)?))?;
