@@ -133,7 +133,8 @@ fn rows_with_text_of_a_benchmark_go() {
     lab.repository("r", "sha1", script);
     lab.mine("r", "store", &["--filter", "none"]);
     let bench = "{\"task_id\": \"x/1\", \"text\": [{\"doc\": \"return the largest number that divides n evenly and that is smaller\"}]}\n";
-    fs::write(lab.path("bench.jsonl"), bench).expect("it can be written");
+    // Some editors begin a file with a mark of their own.
+    fs::write(lab.path("bench.jsonl"), format!("\u{feff}{bench}")).expect("it can be written");
     let assembly = assemble(&lab, "store", &["--decontaminate", "bench.jsonl"]);
     assert_eq!(assembly["changes"]["dropped"], json!({"contamination": 1}));
     assert_eq!(assembly["contamination"], json!({"bench.jsonl": 1}));
@@ -621,7 +622,8 @@ fn a_fork_of_what_was_never_mined_goes_with_it() {
     fs::write(lab.path("forks.csv"), list).expect("written");
     let left = BTreeSet::from(["Add a line of Eve", "Add the words of c", "Change line seven"].map(str::to_owned));
     lab.mine("@forks.csv", "store", &["--filter", "none"]);
-    fs::write(lab.path("out.txt"), "owner:ann\n").expect("written");
+    // Some editors begin a file with a mark of their own, which is no part of what is remembered.
+    fs::write(lab.path("out.txt"), "\u{feff}owner:ann\n").expect("written");
     let assembly = assemble(&lab, "store", &["--opt-out", "out.txt", "--near-duplicates", "off"]);
     assert_eq!(assembly["changes"]["dropped"], json!({"opt_out": 3}), "{assembly}");
     assert_eq!(assembly.get("unmatched_opt_outs"), None);
@@ -654,7 +656,7 @@ fn who_names_nothing_is_told() {
     let eve = format!("commit:{}", commit("Eve"));
     let seven = format!("commit:{}", &commit("seven")[..9]);
     let lines = ["owner:nobody", "owner:ann", "path:a.*", "path:b.*", "commit:0123456789", &seven, &eve];
-    fs::write(lab.path("out.txt"), lines.join("\n")).expect("written");
+    fs::write(lab.path("out.txt"), format!("\u{feff}{}", lines.join("\n"))).expect("written");
     let unmatched = json!(["commit:0123456789", "owner:nobody", "path:b.*"]);
     let said = |args: &[&str]| {
         let output = lab.gitlode(args);

@@ -481,7 +481,7 @@ fn mine_all(
 /// is not known before all rows are looked at, which `assemble` does.
 fn warn_of_unmatched(args: &Args, target: Option<&Store>, sources: &Sources) -> Result<(), Error> {
     let Some(path) = args.opt_out.as_ref().filter(|_| !args.quiet) else { return Ok(()) };
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    let text = purge::read_list(path).map_err(|source| Error::Io { path: path.clone(), source })?;
     let given = purge::parse(path, &text)?;
     if !given.has_repositories() {
         return Ok(());

@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     }
     lines.extend(args.author.iter().map(|address| format!("author:{}", author_hash(address))));
     if let Some(path) = &args.opt_out {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let text = purge::read_list(path).map_err(|source| Error::Io { path: path.clone(), source })?;
         purge::parse(path, &text)?;
         lines.extend(text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned));
     }

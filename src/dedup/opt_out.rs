@@ -90,8 +90,7 @@ impl OptOuts {
     /// A line is none of these; the first one, by number from 1, and what is wrong with it.
     pub fn read(text: &str) -> Result<Self, (usize, String)> {
         let mut list = Vec::new();
-        // Some editors begin a file with a mark of their own.
-        for (number, line) in lines(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+        for (number, line) in lines(text) {
             list.push((line.to_owned(), named(line).map_err(|reason| (number, reason))?));
         }
         let has_authors = list.iter().any(|(_, named)| matches!(named, Named::Author(_)));

@@ -305,7 +305,7 @@ const SOLUTIONS: [&str; 3] = ["canonical_solution", "solution", "code"];
 fn tasks_of(path: &Path) -> Result<Vec<Task>, Error> {
     let bad = |reason: String| Error::Benchmark { path: path.to_owned(), reason };
     let text = fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    let text = text.trim_start_matches('\u{feff}');
     let mut tasks = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let value: serde_json::Value =
@@ -347,9 +347,6 @@ fn collect(value: &serde_json::Value, texts: &mut Vec<String>) {
 }
 
 /// What of benchmarks can't be looked for, by their names.
-/// What some editors put before the first line of a file.
-const BYTE_ORDER_MARK: char = '\u{feff}';
-
 type NotSearchedOf = BTreeMap<String, NotSearched>;
 
 /// What is said of a task: the name of its benchmark, its repository and its base commit.
@@ -405,7 +402,7 @@ pub fn assemble(store: &Store, options: &Options, means: Means<'_>) -> Result<As
     let mut opt_outs = [purge::opt_outs(store)?, opt_out::OptOuts::default()];
     let remembered: BTreeSet<String> = opt_outs[0].lines().map(str::to_owned).collect();
     if let Some(path) = &options.opt_out {
-        let given = purge::parse(path, &fs::read_to_string(path).map_err(io_error(path))?)?;
+        let given = purge::parse(path, &purge::read_list(path).map_err(io_error(path))?)?;
         match options.keep_shared {
             true => opt_outs[1] = given.keep_shared(),
             false => opt_outs[0].add(given),

@@ -15,7 +15,7 @@ mod remembered;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
@@ -50,6 +50,15 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error("{path}:{line}: {reason}")]
     OptOut { path: PathBuf, line: usize, reason: String },
+}
+
+/// The text of the list of opt-outs at `path`, without the mark that some editors begin a file with: lines are remembered by
+/// themselves, and sorted.
+///
+/// # Errors
+/// The file can't be read, or is not UTF-8.
+pub fn read_list(path: &Path) -> io::Result<String> {
+    Ok(fs::read_to_string(path)?.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// Reads opt-outs from `text`, which is of the file `path`.

@@ -125,7 +125,7 @@ pub(in crate::cli) fn recipe(args: &Args, rules: &Ruleset, spec: Option<&RepoSpe
 /// Who opted out: what the store remembers, with what `--opt-out` adds to it.
 pub(in crate::cli) fn opt_outs(args: &Args, target: Option<&Store>) -> Result<OptOuts, Error> {
     let read = |path: &PathBuf| -> Result<String, Error> {
-        std::fs::read_to_string(path).map_err(|source| Error::Io { path: path.clone(), source })
+        purge::read_list(path).map_err(|source| Error::Io { path: path.clone(), source })
     };
     let text = args.opt_out.as_ref().map(read).transpose()?;
     let given = match (&args.opt_out, &text) {
