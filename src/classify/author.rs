@@ -1,5 +1,7 @@
 //! Whether a person, a bot or a coding agent made a commit, by the table in `languages/authors.toml`.
 
+use std::sync::OnceLock;
+
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::Deserialize;
 
@@ -131,8 +133,10 @@ fn is_account(email: &str, name: &str) -> bool {
 
 impl Authors {
     /// The table in use.
-    pub fn in_use() -> Self {
-        Self::new(catalog::table("authors.toml")).expect("tables are checked before they are used")
+    pub fn in_use() -> &'static Self {
+        static BUILTIN: OnceLock<Authors> = OnceLock::new();
+        BUILTIN
+            .get_or_init(|| Self::new(catalog::table("authors.toml")).expect("tables are checked before they are used"))
     }
 
     /// Reads a table.

@@ -17,8 +17,10 @@ use crate::{
     },
     pipeline::{
         candidate::Origin,
-        extract::{self, Candidate, Job, Refusal},
+        extract,
+        job::{Job, Refusal},
         license,
+        plan::{self, Candidate},
         recipe::{Recipe, rules},
     },
     sample::{ChangeKind, Sample},
@@ -105,8 +107,7 @@ pub fn run(args: &Args) -> Result<(), Error> {
     let name = args.repository.file_name().unwrap_or_default().to_string_lossy();
     let origin = Origin { name: &name, ..Origin::default() };
     let job = Job { recipe: &recipe, rules: &rules, origin: &origin, opt_outs: None };
-    let plan =
-        extract::plan::<crate::git::Error>(&repository, walked, job, 1, &interrupt, &|_, _| {}, &mut |_| Ok(()))?;
+    let plan = plan::plan::<crate::git::Error>(&repository, walked, job, 1, &interrupt, &|_, _| {}, &mut |_| Ok(()))?;
     let (mut commit, mut files, mut changed) = (Value::Null, Vec::new(), Vec::new());
     let mut each = |candidate: &Candidate, outcome: Result<&Sample<'_>, Refusal>| {
         let path = String::from_utf8_lossy(&candidate.change.path);

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
-use super::{extract::Facts, license::Found};
+use super::{commit::Facts, license::Found};
 use crate::{
     classify::{
         author::Authors,
@@ -34,7 +34,6 @@ pub struct CommitView<'a> {
     pub(super) origin: &'a Origin<'a>,
     pub(super) id: String,
     pub(super) facts: &'a Facts<'a>,
-    pub(super) authors: &'a Authors,
     pub(super) judge: Judge,
     author: OnceCell<(&'static str, Option<Box<str>>)>,
     natural: OnceCell<Option<natural::Label>>,
@@ -42,14 +41,15 @@ pub struct CommitView<'a> {
 
 impl<'a> CommitView<'a> {
     /// The commit `id`, hexadecimal, with what its object says.
-    pub fn new(origin: &'a Origin<'a>, id: String, facts: &'a Facts<'a>, authors: &'a Authors, judge: Judge) -> Self {
-        CommitView { origin, id, facts, authors, judge, author: OnceCell::new(), natural: OnceCell::new() }
+    pub fn new(origin: &'a Origin<'a>, id: String, facts: &'a Facts<'a>, judge: Judge) -> Self {
+        CommitView { origin, id, facts, judge, author: OnceCell::new(), natural: OnceCell::new() }
     }
 
     fn author(&self) -> &(&'static str, Option<Box<str>>) {
         self.author.get_or_init(|| {
             let Facts { message, author, committer, .. } = self.facts;
-            let label = self.authors.classify(&author.name, &author.email, &committer.name, &committer.email, message);
+            let authors = Authors::in_use();
+            let label = authors.classify(&author.name, &author.email, &committer.name, &committer.email, message);
             (label.kind.as_str(), label.name.map(Into::into))
         })
     }
@@ -100,7 +100,6 @@ pub struct TreeView<'a> {
     pub(super) kind: ChangeKind,
     pub(super) files_changed: u32,
     pub(super) files_modified: u32,
-    pub(super) commitpack: &'a CommitPackLanguages,
     pub(super) languages: Languages,
 }
 
@@ -119,7 +118,7 @@ impl View for TreeView<'_> {
             Field::FilesModified => Value::Number(f64::from(self.files_modified)),
             Field::Generated => Value::from(self.languages.generated_by_path(path)),
             Field::Kind => Value::from(self.kind.as_str()),
-            Field::Lang => Value::from(self.commitpack.lang(path)),
+            Field::Lang => Value::from(CommitPackLanguages::in_use().lang(path)),
             Field::Name => Value::from(path.rsplit('/').next()),
             Field::NewFile => Value::from(self.new_file),
             Field::OldFile => Value::from(self.old_file),

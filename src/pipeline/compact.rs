@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Rows in a record batch, as mining makes them.
-const BATCH_ROWS: usize = super::extract::CHANGES_PER_BLOCK;
+const BATCH_ROWS: usize = super::plan::CHANGES_PER_BLOCK;
 /// Bytes of texts after which a record batch ends earlier.
 const BATCH_BYTES: usize = 8 << 20;
 

@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use super::{
     candidate::Origin,
-    extract::{self, Block, Job, Plan},
+    extract::{self, Block},
+    job::Job,
     license,
     others::Others,
+    plan::{self, Plan},
     recipe::{Recipe, Settings},
     reversal::Reversals,
     roots::FirstParents,
@@ -200,7 +202,7 @@ pub fn mine_repository(
         }
         _ => None,
     };
-    let plan = extract::plan(&repository, walked, job, threads, interrupt, &on_compare, &mut |dropped| {
+    let plan = plan::plan(&repository, walked, job, threads, interrupt, &on_compare, &mut |dropped| {
         ledger.as_mut().map_or(Ok(()), |ledger| Ok::<_, Error>(ledger.add(dropped)?))
     })?;
     batch.ledger = ledger.map(LedgerWriter::seal).transpose()?.flatten();
@@ -216,7 +218,7 @@ pub fn mine_repository(
     extract::extract(&repository, &plan, job, from, threads, keep, interrupt, |number, block| {
         rows += block.changes.kept;
         writing.add(number, block)?;
-        let done = ((number + 1) * extract::CHANGES_PER_BLOCK as u64).min(total);
+        let done = ((number + 1) * plan::CHANGES_PER_BLOCK as u64).min(total);
         progress(Progress::Extracting { done, total, rows });
         Ok::<_, Error>(())
     })?;

@@ -12,9 +12,11 @@ use serde::Serialize;
 use super::{
     candidate::{Origin, RowView},
     draw::Draw,
-    extract::{self, Candidate, Job, Refusal},
+    extract,
+    job::{Job, Refusal},
     license,
     mine::Error,
+    plan::{self, Candidate},
     read::{Row, for_each},
     recipe::Recipe,
 };
@@ -83,7 +85,7 @@ pub fn explain(path: &Path, commit: &str, rules: &Ruleset, recipe: &Recipe) -> R
     let job = Job { recipe, rules: &all, origin: &origin, opt_outs: None };
     let interrupt = AtomicBool::new(false);
     let walked = walk::only(&repository, &tips);
-    let plan = extract::plan::<Error>(&repository, walked, job, 1, &interrupt, &|_, _| {}, &mut |_| Ok(()))?;
+    let plan = plan::plan::<Error>(&repository, walked, job, 1, &interrupt, &|_, _| {}, &mut |_| Ok(()))?;
     let asked: RefCell<Option<(Vec<RuleOutcome>, String)>> = RefCell::new(None);
     let mut explained = Explained {
         commit: tips.first().map(ToString::to_string).unwrap_or_default(),
@@ -247,7 +249,7 @@ pub fn on_repository(path: &Path, trial: &Ruleset, recipe: &Recipe, n: usize) ->
     let walked = walk::walk(&repository, &tips, &[], &HashSet::new(), Window::default(), &interrupt, &mut |_, _| {})?;
     let mut draws = Draws::new(n);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let plan = extract::plan::<Error>(&repository, walked, job, threads, &interrupt, &|_, _| {}, &mut |dropped| {
+    let plan = plan::plan::<Error>(&repository, walked, job, threads, &interrupt, &|_, _| {}, &mut |dropped| {
         draws.drop(&dropped);
         Ok(())
     })?;

@@ -1,5 +1,7 @@
 //! CommitPack's language of a path, by its frozen table in `languages/commitpack.toml`. Looks at the name alone.
 
+use std::sync::OnceLock;
+
 use hashbrown::HashMap;
 use serde::Deserialize;
 
@@ -34,8 +36,11 @@ struct Language {
 
 impl CommitPackLanguages {
     /// The table in use.
-    pub fn in_use() -> Self {
-        Self::new(catalog::table("commitpack.toml")).expect("tables are checked before they are used")
+    pub fn in_use() -> &'static Self {
+        static BUILTIN: OnceLock<CommitPackLanguages> = OnceLock::new();
+        BUILTIN.get_or_init(|| {
+            Self::new(catalog::table("commitpack.toml")).expect("tables are checked before they are used")
+        })
     }
 
     /// Reads a table.
