@@ -652,7 +652,7 @@ fn a_list_of_references_without_end_is_given_up() {
     let looker = Looker::new(patience, false).expect("a client");
     // What counts is kept, and so there may be less of it. What lies in the buffers of sockets is sent, too.
     for (prefix, reason, max) in
-        [("refs/heads/", "references that count", 24 * MIB), ("refs/pull/", "more than 67108864 bytes", 80 * MIB)]
+        [("refs/heads/", "references that count", 18 * MIB), ("refs/pull/", "more than 67108864 bytes", 66 * MIB)]
     {
         let server = Server::http(world.root.path(), Manner::References(prefix));
         let refusal = looker.look(&server.url("http"), &Revision::AllBranches, &NEVER).expect_err("a refusal");

@@ -219,6 +219,9 @@ fn http(
             say(
                 "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nConnection: close\r\n\r\n",
             );
+            // Little is under way at a time, and so the kernel of who reads keeps little that it did not ask for yet.
+            let socket = tokio::net::TcpSocket::from_std_stream(out.try_clone().expect("a socket"));
+            socket.set_send_buffer_size(16 << 10).expect("a buffer");
             for first in (0_u64..).step_by(1000) {
                 let line = |number| format!("{number:040x} {prefix}{number}\n");
                 let lines = (first + 1..=first + 1000).map(line);
