@@ -1,19 +1,31 @@
 //! How much two sequences have in common at their ends.
 
-/// So many are compared at once.
-const BLOCK: usize = 64;
+/// Steps in which they are compared: calls of the system's comparison, then a vector at a time.
+const STEPS: [usize; 2] = [256, 16];
 
 /// How many items `a` and `b` have in common at the start.
 pub fn common_prefix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
-    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    blocks + a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count()
+    let far = in_steps::<T, { STEPS[0] }>(a, b);
+    let near = far + in_steps::<T, { STEPS[1] }>(&a[far..], &b[far..]);
+    near + a[near..].iter().zip(&b[near..]).take_while(|(a, b)| a == b).count()
 }
 
 /// How many items `a` and `b` have in common at the end.
 pub fn common_suffix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
-    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK)).take_while(|(a, b)| a == b).count() * BLOCK;
-    let (a, b) = (&a[..a.len() - blocks], &b[..b.len() - blocks]);
-    blocks + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+    let far = in_steps_back::<T, { STEPS[0] }>(a, b);
+    let near = far + in_steps_back::<T, { STEPS[1] }>(&a[..a.len() - far], &b[..b.len() - far]);
+    let (a, b) = (&a[..a.len() - near], &b[..b.len() - near]);
+    near + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
+fn in_steps<T: PartialEq, const STEP: usize>(a: &[T], b: &[T]) -> usize {
+    let steps = a.as_chunks::<STEP>().0.iter().zip(b.as_chunks::<STEP>().0);
+    steps.take_while(|(a, b)| a == b).count() * STEP
+}
+
+fn in_steps_back<T: PartialEq, const STEP: usize>(a: &[T], b: &[T]) -> usize {
+    let steps = a.as_rchunks::<STEP>().1.iter().rev().zip(b.as_rchunks::<STEP>().1.iter().rev());
+    steps.take_while(|(a, b)| a == b).count() * STEP
 }
 
 #[cfg(test)]
@@ -22,7 +34,7 @@ mod tests {
 
     #[test]
     fn what_is_common_is_counted_over_blocks() {
-        for length in [0, 1, 63, 64, 65, 200] {
+        for length in [0, 1, 15, 16, 17, 255, 256, 257, 600] {
             let a: Vec<u8> = (0..length).map(|at| at as u8).collect();
             assert_eq!((common_prefix(&a, &a), common_suffix(&a, &a)), (a.len(), a.len()));
             for at in 0..a.len() {

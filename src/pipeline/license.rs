@@ -14,7 +14,7 @@ use crate::{
     bytes::common_prefix,
     classify::license::{
         Combined, Licenses, Method, combine,
-        header::{HeaderKind, has_new_words, has_words, head},
+        header::{HeaderKind, Words, has_new_words, head, words},
         is_text_name, metadata,
         reuse::{self, Annotation},
         text::{Said, TEXT_BYTES_MAX},
@@ -123,10 +123,10 @@ pub struct Resolver<'a> {
     texts: HashMap<u32, Option<Rc<(Found, bool)>>>,
     /// What licence files say, and under its name package metadata.
     said: HashMap<String, HashMap<ObjectId, Said>>,
+    /// The head of the last file, the length of the whole, and what the head says.
     head: String,
-    /// Whether it has no word that licences are spoken of with.
-    is_bare: bool,
-    /// What `head` says.
+    length: usize,
+    words: Words,
     header: (Said, HeaderKind),
     decoder: Decoder,
     buffer: Vec<u8>,
@@ -144,7 +144,8 @@ impl<'a> Resolver<'a> {
             texts: HashMap::new(),
             said: HashMap::new(),
             head: String::new(),
-            is_bare: true,
+            length: 0,
+            words: Words::None,
             header: (Said::Nothing, HeaderKind::Notice),
             decoder: Decoder::new(repository, Kind::Blob, TEXT_BYTES_MAX as u64),
             buffer: Vec::new(),
@@ -187,14 +188,19 @@ impl<'a> Resolver<'a> {
         let head = head(contents);
         let same = common_prefix(self.head.as_bytes(), head.as_bytes());
         if same < head.len().max(self.head.len()) {
-            if !self.is_bare || has_new_words(&self.head, head, same) {
-                self.is_bare = !has_words(head);
-                self.header = Licenses::in_use().in_header(head);
+            let grown = contents.len() as isize - self.length as isize;
+            if self.words == Words::Some || has_new_words(&self.head, head, self.words, same, grown) {
+                self.words = words(head);
+                self.header = match self.words {
+                    Words::None | Words::InFields => (Said::Nothing, HeaderKind::Notice),
+                    Words::Some => Licenses::in_use().by_words(head),
+                };
             }
             let same = head.floor_char_boundary(same);
             self.head.truncate(same);
             self.head.push_str(&head[same..]);
         }
+        self.length = contents.len();
         self.header.clone()
     }
 

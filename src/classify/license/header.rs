@@ -17,9 +17,14 @@ impl Licenses {
     /// What the head of a source file says: SPDX tags, notices, or both. [`Said::Choice`] is not among the answers.
     pub fn in_header(&self, contents: &str) -> (Said, HeaderKind) {
         let contents = head(contents);
-        if !may_have_header(contents) {
-            return (Said::Nothing, HeaderKind::Notice);
+        match words(contents) {
+            Words::None | Words::InFields => (Said::Nothing, HeaderKind::Notice),
+            Words::Some => self.by_words(contents),
         }
+    }
+
+    /// As [`Licenses::in_header`], of a head that has [`Words::Some`].
+    pub fn by_words(&self, contents: &str) -> (Said, HeaderKind) {
         let tags = tags(contents);
         let head = normalized(contents);
         let Search { texts, mut notices, names, limited } = self.search(&head);
@@ -99,9 +104,32 @@ static WORDS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&[words, terms].join("|")).expect("the pattern is valid")
 });
 
-/// Whether a head has any of the words without which it says nothing.
-pub fn has_words(head: &str) -> bool {
-    has_words_in(head.as_bytes())
+/// Whether a head may say something of licences: nearly none does, and what follows costs more than this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// It has none of the words without which it says nothing.
+    None,
+    /// They all stand in fields of a package's metadata, which are read as metadata, for all of its files.
+    InFields,
+    /// It may.
+    Some,
+}
+
+/// Which words a head has.
+pub fn words(head: &str) -> Words {
+    static FIELD: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = r#"(?m)^license(-file)?(\.workspace)?[ \t]*=[ \t]*["{tf][^\n]*$|"licenses?"[ \t]*:"#;
+        Regex::new(pattern).expect("the pattern is valid")
+    });
+    if !has_words_in(head.as_bytes()) {
+        return Words::None;
+    }
+    let mut fields = FIELD.find_iter(head.as_bytes()).peekable();
+    let is_of_field = |hit: regex::bytes::Match<'_>| {
+        while fields.next_if(|field| field.end() <= hit.start()).is_some() {}
+        fields.peek().is_some_and(|field| field.range().contains(&hit.start()))
+    };
+    if WORDS.find_iter(head.as_bytes()).all(is_of_field) { Words::InFields } else { Words::Some }
 }
 
 fn has_words_in(head: &[u8]) -> bool {
@@ -113,61 +141,50 @@ fn has_words_in(head: &[u8]) -> bool {
     PARTS.is_match(head) && WORDS.is_match(head)
 }
 
-/// As [`has_words`], of a head whose last version `last` has none and begins with the same `same` bytes: only what is new
-/// is looked at.
-pub fn has_new_words(last: &str, head: &str, same: usize) -> bool {
+/// Whether a head may have other [`words`] than its last version, which had `words` of the first two kinds and begins with
+/// the same `same` bytes: only what is new is looked at. `grown` is by how many bytes the whole file is longer now.
+pub fn has_new_words(last: &str, head: &str, words: Words, same: usize, grown: isize) -> bool {
     /// The longest of the words, and what can follow on blanks.
     const WORD_MAX: usize = 16;
     const BEHIND_BLANKS: usize = 3;
     let (last, head) = (last.as_bytes(), head.as_bytes());
     let is_blank = |byte: &u8| b" \t\r\n\x0b\x0c*/#;%-".contains(byte);
+    // A field has one line.
+    let by_lines = words == Words::InFields;
     // A word that ends in what is new, or begins there, may stand in what is not, and over blanks.
     let from = |new: usize| {
         let before = &head[..new.saturating_sub(BEHIND_BLANKS)];
         let blanks = before.iter().rev().take_while(|byte| is_blank(byte)).count();
-        (before.len() - blanks).saturating_sub(WORD_MAX)
+        let start = (before.len() - blanks).saturating_sub(WORD_MAX);
+        if by_lines { memchr::memrchr(b'\n', &head[..start]).map_or(0, |end| end + 1) } else { start }
     };
     let to = |new: usize| {
         let blanks = head[new..].iter().skip(WORD_MAX).take_while(|byte| is_blank(byte)).count();
-        (new + WORD_MAX + blanks + BEHIND_BLANKS).min(head.len())
+        let end = (new + WORD_MAX + blanks + BEHIND_BLANKS).min(head.len());
+        if by_lines { memchr::memchr(b'\n', &head[end..]).map_or(head.len(), |at| end + at) } else { end }
     };
-    let old = old_part(&last[same..], &head[same..]);
-    let old = same + old.start..same + old.end;
-    has_words_in(&head[from(same)..to(old.start)]) || old.end < head.len() && has_words_in(&head[from(old.end)..])
+    let (in_last, in_head) = old_part(&last[same..], &head[same..], grown);
+    let old = same + in_head.start..same + in_head.end;
+    let is_cut = same + in_last.end < last.len() || old.end < head.len();
+    has_words_in(&head[from(same)..to(old.start)])
+        || (old.end < head.len() || by_lines && is_cut) && has_words_in(&head[from(old.end)..])
 }
 
-/// The last part of `head` that is also in `last`, as far as that is seen at once: heads have a fixed length, so that the
-/// end of one moves into the middle, or out, as lines go or come.
-fn old_part(last: &[u8], head: &[u8]) -> Range<usize> {
+/// The last part of `head` that is also in `last`, as far as that is seen at once, in both: heads have a fixed length, so that
+/// the end of one moves into the middle, or out, as lines go or come.
+fn old_part(last: &[u8], head: &[u8], grown: isize) -> (Range<usize>, Range<usize>) {
     const ANCHOR: usize = 32;
-    let ends = |text: &[u8], within: &[u8]| {
+    let ends = |text: &[u8], within: &[u8], expected: Option<usize>| {
         let (_, anchor) = text.split_last_chunk::<ANCHOR>()?;
-        Some(ANCHOR + memchr::memmem::find(within, anchor)?)
+        let is_expected = |end: &usize| within.get(..*end).is_some_and(|within| within.ends_with(anchor));
+        expected.filter(is_expected).or_else(|| Some(ANCHOR + memchr::memmem::find(within, anchor)?))
     };
-    let (in_last, in_head) = match ends(head, last) {
+    let (in_last, in_head) = match ends(head, last, head.len().checked_add_signed(-grown)) {
         Some(end) => (end, head.len()),
-        None => (last.len(), ends(last, head).unwrap_or(0)),
+        None => (last.len(), ends(last, head, last.len().checked_add_signed(grown)).unwrap_or(0)),
     };
-    in_head - common_suffix(&last[..in_last], &head[..in_head])..in_head
-}
-
-/// Whether a head may say something of licences: nearly none does, and what follows costs more than this.
-pub fn may_have_header(head: &str) -> bool {
-    // What a package's metadata says in a field is read as metadata, for all of its files.
-    static FIELD: LazyLock<Regex> = LazyLock::new(|| {
-        let pattern = r#"(?m)^license(-file)?(\.workspace)?[ \t]*=[ \t]*["{tf][^\n]*$|"licenses?"[ \t]*:"#;
-        Regex::new(pattern).expect("the pattern is valid")
-    });
-    let mut hits = WORDS.find_iter(head.as_bytes()).peekable();
-    if hits.peek().is_none() {
-        return false;
-    }
-    let mut fields = FIELD.find_iter(head.as_bytes()).peekable();
-    let is_of_field = |hit: regex::bytes::Match<'_>| {
-        while fields.next_if(|field| field.end() <= hit.start()).is_some() {}
-        fields.peek().is_some_and(|field| field.range().contains(&hit.start()))
-    };
-    !hits.all(is_of_field)
+    let both = common_suffix(&last[..in_last], &head[..in_head]);
+    (in_last - both..in_last, in_head - both..in_head)
 }
 
 /// The part of a file that may hold a header.
@@ -189,7 +206,8 @@ pub enum HeaderKind {
 fn tags(head: &str) -> Option<Option<String>> {
     static TAG: LazyLock<regex::Regex> =
         LazyLock::new(|| regex::Regex::new("(?i)SPDX-License-Identifier:").expect("the pattern is valid"));
-    if !["icense-", "ICENSE-"].iter().any(|part| head.contains(part)) {
+    // Badges have `license-MIT`.
+    if !["icense-I", "icense-i", "ICENSE-I", "ICENSE-i"].iter().any(|part| head.contains(part)) {
         return None;
     }
     let mut all: Vec<String> = Vec::new();
@@ -275,12 +293,13 @@ mod tests {
             "CONFIDENTIAL",
             "the same terms as Perl itself",
         ] {
-            assert!(has_words(word), "{word}");
+            assert_eq!(words(word), Words::Some, "{word}");
         }
     }
 
     #[test]
     fn what_is_new_in_a_head_has_its_words() {
+        const CUT: usize = 160;
         let parts = [
             "icens",
             "e",
@@ -306,14 +325,21 @@ mod tests {
             "Perl ",
             "itself",
             " \n *                          ",
+            "\nlicense = \"",
+            "license-file.workspace = \"",
+            "\"license\":",
+            "\"",
+            "\n",
+            "MIT\"",
+            "\nname = \"a name that is longer than the words\"",
         ];
         let mut drawn = 11_u64;
         let mut draw = |below: usize| {
             drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (drawn >> 33) as usize % below
         };
-        let (mut found, mut bare) = (0, 0);
-        for _ in 0..20_000 {
+        let (mut found, mut bare, mut in_fields) = (0, 0, 0);
+        for _ in 0..60_000 {
             let mut text: Vec<&str> = (0..draw(24)).map(|_| parts[draw(parts.len())]).collect();
             let last = text.concat();
             match draw(3) {
@@ -325,15 +351,26 @@ mod tests {
                 _ => text.insert(draw(text.len() + 1), parts[draw(parts.len())]),
             }
             let head = text.concat();
-            let has = WORDS.is_match(head.as_bytes());
-            assert_eq!(has_words(&head), has, "{head:?}");
-            if !has_words(&last) {
-                let same = common_prefix(last.as_bytes(), head.as_bytes());
-                assert_eq!(has_new_words(&last, &head, same), has, "{last:?} {head:?}");
-                *(if has { &mut found } else { &mut bare }) += 1;
+            // What follows a head is cut off, and tells nothing.
+            let (last, head) = (&last[..last.len().min(CUT)], &head[..head.len().min(CUT)]);
+            let (before, now) = (words(last), words(head));
+            assert_eq!(now != Words::None, WORDS.is_match(head.as_bytes()), "{head:?}");
+            let same = common_prefix(last.as_bytes(), head.as_bytes());
+            let grown = head.len() as isize - last.len() as isize + draw(2) as isize;
+            match before {
+                Words::None => {
+                    let has_new = has_new_words(last, head, before, same, grown);
+                    assert_eq!(has_new, now != Words::None, "{last:?} {head:?}");
+                    *(if has_new { &mut found } else { &mut bare }) += 1;
+                }
+                Words::InFields if !has_new_words(last, head, before, same, grown) => {
+                    assert_ne!(now, Words::Some, "{last:?} {head:?}");
+                    in_fields += 1;
+                }
+                Words::InFields | Words::Some => {}
             }
         }
-        assert!(found > 500 && bare > 5000, "{found} {bare}");
+        assert!(found > 500 && bare > 5000 && in_fields > 500, "{found} {bare} {in_fields}");
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use std::sync::OnceLock;
 
 use hashbrown::HashMap;
-use regex_automata::{Input, util::syntax};
-use regex_syntax::hir::{Class, Hir, HirKind};
+use regex_automata::{Anchored, Input, util::syntax};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use serde::Deserialize;
 
 use super::{
@@ -59,6 +59,8 @@ struct Disambiguation {
 
 struct Rules {
     list: Vec<Rule>,
+    /// Whether a match of the first rule begins a line, and is in that line alone.
+    first_begins_lines: bool,
     all: OnceLock<Patterns>,
 }
 
@@ -92,7 +94,9 @@ impl Disambiguation {
                 none: (!raw.none.is_empty()).then(|| compile(&raw.none)),
             });
             let list = list.collect();
-            Rules { list, all: OnceLock::new() }
+            let first = self.raw.first().and_then(|raw| raw.every.first());
+            let first_begins_lines = first.is_some_and(|any| any.iter().all(|pattern| begins_lines(pattern)));
+            Rules { list, first_begins_lines, all: OnceLock::new() }
         })
     }
 }
@@ -173,7 +177,7 @@ impl Heuristics {
             return languages.clone();
         }
         let Some(disambiguation) = self.disambiguation(lower_name) else { return Vec::new() };
-        let Rules { list, all } = disambiguation.rules();
+        let Rules { list, first_begins_lines, all } = disambiguation.rules();
         // Where nothing had a match, what is new has to have one before anything can change.
         if let Some(languages) = last.languages.as_ref().filter(|_| last.bare)
             && let Patterns { any, lines: Some(lines) } = all.get_or_init(|| disambiguation.patterns())
@@ -196,8 +200,9 @@ impl Heuristics {
         if let [Rule { languages, every, none: None }, others @ ..] = rules
             && let [any] = &every[..]
         {
-            if let Some(found) = any.search_half(&Input::new(head).earliest(true)) {
-                let start = head.get(..=found.offset());
+            let end = if *first_begins_lines { in_a_line(any, head) } else { first_end(any, Input::new(head)) };
+            if let Some(end) = end {
+                let start = head.get(..=end);
                 return decide(start.unwrap_or(head), (start.is_none(), false), languages);
             }
             rules = others;
@@ -226,6 +231,24 @@ impl Heuristics {
 /// Patterns of heuristics.
 fn compile(patterns: &[String]) -> AnyOf {
     any_of(patterns, true).expect("tables are checked before they are used")
+}
+
+/// Where the first match ends, at the earliest.
+fn first_end(any: &AnyOf, within: Input<'_>) -> Option<usize> {
+    Some(any.search_half(&within.earliest(true))?.offset())
+}
+
+/// As [`first_end`], of patterns that begin lines: most lines are passed over after a byte or two.
+fn in_a_line(any: &AnyOf, head: &[u8]) -> Option<usize> {
+    let mut starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', head).map(|end| end + 1));
+    starts.find_map(|at| first_end(any, Input::new(head).range(at..).anchored(Anchored::Yes)))
+}
+
+/// Whether every match of a pattern begins a line, and ends in it.
+fn begins_lines(pattern: &str) -> bool {
+    syntax::parse_with(pattern, &pattern_syntax(true)).is_ok_and(|parsed| {
+        parsed.properties().look_set_prefix().contains(Look::StartLF) && line_ends(&parsed) == Some(0)
+    })
 }
 
 /// In how many places a match of a pattern can go on to another line, blank lines not counted; none where that has no bound.
@@ -379,6 +402,18 @@ mod tests {
             }
         }
         assert!(bare > 1000 && others > 1000, "{bare} {others}");
+    }
+
+    #[test]
+    fn patterns_that_begin_lines_are_found_there() {
+        for (pattern, begins) in [("^(use |fn )", true), ("^a|b", false), (r"^\s*a", false), ("(a|^b)c", false)] {
+            assert_eq!(begins_lines(pattern), begins, "{pattern}");
+        }
+        let any = compile(&["^(use |fn )".to_owned(), "^mod$".to_owned()]);
+        for head in ["", "\n", "use x", " use x\nfn y", "x\nmod", "mod x\nmod\n", "x use\n\n\nfn ", "\nuse"] {
+            let head = head.as_bytes();
+            assert_eq!(in_a_line(&any, head), first_end(&any, Input::new(head)), "{head:?}");
+        }
     }
 
     #[test]
