@@ -9,6 +9,7 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 
+use compact_str::CompactString;
 use hashbrown::HashMap;
 use serde::Deserialize;
 use unicode_script::{Script, UnicodeScript as _};
@@ -115,8 +116,10 @@ struct Entry {
 /// The languages, ready for use.
 pub struct NaturalLanguages {
     entries: Vec<Entry>,
-    /// For every word, the languages that have it, and what it counts for each.
-    words: HashMap<String, Vec<(usize, f64)>>,
+    /// For every word, which of `owners` has it.
+    words: HashMap<CompactString, u32>,
+    /// Languages that have words, and what each of these counts for them.
+    owners: Vec<Vec<(usize, f64)>>,
     /// For every letter that is not one of all languages of its script, the languages that have it.
     letters: HashMap<char, Vec<usize>>,
     by_id: HashMap<String, usize>,
@@ -141,13 +144,13 @@ impl NaturalLanguages {
     /// It is not valid, or English is not in it.
     pub fn new(table: &str) -> Result<Self, String> {
         let entries = toml::from_str::<Table>(table).map_err(|e| e.to_string())?.language;
-        let mut words: HashMap<String, Vec<(usize, f64)>> = HashMap::new();
+        let mut owners: HashMap<&str, Vec<(usize, f64)>> = HashMap::new();
         let mut letters: HashMap<char, Vec<usize>> = HashMap::new();
         for (at, entry) in entries.iter().enumerate() {
             let weight = if entry.id == "en" { COMMON_WEIGHT } else { 1.0 };
             let common = entry.common.iter().map(|word| (word, weight));
             for (word, weight) in entry.words.iter().map(|word| (word, 1.0)).chain(common) {
-                let owners = words.entry(word.clone()).or_default();
+                let owners = owners.entry(word).or_default();
                 if owners.last().is_none_or(|(last, _)| *last != at) {
                     owners.push((at, weight));
                 }
@@ -159,18 +162,27 @@ impl NaturalLanguages {
         let by_id: HashMap<String, usize> = entries.iter().map(|entry| entry.id.clone()).zip(0..).collect();
         let english = *by_id.get("en").ok_or("there is no entry en")?;
         let leaders = ["en", "ru"].iter().filter_map(|leader| by_id.get(*leader).copied()).collect();
-        for owners in words.values_mut() {
+        // Few lists of owners serve all words.
+        let mut lists: HashMap<Vec<(usize, u64)>, u32> = HashMap::new();
+        let (mut words, mut list) = (HashMap::with_capacity(owners.len()), Vec::new());
+        for (word, mut owners) in owners {
             if let [(owner, weight)] = owners.as_mut_slice()
                 && *owner != english
             {
                 *weight = OWN_WEIGHT;
             }
+            let exactly = owners.iter().map(|(owner, weight)| (*owner, weight.to_bits())).collect();
+            let at = *lists.entry(exactly).or_insert_with(|| {
+                list.push(owners);
+                list.len() as u32 - 1
+            });
+            words.insert(CompactString::from(word), at);
         }
         let mut by_script: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, entry) in entries.iter().enumerate() {
             by_script.entry_ref(&entry.script).or_default().push(at);
         }
-        Ok(NaturalLanguages { entries, words, letters, by_id, english, leaders, by_script })
+        Ok(NaturalLanguages { entries, words, owners: list, letters, by_id, english, leaders, by_script })
     }
 
     /// The languages that it knows, by ISO 639-1 code.
@@ -225,7 +237,7 @@ impl NaturalLanguages {
     fn vote(&self, prose: &Prose, candidates: &[usize], judge: Judge, scores: &mut [f64]) -> (usize, f64) {
         for word in prose.words() {
             let known = self.words.get(word);
-            for (at, weight) in known.into_iter().flatten() {
+            for (at, weight) in known.into_iter().flat_map(|at| &self.owners[*at as usize]) {
                 scores[*at] += weight;
             }
             if known.is_none() && word.len() > 2 {
@@ -305,15 +317,12 @@ impl NaturalLanguages {
 fn share(scores: &[f64], candidates: &[usize]) -> (usize, f64) {
     let best = candidates.iter().copied().reduce(|a, b| if scores[b] > scores[a] { b } else { a }).unwrap_or(0);
     // Most candidates have the same score: none.
-    let mut last = (0.0, 1.0);
-    let mut likelihood = |at: &usize| {
-        let difference = scores[*at] - scores[best];
-        if difference != last.0 {
-            last = (difference, difference.exp());
-        }
-        last.1
+    let of_none = (0.0 - scores[best]).exp();
+    let likelihood = |at: &usize| match scores[*at] {
+        0.0 => of_none,
+        score => (score - scores[best]).exp(),
     };
-    let total: f64 = candidates.iter().map(&mut likelihood).sum();
+    let total: f64 = candidates.iter().map(likelihood).sum();
     (best, 1.0 / total)
 }
 
@@ -337,7 +346,7 @@ impl Prose {
             true => message.len(),
             false => message.char_indices().nth(CHARS_MAX).map_or(message.len(), |(at, _)| at),
         };
-        let mut prose = Prose::default();
+        let mut prose = Prose { text: String::with_capacity(end), count: 0 };
         let mut quoted = false;
         let mut is_subject = true;
         for line in message[..end].lines() {
@@ -370,7 +379,9 @@ impl Prose {
         }
         self.count += 1;
         if word.is_ascii() {
-            self.text.extend(word.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+            let start = self.text.len();
+            self.text.push_str(word);
+            self.text[start..].make_ascii_lowercase();
         } else {
             self.text.push_str(&word.to_lowercase());
         }
