@@ -22,7 +22,7 @@ use super::{
 use crate::{
     classify::{
         author::Authors,
-        language::{Languages, PathFacts, commitpack::CommitPackLanguages},
+        language::{Languages, PathFacts},
         license, message,
         natural::{self, Judge, NaturalLanguages},
     },
@@ -313,7 +313,7 @@ impl<'a> Extractor<'a> {
             new_contents: new_text,
             subject: texts.last_subject(),
             message: texts.last_message(),
-            lang: CommitPackLanguages::in_use().lang(new_path),
+            lang: path.commitpack,
             license: commitpack_license,
             repos: origin.name,
             diff: &unified.text,

@@ -83,13 +83,15 @@ pub struct Place {
     directory: Directory,
     /// Whether it has files of the form `FILE.license`: nearly none has, and every row asks.
     has_sidecars: bool,
+    /// What its licence files say together, and whether that is permissive.
+    texts: OnceLock<Option<Arc<(Found, bool)>>>,
     found: OnceLock<Option<Arc<Found>>>,
 }
 
 impl From<Directory> for Place {
     fn from(directory: Directory) -> Self {
         let has_sidecars = directory.notable.iter().any(|(name, _)| name.ends_with(b".license"));
-        Place { directory, has_sidecars, found: OnceLock::new() }
+        Place { directory, has_sidecars, texts: OnceLock::new(), found: OnceLock::new() }
     }
 }
 
@@ -119,8 +121,6 @@ pub struct Resolver<'a> {
     /// The last directory that was asked about, where nothing is annotated.
     without_annotations: Option<u32>,
     annotation_files: HashMap<ObjectId, Rc<Vec<Annotation>>>,
-    /// What the licence files of a directory say together, and whether that is permissive.
-    texts: HashMap<u32, Option<Rc<(Found, bool)>>>,
     /// What licence files say, and under its name package metadata.
     said: HashMap<String, HashMap<ObjectId, Said>>,
     /// The head of the last file, the length of the whole, and what the head says.
@@ -141,7 +141,6 @@ impl<'a> Resolver<'a> {
             annotations: HashMap::new(),
             without_annotations: None,
             annotation_files: HashMap::new(),
-            texts: HashMap::new(),
             said: HashMap::new(),
             head: String::new(),
             length: 0,
@@ -283,17 +282,14 @@ impl<'a> Resolver<'a> {
     }
 
     /// Directories below share what stands above them.
-    fn texts_of(&mut self, objects: &Objects, at: u32) -> Option<Rc<(Found, bool)>> {
-        if let Some(known) = self.texts.get(&at) {
-            return known.clone();
-        }
-        let found = self.by_texts(objects, &self.places[at as usize].directory);
-        let found = found.map(|found| {
+    fn texts_of(&mut self, objects: &Objects, at: u32) -> Option<Arc<(Found, bool)>> {
+        let place = &self.places[at as usize];
+        let find = || {
+            let found = self.by_texts(objects, &place.directory)?;
             let is_permissive = found.is_permissive();
-            Rc::new((found, is_permissive))
-        });
-        self.texts.insert(at, found.clone());
-        found
+            Some(Arc::new((found, is_permissive)))
+        };
+        place.texts.get_or_init(find).clone()
     }
 
     fn by_texts(&mut self, objects: &Objects, directory: &Directory) -> Option<Found> {

@@ -7,6 +7,7 @@ pub mod tie_break;
 
 use std::cell::RefCell;
 
+use commitpack::CommitPackLanguages;
 use generated::Generated;
 use linguist::{Decided, LanguageId, Linguist, Method};
 use tie_break::TieBreak;
@@ -27,9 +28,12 @@ pub struct Label<'t> {
 pub struct PathFacts {
     /// The path that this is about.
     pub path: String,
+    /// What CommitPack calls its language.
+    pub commitpack: &'static str,
     vendored: bool,
     generated: generated::ForPath<'static>,
     decided: RefCell<Decided>,
+    generated_last: RefCell<generated::Last>,
 }
 
 /// All tables together.
@@ -59,7 +63,8 @@ impl Languages {
     /// a file.
     pub fn for_path(&self, path: &str) -> PathFacts {
         let (vendored, generated) = (self.linguist.is_vendored(path), self.generated.for_path(path));
-        PathFacts { path: path.to_owned(), vendored, generated, decided: RefCell::default() }
+        let commitpack = CommitPackLanguages::in_use().lang(path);
+        PathFacts { path: path.to_owned(), commitpack, vendored, generated, ..PathFacts::default() }
     }
 
     /// What is known of the file with these contents at the path that `facts` are about.
@@ -71,6 +76,7 @@ impl Languages {
             [one] => Some((one, candidates.method)),
             ref several => Some((TieBreak::in_use().decide(self.linguist, several, contents), Method::TieBreak)),
         };
-        Label { language, vendored: facts.vendored, generated: facts.generated.rule(contents) }
+        let generated = facts.generated.rule(contents, &mut facts.generated_last.borrow_mut());
+        Label { language, vendored: facts.vendored, generated }
     }
 }

@@ -20,9 +20,22 @@ pub(super) struct Modelines {
 /// The lines that a modeline was looked for in, and what was found.
 #[derive(Default)]
 pub(super) struct Last {
+    /// Whether there were as many lines at the beginning and others at the end.
+    is_known: bool,
     head: String,
     foot: String,
     found: Option<LanguageId>,
+}
+
+impl Last {
+    /// Whether a modeline in `contents` would stand in the same lines.
+    fn are_of(&self, contents: &str) -> bool {
+        let trimmed = contents.trim_end_matches(['\r', '\n']);
+        let before = || trimmed.strip_suffix(self.foot.as_str());
+        self.is_known
+            && contents.starts_with(self.head.as_str())
+            && before().is_some_and(|before| before.ends_with('\n'))
+    }
 }
 
 impl Modelines {
@@ -39,22 +52,25 @@ impl Modelines {
         last: &mut Last,
         find: impl Fn(&str) -> Option<LanguageId>,
     ) -> Option<LanguageId> {
+        if last.are_of(contents) {
+            return last.found;
+        }
         let first = memchr::memchr_iter(b'\n', contents.as_bytes()).nth(MODELINE_LINES - 1);
         let first = first.map_or(contents.len(), |at| at + 1);
         let trimmed = contents.trim_end_matches(['\r', '\n']);
         let begin = memchr::memrchr_iter(b'\n', trimmed.as_bytes()).nth(MODELINE_LINES - 1).map_or(0, |at| at + 1);
         let (head, foot) = (&contents[..first], &trimmed[begin..]);
-        if head.len() + foot.len() > MODELINE_BYTES_KEPT {
-            return self.name(head, foot).and_then(|name| find(&name));
-        }
-        if head != last.head || foot != last.foot {
+        let found = self.name(head, foot).and_then(|name| find(&name));
+        // Where there were fewer lines, those of the next version may be others.
+        last.is_known = begin >= first && first > 0 && head.len() + foot.len() <= MODELINE_BYTES_KEPT;
+        if last.is_known {
             for (known, part) in [(&mut last.head, head), (&mut last.foot, foot)] {
                 known.clear();
                 known.push_str(part);
             }
-            last.found = self.name(head, foot).and_then(|name| find(&name));
+            last.found = found;
         }
-        last.found
+        found
     }
 
     fn name(&self, head: &str, foot: &str) -> Option<String> {
