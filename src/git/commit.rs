@@ -48,7 +48,7 @@ impl<'a> Commit<'a> {
         };
         // Parents stand directly behind the tree; git does not look for them anywhere else.
         while let Some(parent) = lines.0.strip_prefix(b"parent ") {
-            let end = parent.iter().position(|byte| *byte == b'\n').unwrap_or(parent.len());
+            let end = memchr::memchr(b'\n', parent).unwrap_or(parent.len());
             commit.parents.push(id(&parent[..end])?);
             lines.next();
         }
@@ -74,9 +74,9 @@ impl<'a> Commit<'a> {
 
 impl<'a> Person<'a> {
     fn parse(line: &'a [u8]) -> Self {
-        let Some(open) = line.iter().position(|byte| *byte == b'<') else { return Person::default() };
+        let Some(open) = memchr::memchr(b'<', line) else { return Person::default() };
         let name = line[..open].trim_ascii();
-        let Some(close) = line.iter().rposition(|byte| *byte == b'>').filter(|close| *close > open) else {
+        let Some(close) = memchr::memrchr(b'>', line).filter(|close| *close > open) else {
             return Person { name, ..Person::default() };
         };
         let mut words = line[close + 1..].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
@@ -96,7 +96,7 @@ impl<'a> Lines<'a> {
         if self.0.is_empty() {
             return None;
         }
-        let end = self.0.iter().position(|byte| *byte == b'\n');
+        let end = memchr::memchr(b'\n', self.0);
         let line = &self.0[..end.unwrap_or(self.0.len())];
         self.0 = end.map_or(&[], |end| &self.0[end + 1..]);
         Some(line)

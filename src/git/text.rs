@@ -42,12 +42,20 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, NotText> {
     utf8_or_guess(bytes)
 }
 
-/// Decodes a commit message; `header` is the commit's `encoding` header.
+/// The encoding that a commit's `encoding` header names, where that is one and not UTF-8.
+pub fn named_encoding(header: &[u8]) -> Option<&'static Encoding> {
+    // Most that have a header say this.
+    if header == b"utf-8" {
+        return None;
+    }
+    Encoding::for_label(header).filter(|encoding| *encoding != UTF_8)
+}
+
+/// Decodes what a commit says; `named` is what its header names.
 ///
 /// # Errors
-/// The message is in no encoding that is recognised.
-pub fn decode_message<'a>(bytes: &'a [u8], header: Option<&[u8]>) -> Result<Decoded<'a>, NotText> {
-    let named = header.and_then(Encoding::for_label).filter(|encoding| *encoding != UTF_8);
+/// It is in no encoding that is recognised.
+pub fn decode_message<'a>(bytes: &'a [u8], named: Option<&'static Encoding>) -> Result<Decoded<'a>, NotText> {
     match named.and_then(|encoding| single(bytes, encoding)) {
         Some(decoded) => Ok(decoded),
         None => utf8_or_guess(bytes),
@@ -129,7 +137,7 @@ fn utf16(bytes: &[u8], little_endian: bool, name: &'static str) -> Option<Decode
 
 /// Whether git takes `bytes` for binary: a NUL among the first 8,000.
 pub fn is_binary(bytes: &[u8]) -> bool {
-    bytes[..bytes.len().min(BINARY_PROBE_BYTES)].contains(&0)
+    memchr::memchr(0, &bytes[..bytes.len().min(BINARY_PROBE_BYTES)]).is_some()
 }
 
 /// Whether `bytes` are a pointer of Git LFS, by its specification version 1 (at most 1,024 bytes).
@@ -170,9 +178,10 @@ mod tests {
 
     #[test]
     fn messages_obey_their_header() {
-        let koi = decode_message(b"\xf0\xd2\xc9\xd7\xc5\xd4", Some(b"KOI8-R")).map(|decoded| decoded.text.into_owned());
+        let koi = decode_message(b"\xf0\xd2\xc9\xd7\xc5\xd4", named_encoding(b"KOI8-R"))
+            .map(|decoded| decoded.text.into_owned());
         assert_eq!(koi, Ok("Привет".to_owned()));
-        let lying = decode_message("é".as_bytes(), Some(b"no-such-encoding")).map(|decoded| decoded.encoding);
+        let lying = decode_message("é".as_bytes(), named_encoding(b"no-such-encoding")).map(|decoded| decoded.encoding);
         assert_eq!(lying, Ok("utf-8"));
     }
 

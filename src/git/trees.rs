@@ -336,13 +336,20 @@ pub fn files(objects: &Objects, hash: HashKind, id: ObjectId) -> Vec<(Vec<u8>, O
     files.map(|entry| (entry.name.to_vec(), entry.id)).collect()
 }
 
+/// More digits have no mode that git knows.
+const MODE_BYTES_MAX: usize = 7;
+
 /// The entry at the start of `bytes`, and its length.
 fn parse_entry(bytes: &[u8], hash: HashKind) -> Option<(Entry<'_>, usize)> {
-    let space = bytes.iter().take(8).position(|byte| *byte == b' ')?;
-    let mode = bytes[..space].iter().try_fold(0u32, |mode, digit| match digit {
-        b'0'..=b'7' => Some(mode * 8 + u32::from(digit - b'0')),
-        _ => None,
-    })?;
+    let (mut mode, mut space) = (0u32, 0);
+    loop {
+        match bytes.get(space)? {
+            digit @ b'0'..=b'7' if space < MODE_BYTES_MAX => mode = mode * 8 + u32::from(digit - b'0'),
+            b' ' => break,
+            _ => return None,
+        }
+        space += 1;
+    }
     let name_end = space + 1 + memchr::memchr(0, &bytes[space + 1..])?;
     let name = &bytes[space + 1..name_end];
     let id_end = name_end + 1 + hash.len_in_bytes();

@@ -58,9 +58,10 @@ impl<'a> Facts<'a> {
         if commit.message.len() > MESSAGE_BYTES_MAX {
             return Err(Skip::MessageTooLong);
         }
-        let decoded = text::decode_message(commit.message, commit.encoding).map_err(|_| Skip::UndecodableText)?;
+        let named = commit.encoding.and_then(text::named_encoding);
+        let decoded = text::decode_message(commit.message, named).map_err(|_| Skip::UndecodableText)?;
         // A name in no known encoding is no reason to lose the row.
-        let named = commit.encoding.or(Some(decoded.encoding.as_bytes()));
+        let named = if commit.encoding.is_some() { named } else { text::named_encoding(decoded.encoding.as_bytes()) };
         let decode = |bytes: &'a [u8]| match text::decode_message(bytes, named) {
             Ok(decoded) => decoded.text,
             Err(_) => String::from_utf8_lossy(bytes),

@@ -32,7 +32,9 @@ impl Reversals {
         if !message::may_reverse(commit.message) {
             return;
         }
-        let Ok(decoded) = text::decode_message(commit.message, commit.encoding) else { return };
+        let Ok(decoded) = text::decode_message(commit.message, commit.encoding.and_then(text::named_encoding)) else {
+            return;
+        };
         let said = message::reversal(&decoded.text);
         if said != Said::default() {
             self.found.insert(id, (commit.committer.time.unwrap_or(0), said));
@@ -54,7 +56,8 @@ impl Reversals {
                 }
                 if let (true, Some(wanted)) = (found.is_empty(), subject) {
                     let mut is_wanted = |other: ObjectId, commit: &Commit<'_>| {
-                        let said = || text::decode_message(commit.message, commit.encoding);
+                        let said =
+                            || text::decode_message(commit.message, commit.encoding.and_then(text::named_encoding));
                         other != id && said().is_ok_and(|said| message::plain_subject(&said.text) == wanted)
                     };
                     found.extend(

@@ -12,15 +12,37 @@ pub const TEXT_BYTES_MAX: usize = 512 * 1024;
 
 /// Lower case, with everything but letters and digits as one space, and a space at either end.
 pub fn normalized(text: &str) -> String {
+    /// What becomes of a byte of ASCII.
+    const FOLDED: [u8; 128] = {
+        let mut folded = [b' '; 128];
+        let mut byte = 0;
+        while byte < 128 {
+            if (byte as u8).is_ascii_alphanumeric() {
+                folded[byte] = (byte as u8).to_ascii_lowercase();
+            }
+            byte += 1;
+        }
+        folded
+    };
     let mut out = String::with_capacity(text.len() + 2);
     out.push(' ');
-    for c in text.chars() {
-        if c.is_ascii_alphanumeric() {
-            out.push(c.to_ascii_lowercase());
-        } else if c.is_alphanumeric() {
-            out.extend(c.to_lowercase());
-        } else if !out.ends_with(' ') {
-            out.push(' ');
+    let (mut rest, mut part) = (text, [0; 64]);
+    while !rest.is_empty() {
+        let (mut read, mut written, mut last) = (0, 0, out.as_bytes().last().copied());
+        for folded in rest.bytes().take(part.len()).map_while(|byte| FOLDED.get(usize::from(byte))) {
+            part[written] = *folded;
+            written += usize::from(*folded != b' ' || last != Some(b' '));
+            (read, last) = (read + 1, Some(*folded));
+        }
+        out.push_str(std::str::from_utf8(&part[..written]).expect("it is ASCII"));
+        rest = &rest[read..];
+        if let Some(c) = rest.chars().next().filter(|c| !c.is_ascii()) {
+            rest = &rest[c.len_utf8()..];
+            if c.is_alphanumeric() {
+                out.extend(c.to_lowercase());
+            } else if !out.ends_with(' ') {
+                out.push(' ');
+            }
         }
     }
     if !out.ends_with(' ') {
@@ -472,6 +494,34 @@ pub(super) fn names_copyleft(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_letters_and_digits_are_left_of_a_text() {
+        let plainly = |text: &str| {
+            let lower: String = text.chars().flat_map(char::to_lowercase).collect();
+            let words: Vec<&str> =
+                lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+            if words.is_empty() { " ".to_owned() } else { format!(" {} ", words.join(" ")) }
+        };
+        let line = "The MIT Licence (MIT) — Größe © 2020, ÀÉ: “AS IS”… ";
+        for text in [
+            "",
+            " ",
+            "a",
+            "—",
+            "—a",
+            &line.repeat(5),
+            &"x".repeat(64),
+            &"x ".repeat(64),
+            &" ".repeat(200),
+            &"é".repeat(70),
+        ] {
+            for cut in 0..3 {
+                let text = [&"-- "[cut..], text].concat();
+                assert_eq!(normalized(&text), plainly(&text), "{text:?}");
+            }
+        }
+    }
 
     #[test]
     fn copyleft_beside_a_permissive_text_counts() {
