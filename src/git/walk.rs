@@ -208,11 +208,13 @@ pub fn time_of(repository: &Repository, id: ObjectId) -> Result<i64, ReadError> 
 }
 
 /// Searches `start` and its ancestors, nearest first, for what `is_wanted`, among the first `commits_max` of them. Which
-/// one is found depends on nothing but that part of history.
+/// one is found depends on nothing but that part of history. A commit of which `passed` gives the parents is not read: it
+/// is known to be none that is wanted.
 pub fn find_back(
     repository: &Repository,
     start: ObjectId,
     commits_max: usize,
+    passed: &dyn Fn(&ObjectId) -> Option<Vec<ObjectId>>,
     is_wanted: &mut dyn FnMut(ObjectId, &super::commit::Commit<'_>) -> bool,
 ) -> Option<ObjectId> {
     let objects = repository.objects();
@@ -220,6 +222,10 @@ pub fn find_back(
     let mut buffer = Vec::new();
     for _ in 0..commits_max {
         let id = queue.pop_front()?;
+        if let Some(parents) = passed(&id) {
+            queue.extend(parents.into_iter().filter(|parent| seen.insert(*parent)));
+            continue;
+        }
         let mut found = false;
         let parsed = parse_and_note(repository, &objects, id, &mut buffer, &mut |id, commit| {
             found = is_wanted(id, commit);

@@ -11,6 +11,7 @@ use gix::ObjectId;
 use serde::Serialize;
 
 use super::{
+    ancestry::Ancestry,
     candidate::Origin,
     extract::{self, Block},
     job::Job,
@@ -19,7 +20,7 @@ use super::{
     plan::{self, Plan},
     recipe::{Recipe, Settings},
     reversal::Reversals,
-    roots::FirstParents,
+    roots,
 };
 use crate::{
     filter::LicenseScope,
@@ -332,32 +333,32 @@ impl Work {
         let none = HashSet::new();
         let others = attached.as_ref().map_or(&none, |attached| &attached.commits);
         let walk = |hidden: &[ObjectId]| {
-            let (mut reversals, mut first_parents) = (Reversals::default(), FirstParents::default());
+            let (mut reversals, mut ancestry) = (Reversals::default(), Ancestry::default());
             let mut note = |id: ObjectId, commit: &git::commit::Commit<'_>| {
                 reversals.see(id, commit);
-                first_parents.see(id, commit);
+                ancestry.see(id, commit);
             };
             let walked = walk::walk(repository, tips, hidden, others, recipe.window, interrupt, &mut note)?;
-            Ok::<_, Error>((walked, reversals, first_parents))
+            Ok::<_, Error>((walked, reversals, ancestry))
         };
-        let (mut walked, mut reversals, mut first_parents) = walk(&hidden)?;
+        let (mut walked, mut reversals, mut ancestry) = walk(&hidden)?;
         if !walked.continues {
             // Only a history that was read whole can show that it was rewritten.
             if has_lost_objects(&walked.skipped) {
                 return Err(Error::Unreadable { name: id.name.clone() });
             }
             batch.restart(&mut hidden);
-            (walked, reversals, first_parents) = walk(&hidden)?;
+            (walked, reversals, ancestry) = walk(&hidden)?;
         }
         // What the batches before leave out stays left out.
         let carried = || earlier.last().filter(|_| !batch.replaced).and_then(|last| last.behind.clone());
         let behind = attached.as_ref().map(|attached| attached.behind.clone());
         batch.behind = behind.or_else(carried);
         batch.hidden = hex(&hidden);
-        batch.reversals = reversals.resolve(repository);
+        batch.reversals = reversals.resolve(repository, &ancestry);
         let before = if batch.batch == 0 { &[] } else { &earlier[..] };
         let elsewhere = attached.as_ref().map(|attached| (&attached.commits, &attached.roots));
-        batch.roots = first_parents.resolve(repository, before, elsewhere);
+        batch.roots = roots::of_walk(&ancestry, repository, before, elsewhere);
         batch.set_digest(id, tips, settings, options);
         Ok(Work::Due(Box::new(batch), walked))
     }

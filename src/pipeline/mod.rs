@@ -1,5 +1,6 @@
 //! The only composition: introduces sources, git, classification and the store to each other.
 
+mod ancestry;
 pub mod assemble;
 pub mod candidate;
 pub mod changes;

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gix::ObjectId;
+use gix::{ObjectId, hash::Prefix};
 use serde::{Deserialize, Serialize};
 
+use super::ancestry::{Ancestry, Noted};
 use crate::{
     classify::message::{self, Said},
     git::{commit::Commit, repository::Repository, text, walk::find_back},
@@ -14,7 +15,7 @@ use crate::{
 
 /// A commit that is named by its subject or the start of its id is looked for among so many before the one that names
 /// it. Of the 157 reverts in git's own history that name an id in full, half undo one of the 100 commits before them, and
-/// nine in ten one of 3,628; each search costs milliseconds for a thousand.
+/// nine in ten one of 3,628.
 const COMMITS_BACK_MAX: usize = 1000;
 
 /// Digits of a SHA-1 in hexadecimal.
@@ -41,40 +42,66 @@ impl Reversals {
         }
     }
 
-    /// Finds the commits that are meant. An id in full is taken as it is, also where this repository lacks it.
-    pub fn resolve(self, repository: &Repository) -> Vec<Reversal> {
+    /// Finds the commits that are meant. An id in full is taken as it is, also where this repository lacks it. `ancestry` is of
+    /// the walk that they were noted in.
+    pub fn resolve(self, repository: &Repository, ancestry: &Ancestry) -> Vec<Reversal> {
+        let search = Search { repository, ancestry };
         let mut reversals = Vec::new();
         for (id, (time, said)) in self.found {
-            let find = |ids: &[String], subject: Option<&String>| -> Vec<String> {
-                let is_whole = |name: &&String| name.len() >= ID_DIGITS_MIN;
-                let mut found: Vec<String> = ids.iter().filter(is_whole).cloned().collect();
-                for start in ids.iter().filter(|name| !is_whole(name)) {
-                    let mut is_wanted = |other: ObjectId, _: &Commit<'_>| other.to_string().starts_with(start.as_str());
-                    found.extend(
-                        find_back(repository, id, COMMITS_BACK_MAX, &mut is_wanted).map(|other| other.to_string()),
-                    );
-                }
-                if let (true, Some(wanted)) = (found.is_empty(), subject) {
-                    let mut is_wanted = |other: ObjectId, commit: &Commit<'_>| {
-                        let said =
-                            || text::decode_message(commit.message, commit.encoding.and_then(text::named_encoding));
-                        other != id && said().is_ok_and(|said| message::plain_subject(&said.text) == wanted)
-                    };
-                    found.extend(
-                        find_back(repository, id, COMMITS_BACK_MAX, &mut is_wanted).map(|other| other.to_string()),
-                    );
-                }
-                let own = id.to_string();
-                found.retain(|other| *other != own);
-                found
-            };
-            let reverts = find(&said.reverts, said.reverts_subject.as_ref());
-            let relands = find(&said.relands, said.relands_subject.as_ref());
+            let reverts = search.find(id, &said.reverts, said.reverts_subject.as_deref());
+            let relands = search.find(id, &said.relands, said.relands_subject.as_deref());
             if !reverts.is_empty() || !relands.is_empty() {
                 reversals.push(Reversal { commit: id.to_string(), time, reverts, relands });
             }
         }
         reversals
+    }
+}
+
+/// Searches for commits that others name.
+struct Search<'a> {
+    repository: &'a Repository,
+    ancestry: &'a Ancestry,
+}
+
+impl Search<'_> {
+    /// The commits that `own` names by these ids or the first digits of them, or where there is none, by this subject.
+    fn find(&self, own: ObjectId, ids: &[String], subject: Option<&str>) -> Vec<String> {
+        let is_whole = |name: &&String| name.len() >= ID_DIGITS_MIN;
+        let mut found: Vec<String> = ids.iter().filter(is_whole).cloned().collect();
+        let starts = ids.iter().filter(|name| !is_whole(name)).filter_map(|start| Prefix::from_hex(start).ok());
+        found.extend(starts.filter_map(|start| self.by_start(own, start)).map(|id| id.to_string()));
+        if found.is_empty() {
+            found.extend(subject.and_then(|subject| self.by_subject(own, subject)).map(|id| id.to_string()));
+        }
+        let own = own.to_string();
+        found.retain(|other| *other != own);
+        found
+    }
+
+    fn by_start(&self, own: ObjectId, start: Prefix) -> Option<ObjectId> {
+        let begins = |other: &ObjectId| start.cmp_oid(other).is_eq();
+        self.back(own, &|other, _| begins(other), &mut |other, _| begins(&other))
+    }
+
+    fn by_subject(&self, own: ObjectId, wanted: &str) -> Option<ObjectId> {
+        let hash = self.ancestry.hash(wanted);
+        self.back(own, &|_, noted| noted.may_say(hash), &mut |other, commit| {
+            let said = || text::decode_message(commit.message, commit.encoding.and_then(text::named_encoding));
+            other != own && said().is_ok_and(|said| message::plain_subject(&said.text) == wanted)
+        })
+    }
+
+    /// Searches backwards from `own`. Only commits that `may_be` wanted, as far as their ancestry tells, are read again.
+    fn back(
+        &self,
+        own: ObjectId,
+        may_be: &dyn Fn(&ObjectId, &Noted) -> bool,
+        is_wanted: &mut dyn FnMut(ObjectId, &Commit<'_>) -> bool,
+    ) -> Option<ObjectId> {
+        let passed = |id: &ObjectId| self.ancestry.commits().get(id).filter(|noted| !may_be(id, noted));
+        let parents = |id: &ObjectId| passed(id).map(|noted| noted.parents().collect());
+        find_back(self.repository, own, COMMITS_BACK_MAX, &parents, is_wanted)
     }
 }
 

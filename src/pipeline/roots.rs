@@ -6,113 +6,105 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gix::ObjectId;
 
+use super::ancestry::Ancestry;
 use crate::{
     export::split::Key,
-    git::{commit::Commit, repository::Repository},
+    git::repository::Repository,
     store::{Checkpoint, Roots},
 };
 
 /// Stands for a root that can't be reached: history is cut, missing or damaged in between.
 const UNKNOWN: &str = "";
 
-/// First parents of the commits of a walk.
-#[derive(Default)]
-pub struct FirstParents {
-    of: HashMap<ObjectId, Option<ObjectId>>,
+/// The roots of the commits of a walk, behind the batches `earlier`, and behind the commits of another repository, of which the
+/// roots are known; none where one of `earlier` does not know its own, since all of a repository is to be divided in one way.
+pub fn of_walk(
+    ancestry: &Ancestry,
+    repository: &Repository,
+    earlier: &[Checkpoint],
+    others: Option<(&HashSet<ObjectId>, &Roots)>,
+) -> Option<Roots> {
+    let commits = ancestry.commits();
+    let earlier: Vec<&Roots> = earlier.iter().map(|batch| batch.roots.as_ref()).collect::<Option<_>>()?;
+    if others.is_none()
+        && let Some(main) = only_root(ancestry, &earlier)
+    {
+        return Some(Roots { main, main_commits: commits.len() as u64, others: BTreeMap::new() });
+    }
+    let mut roots: Vec<String> = vec![UNKNOWN.to_owned()];
+    let mut numbers: HashMap<String, usize> = HashMap::from([(UNKNOWN.to_owned(), 0)]);
+    let mut number = |root: String| {
+        *numbers.entry(root).or_insert_with_key(|root| {
+            roots.push(root.clone());
+            roots.len() - 1
+        })
+    };
+    // What the batches before have seen: the main root's commits are those that no other one has.
+    let main = earlier.first().map_or(0, |roots| number(roots.main.clone()));
+    let mut known: HashMap<ObjectId, usize> = HashMap::new();
+    let elsewhere = others.map(|(_, roots)| number(roots.main.clone()));
+    let of_others = others.into_iter().flat_map(|(_, roots)| &roots.others);
+    for (root, commits) in earlier.iter().flat_map(|roots| &roots.others).chain(of_others) {
+        let root = number(root.clone());
+        known.extend(commits.iter().filter_map(|id| Some((ObjectId::from_hex(id.as_bytes()).ok()?, root))));
+    }
+    let mut chain = Vec::new();
+    for start in commits.keys() {
+        let mut at = *start;
+        let found = loop {
+            if let Some(root) = known.get(&at) {
+                break *root;
+            }
+            match commits.get(&at).map(|commit| commit.parent) {
+                // Behind what is walked now is what the batches before have, or nothing that could be read.
+                None => {
+                    break elsewhere.filter(|_| others.is_some_and(|(ids, _)| ids.contains(&at))).unwrap_or(main);
+                }
+                Some(parent) => {
+                    chain.push(at);
+                    match parent {
+                        None => break number(at.to_string()),
+                        Some(_) if repository.shallow().contains(&at) => break 0,
+                        Some(parent) => at = parent,
+                    }
+                }
+            }
+        };
+        known.extend(chain.drain(..).map(|id| (id, found)));
+    }
+    let mut counts = vec![0_u64; roots.len()];
+    commits.keys().for_each(|id| counts[known[id]] += 1);
+    let main = match earlier.first() {
+        Some(_) => main,
+        None => most(roots.iter().zip(counts.iter().copied()))
+            .and_then(|most| roots.iter().position(|root| root == most))
+            .unwrap_or(0),
+    };
+    let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for id in commits.keys().filter(|id| known[*id] != main) {
+        others.entry(roots[known[id]].clone()).or_default().push(id.to_string());
+    }
+    others.values_mut().for_each(|commits| commits.sort_unstable());
+    Some(Roots { main: roots[main].clone(), main_commits: counts[main], others })
 }
 
-impl FirstParents {
-    /// Looks at the commit `id`.
-    pub fn see(&mut self, id: ObjectId, commit: &Commit<'_>) {
-        self.of.insert(id, commit.parents.first().copied());
+/// The root of all commits, where there is no question about it, as in most repositories.
+fn only_root(ancestry: &Ancestry, earlier: &[&Roots]) -> Option<String> {
+    if earlier.iter().any(|roots| !roots.others.is_empty()) {
+        return None;
     }
-
-    /// The roots of the commits, behind the batches `earlier`, and behind the commits of another repository, of which the
-    /// roots are known; none where one of `earlier` does not know its own, since all of a repository is to be divided in one
-    /// way.
-    pub fn resolve(
-        self,
-        repository: &Repository,
-        earlier: &[Checkpoint],
-        others: Option<(&HashSet<ObjectId>, &Roots)>,
-    ) -> Option<Roots> {
-        let earlier: Vec<&Roots> = earlier.iter().map(|batch| batch.roots.as_ref()).collect::<Option<_>>()?;
-        if others.is_none()
-            && let Some(main) = self.only_root(&earlier)
+    let commits = ancestry.commits();
+    let mut found = commits.iter().filter(|(_, commit)| commit.parent.is_none()).map(|(id, _)| id.to_string());
+    let is_walked = |parent: &ObjectId| commits.contains_key(parent);
+    match (earlier.first(), found.next()) {
+        (Some(roots), None) => Some(roots.main.clone()),
+        (None, Some(root))
+            if found.next().is_none()
+                && commits.values().filter_map(|commit| commit.parent.as_ref()).all(is_walked) =>
         {
-            return Some(Roots { main, main_commits: self.of.len() as u64, others: BTreeMap::new() });
+            Some(root)
         }
-        let mut roots: Vec<String> = vec![UNKNOWN.to_owned()];
-        let mut numbers: HashMap<String, usize> = HashMap::from([(UNKNOWN.to_owned(), 0)]);
-        let mut number = |root: String| {
-            *numbers.entry(root).or_insert_with_key(|root| {
-                roots.push(root.clone());
-                roots.len() - 1
-            })
-        };
-        // What the batches before have seen: the main root's commits are those that no other one has.
-        let main = earlier.first().map_or(0, |roots| number(roots.main.clone()));
-        let mut known: HashMap<ObjectId, usize> = HashMap::new();
-        let elsewhere = others.map(|(_, roots)| number(roots.main.clone()));
-        let of_others = others.into_iter().flat_map(|(_, roots)| &roots.others);
-        for (root, commits) in earlier.iter().flat_map(|roots| &roots.others).chain(of_others) {
-            let root = number(root.clone());
-            known.extend(commits.iter().filter_map(|id| Some((ObjectId::from_hex(id.as_bytes()).ok()?, root))));
-        }
-        let mut chain = Vec::new();
-        for start in self.of.keys() {
-            let mut at = *start;
-            let found = loop {
-                if let Some(root) = known.get(&at) {
-                    break *root;
-                }
-                match self.of.get(&at) {
-                    // Behind what is walked now is what the batches before have, or nothing that could be read.
-                    None => {
-                        break elsewhere.filter(|_| others.is_some_and(|(ids, _)| ids.contains(&at))).unwrap_or(main);
-                    }
-                    Some(parent) => {
-                        chain.push(at);
-                        match parent {
-                            None => break number(at.to_string()),
-                            Some(_) if repository.shallow().contains(&at) => break 0,
-                            Some(parent) => at = *parent,
-                        }
-                    }
-                }
-            };
-            known.extend(chain.drain(..).map(|id| (id, found)));
-        }
-        let mut counts = vec![0_u64; roots.len()];
-        self.of.keys().for_each(|id| counts[known[id]] += 1);
-        let main = match earlier.first() {
-            Some(_) => main,
-            None => most(roots.iter().zip(counts.iter().copied()))
-                .and_then(|most| roots.iter().position(|root| root == most))
-                .unwrap_or(0),
-        };
-        let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for id in self.of.keys().filter(|id| known[*id] != main) {
-            others.entry(roots[known[id]].clone()).or_default().push(id.to_string());
-        }
-        others.values_mut().for_each(|commits| commits.sort_unstable());
-        Some(Roots { main: roots[main].clone(), main_commits: counts[main], others })
-    }
-}
-
-impl FirstParents {
-    /// The root of all commits, where there is no question about it, as in most repositories.
-    fn only_root(&self, earlier: &[&Roots]) -> Option<String> {
-        if earlier.iter().any(|roots| !roots.others.is_empty()) {
-            return None;
-        }
-        let mut found = self.of.iter().filter(|(_, parent)| parent.is_none()).map(|(id, _)| id.to_string());
-        let is_walked = |parent: &ObjectId| self.of.contains_key(parent);
-        match (earlier.first(), found.next()) {
-            (Some(roots), None) => Some(roots.main.clone()),
-            (None, Some(root)) if found.next().is_none() && self.of.values().flatten().all(is_walked) => Some(root),
-            _ => None,
-        }
+        _ => None,
     }
 }
 
