@@ -16,7 +16,7 @@ use super::{
     commit::Facts,
     job::{Job, Refusal, dropped, files},
     license::{Found, Resolver},
-    ordered::ordered,
+    ordered::{RUN, in_runs},
     plan::{CHANGES_PER_BLOCK, Candidate, Plan},
 };
 use crate::{
@@ -75,7 +75,7 @@ pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
     let labels = CommitLabels::of_none(plan.commits.len());
     let start = || Extractor::new(repository, plan, job, &labels, keep);
     let work = |extractor: &mut Extractor<'_>, number: u64| extractor.block(number, interrupt);
-    ordered(threads, from..plan.blocks(), start, work, consume)
+    in_runs(RUN, threads, from..plan.blocks(), start, work, consume)
 }
 
 /// What the source list declares.

@@ -13,7 +13,7 @@ use super::{
     commit::Facts,
     job::{Job, Refusal, dropped, files},
     license::{Directories, Place, is_evidence},
-    ordered::ordered,
+    ordered::{RUN, in_runs},
 };
 use crate::{
     classify::language::Languages,
@@ -128,7 +128,8 @@ pub fn plan<E: From<git::Error> + Send>(
         Ok(compared)
     };
     let blocks = total.div_ceil(COMMITS_PER_BLOCK) as u64;
-    ordered(
+    in_runs(
+        RUN,
         threads,
         0..blocks,
         || Trees::new(repository, is_evidence),
