@@ -40,8 +40,25 @@ pub struct Rule {
     /// From and to, counted from 0, the end not included.
     lines: Option<(usize, usize)>,
     last_lines: usize,
-    pattern: Option<Regex>,
+    pattern: Option<Pattern>,
     minified: bool,
+}
+
+/// What contents are searched for; compiled when that is first needed.
+struct Pattern {
+    text: String,
+    compiled: OnceLock<Regex>,
+}
+
+impl Pattern {
+    fn compile(&self) -> Result<Regex, regex::Error> {
+        RegexBuilder::new(&self.text).multi_line(true).unicode(false).build()
+    }
+
+    fn is_match(&self, contents: &str) -> bool {
+        let compiled = || self.compile().expect("tables are checked before they are used");
+        self.compiled.get_or_init(compiled).is_match(contents.as_bytes())
+    }
 }
 
 /// The table, ready to be asked.
@@ -60,35 +77,40 @@ impl Generated {
         })
     }
 
-    /// Reads a table.
+    /// Reads a table. Patterns for contents are compiled when they are first needed.
     ///
     /// # Errors
-    /// It is not valid, or a pattern in it is not.
+    /// It is not valid, or a pattern for paths is not.
     pub fn new(table: &str) -> Result<Self, String> {
         let Table { rule } = toml::from_str(table).map_err(|e| e.to_string())?;
-        let compile = |pattern: Option<String>| -> Result<Option<Regex>, String> {
-            let compiled = pattern.map(|pattern| RegexBuilder::new(&pattern).multi_line(true).unicode(false).build());
-            compiled.transpose().map_err(|e| e.to_string())
-        };
         let mut paths: Vec<String> = Vec::new();
         let rules = rule.into_iter().map(|raw| {
             let path = raw.path.map(|pattern| {
                 paths.push(pattern);
                 paths.len() - 1
             });
-            Ok(Rule {
+            Rule {
                 id: raw.id,
                 path,
                 extensions: raw.extensions,
                 lines: raw.lines,
                 last_lines: raw.last_lines,
-                pattern: compile(raw.pattern)?,
+                pattern: raw.pattern.map(|text| Pattern { text, compiled: OnceLock::new() }),
                 minified: raw.minified,
-            })
+            }
         });
-        let rules = rules.collect::<Result<Vec<Rule>, String>>()?;
+        let rules = rules.collect();
         let paths = RegexSetBuilder::new(&paths).multi_line(true).unicode(false).build().map_err(|e| e.to_string())?;
         Ok(Generated { rules, paths })
+    }
+
+    /// Compiles every pattern, to see whether it is one.
+    ///
+    /// # Errors
+    /// A pattern is not valid.
+    pub fn compile_all(&self) -> Result<(), String> {
+        let mut patterns = self.rules.iter().filter_map(|rule| rule.pattern.as_ref());
+        patterns.try_for_each(|pattern| pattern.compile().map(drop)).map_err(|e| e.to_string())
     }
 
     /// The ids of its rules.
@@ -180,8 +202,8 @@ impl Rule {
         }
         match (&self.pattern, self.lines) {
             (None, _) => true,
-            (Some(pattern), Some((from, to))) => pattern.is_match(between(contents, from, to).as_bytes()),
-            (Some(pattern), None) => pattern.is_match(last(contents, self.last_lines).as_bytes()),
+            (Some(pattern), Some((from, to))) => pattern.is_match(between(contents, from, to)),
+            (Some(pattern), None) => pattern.is_match(last(contents, self.last_lines)),
         }
     }
 }
@@ -290,6 +312,9 @@ mod tests {
         let ids: Vec<&str> = Generated::in_use().rules.iter().map(|rule| rule.id.as_str()).collect();
         assert!(ids.is_sorted(), "{ids:?}");
         assert!(Generated::new("[[rule]]\nid = \"x\"\nwhy = \"y\"\n").is_err());
-        assert!(Generated::new("[[rule]]\nid = \"x\"\npattern = \"(\"\nlines = [0, 1]\n").is_err());
+        let broken =
+            Generated::new("[[rule]]\nid = \"x\"\npattern = \"(\"\nlines = [0, 1]\n").expect("its form is right");
+        assert!(broken.compile_all().is_err());
+        assert_eq!(Generated::in_use().compile_all(), Ok(()));
     }
 }

@@ -1,6 +1,6 @@
 //! What the head of a source file says of its licence: SPDX tags, notices, and the names of terms that are not known.
 
-use std::{ops::Range, sync::LazyLock};
+use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
 use regex::bytes::Regex;
 
@@ -26,7 +26,7 @@ impl Licenses {
     /// As [`Licenses::in_header`], of a head that has [`Words::Some`].
     pub fn by_words(&self, contents: &str) -> (Said, HeaderKind) {
         let tags = tags(contents);
-        let head = normalized(contents);
+        let head = normalized(&near_words(contents));
         let Search { texts, mut notices, names, limited } = self.search(&head);
         notices.extend(texts);
         if let Some(tagged) = tags {
@@ -139,6 +139,28 @@ fn has_words_in(head: &[u8]) -> bool {
         Regex::new(parts).expect("the pattern is valid")
     });
     PARTS.is_match(head) && WORDS.is_match(head)
+}
+
+/// The parts of a head that stand near its words: of a page about a project, that is a badge and a section. What is left out
+/// is as far as nothing that is said together can be apart.
+fn near_words(head: &str) -> Cow<'_, str> {
+    const NEAR: usize = 1024;
+    static OMITTED: LazyLock<String> = LazyLock::new(|| format!(" {} ", "x".repeat(NEAR)));
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    for word in WORDS.find_iter(head.as_bytes()) {
+        let (from, to) = (word.start().saturating_sub(NEAR), head.ceil_char_boundary(word.end() + NEAR));
+        match parts.last_mut() {
+            Some(last) if from <= last.end => last.end = to,
+            _ => parts.push(head.floor_char_boundary(from)..to),
+        }
+    }
+    match &parts[..] {
+        [whole] if *whole == (0..head.len()) => Cow::Borrowed(head),
+        _ => {
+            let parts: Vec<&str> = parts.into_iter().map(|part| &head[part]).collect();
+            Cow::Owned(["", &parts.join(&OMITTED), ""].join(&OMITTED))
+        }
+    }
 }
 
 /// Whether a head may have other [`words`] than its last version, which had `words` of the first two kinds and begins with
@@ -371,6 +393,28 @@ mod tests {
             }
         }
         assert!(found > 500 && bare > 5000 && in_fields > 500, "{found} {bare} {in_fields}");
+    }
+
+    #[test]
+    fn what_stands_far_from_all_words_of_licences_is_left_out() {
+        assert!(matches!(near_words("the license of é"), Cow::Borrowed("the license of é")));
+        let far = "é y ".repeat(400);
+        let near = near_words(&[&far, "GPL", &far, &far, "license"].concat()).into_owned();
+        let parts: Vec<&str> = near.split_whitespace().filter(|part| part.starts_with("xxx")).collect();
+        assert_eq!(parts.len(), 3, "before, between and behind");
+        for word in ["GPL", "license"] {
+            let at = near.find(word).expect("it stays");
+            let around = [&near[..at], &near[at + word.len()..]];
+            let distance = |(text, is_before): (&str, bool)| match is_before {
+                true => text.rfind("xxx ").map_or(text.len(), |end| text.len() - end - 4),
+                false => text.find(" xxx").unwrap_or(text.len()),
+            };
+            let kept = around.into_iter().zip([true, false]).map(distance);
+            assert!(kept.clone().all(|kept| kept == 0 || kept >= 1000), "{word} {:?}", kept.collect::<Vec<_>>());
+        }
+        let both = ["// Licensed under the MIT license.", &far, "\n// Licensed under the Apache License, Version 2.0"]
+            .concat();
+        assert_eq!(Licenses::in_use().in_header(&both).0.expression().as_deref(), Some("Apache-2.0 AND MIT"));
     }
 
     #[test]

@@ -12,37 +12,15 @@ pub const TEXT_BYTES_MAX: usize = 512 * 1024;
 
 /// Lower case, with everything but letters and digits as one space, and a space at either end.
 pub fn normalized(text: &str) -> String {
-    /// What becomes of a byte of ASCII.
-    const FOLDED: [u8; 128] = {
-        let mut folded = [b' '; 128];
-        let mut byte = 0;
-        while byte < 128 {
-            if (byte as u8).is_ascii_alphanumeric() {
-                folded[byte] = (byte as u8).to_ascii_lowercase();
-            }
-            byte += 1;
-        }
-        folded
-    };
     let mut out = String::with_capacity(text.len() + 2);
     out.push(' ');
-    let (mut rest, mut part) = (text, [0; 64]);
-    while !rest.is_empty() {
-        let (mut read, mut written, mut last) = (0, 0, out.as_bytes().last().copied());
-        for folded in rest.bytes().take(part.len()).map_while(|byte| FOLDED.get(usize::from(byte))) {
-            part[written] = *folded;
-            written += usize::from(*folded != b' ' || last != Some(b' '));
-            (read, last) = (read + 1, Some(*folded));
-        }
-        out.push_str(std::str::from_utf8(&part[..written]).expect("it is ASCII"));
-        rest = &rest[read..];
-        if let Some(c) = rest.chars().next().filter(|c| !c.is_ascii()) {
-            rest = &rest[c.len_utf8()..];
-            if c.is_alphanumeric() {
-                out.extend(c.to_lowercase());
-            } else if !out.ends_with(' ') {
-                out.push(' ');
-            }
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() {
+            out.push(c.to_ascii_lowercase());
+        } else if c.is_alphanumeric() {
+            out.extend(c.to_lowercase());
+        } else if !out.ends_with(' ') {
+            out.push(' ');
         }
     }
     if !out.ends_with(' ') {

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use hashbrown::HashMap;
 use regex_automata::{Anchored, Input, util::syntax};
-use regex_syntax::hir::{Class, Hir, HirKind, Look};
+use regex_syntax::hir::{Class, Hir, HirKind, Look, literal::Extractor};
 use serde::Deserialize;
 
 use super::{
@@ -59,8 +59,8 @@ struct Disambiguation {
 
 struct Rules {
     list: Vec<Rule>,
-    /// Whether a match of the first rule begins a line, and is in that line alone.
-    first_begins_lines: bool,
+    /// Where every match of the first rule begins a line, and is in that line alone: which bytes it begins with.
+    first_begins: Option<Box<[bool; 256]>>,
     all: OnceLock<Patterns>,
 }
 
@@ -95,8 +95,8 @@ impl Disambiguation {
             });
             let list = list.collect();
             let first = self.raw.first().and_then(|raw| raw.every.first());
-            let first_begins_lines = first.is_some_and(|any| any.iter().all(|pattern| begins_lines(pattern)));
-            Rules { list, first_begins_lines, all: OnceLock::new() }
+            let first_begins = first.and_then(|any| begins_lines(any));
+            Rules { list, first_begins, all: OnceLock::new() }
         })
     }
 }
@@ -177,7 +177,7 @@ impl Heuristics {
             return languages.clone();
         }
         let Some(disambiguation) = self.disambiguation(lower_name) else { return Vec::new() };
-        let Rules { list, first_begins_lines, all } = disambiguation.rules();
+        let Rules { list, first_begins, all } = disambiguation.rules();
         // Where nothing had a match, what is new has to have one before anything can change.
         if let Some(languages) = last.languages.as_ref().filter(|_| last.bare)
             && let Patterns { any, lines: Some(lines) } = all.get_or_init(|| disambiguation.patterns())
@@ -200,7 +200,10 @@ impl Heuristics {
         if let [Rule { languages, every, none: None }, others @ ..] = rules
             && let [any] = &every[..]
         {
-            let end = if *first_begins_lines { in_a_line(any, head) } else { first_end(any, Input::new(head)) };
+            let end = match first_begins {
+                Some(bytes) => in_a_line(any, bytes, head),
+                None => first_end(any, Input::new(head)),
+            };
             if let Some(end) = end {
                 let start = head.get(..=end);
                 return decide(start.unwrap_or(head), (start.is_none(), false), languages);
@@ -238,17 +241,26 @@ fn first_end(any: &AnyOf, within: Input<'_>) -> Option<usize> {
     Some(any.search_half(&within.earliest(true))?.offset())
 }
 
-/// As [`first_end`], of patterns that begin lines: most lines are passed over after a byte or two.
-fn in_a_line(any: &AnyOf, head: &[u8]) -> Option<usize> {
-    let mut starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', head).map(|end| end + 1));
+/// As [`first_end`], of patterns that begin lines, with one of these bytes.
+fn in_a_line(any: &AnyOf, bytes: &[bool; 256], head: &[u8]) -> Option<usize> {
+    let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', head).map(|end| end + 1));
+    let mut starts = starts.filter(|at| head.get(*at).is_some_and(|byte| bytes[usize::from(*byte)]));
     starts.find_map(|at| first_end(any, Input::new(head).range(at..).anchored(Anchored::Yes)))
 }
 
-/// Whether every match of a pattern begins a line, and ends in it.
-fn begins_lines(pattern: &str) -> bool {
-    syntax::parse_with(pattern, &pattern_syntax(true)).is_ok_and(|parsed| {
-        parsed.properties().look_set_prefix().contains(Look::StartLF) && line_ends(&parsed) == Some(0)
-    })
+/// Which bytes matches begin with, where each of them begins a line and ends in it.
+fn begins_lines(patterns: &[String]) -> Option<Box<[bool; 256]>> {
+    let mut bytes = Box::new([false; 256]);
+    for pattern in patterns {
+        let parsed = syntax::parse_with(pattern, &pattern_syntax(true)).ok()?;
+        if !parsed.properties().look_set_prefix().contains(Look::StartLF) || line_ends(&parsed) != Some(0) {
+            return None;
+        }
+        for literal in Extractor::new().extract(&parsed).literals()? {
+            bytes[usize::from(*literal.as_bytes().first()?)] = true;
+        }
+    }
+    Some(bytes)
 }
 
 /// In how many places a match of a pattern can go on to another line, blank lines not counted; none where that has no bound.
@@ -311,6 +323,8 @@ fn touched(old: &[u8], new: &[u8], lines: usize) -> std::ops::Range<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::{
         super::{Decided, Linguist},
         *,
@@ -406,13 +420,25 @@ mod tests {
 
     #[test]
     fn patterns_that_begin_lines_are_found_there() {
-        for (pattern, begins) in [("^(use |fn )", true), ("^a|b", false), (r"^\s*a", false), ("(a|^b)c", false)] {
-            assert_eq!(begins_lines(pattern), begins, "{pattern}");
+        for (pattern, begins) in [
+            ("^(use |fn )", Some("uf")),
+            (r"^#!?\[", Some("#")),
+            ("^[ab]c", Some("ab")),
+            ("^a|b", None),
+            (r"^\s*a", None),
+            ("(a|^b)c", None),
+            ("^a?", None),
+        ] {
+            let bytes = begins_lines(&[pattern.to_owned()]);
+            let expected = begins.map(|begins| begins.bytes().map(usize::from).collect::<Vec<_>>());
+            let found = bytes.map(|bytes| (0..256).filter(|byte| bytes[*byte]).collect::<Vec<_>>());
+            assert_eq!(found.map(HashSet::<usize>::from_iter), expected.map(HashSet::from_iter), "{pattern}");
         }
-        let any = compile(&["^(use |fn )".to_owned(), "^mod$".to_owned()]);
+        let patterns = ["^(use |fn )".to_owned(), "^mod$".to_owned()];
+        let (any, bytes) = (compile(&patterns), begins_lines(&patterns).expect("they begin lines"));
         for head in ["", "\n", "use x", " use x\nfn y", "x\nmod", "mod x\nmod\n", "x use\n\n\nfn ", "\nuse"] {
             let head = head.as_bytes();
-            assert_eq!(in_a_line(&any, head), first_end(&any, Input::new(head)), "{head:?}");
+            assert_eq!(in_a_line(&any, &bytes, head), first_end(&any, Input::new(head)), "{head:?}");
         }
     }
 
