@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{LazyLock, OnceLock},
+    sync::{LazyLock, Mutex, OnceLock, PoisonError},
 };
 
 use compact_str::CompactString;
@@ -56,6 +56,9 @@ const MODEL_BYTES_MAX: usize = 120;
 /// Fewer words say little to models of n-grams: whichlang counts less then, and whatlang is not asked, which changed the
 /// label of two of 666 messages that had been labelled by hand, one for the better.
 const MODEL_WORDS: usize = 3;
+
+/// Texts of which it is remembered what whatlang said.
+const SAID_MAX: usize = 1 << 12;
 
 /// What a letter counts that a language has and English does not, in words.
 const LETTER_WEIGHT: f64 = 0.4;
@@ -275,14 +278,10 @@ impl NaturalLanguages {
         if with_model.1 >= enough {
             return with_model;
         }
-        static DETECTOR: LazyLock<whatlang::Detector> = LazyLock::new(|| {
-            let known = whatlang::Lang::all().iter().copied().filter(|language| !whatlang_code(*language).is_empty());
-            whatlang::Detector::with_allowlist(known.collect())
-        });
         if prose.count >= MODEL_WORDS
-            && let Some(found) = DETECTOR.detect(text)
+            && let Some((code, confidence)) = by_whatlang(text)
         {
-            with_model = add(whatlang_code(found.lang()), WHATLANG_WEIGHT * found.confidence());
+            with_model = add(code, WHATLANG_WEIGHT * confidence);
         }
         if judge == Judge::Lingua && with_model.1 < ENOUGH {
             for (at, confidence) in self.second_opinion(text, candidates) {
@@ -479,6 +478,28 @@ fn is_code(token: &str) -> bool {
         || token.starts_with("--")
 }
 
+/// What whatlang takes a text for, as ISO 639-1 code, and how sure it is. Texts come again: releases and translations are
+/// announced with the same words, and the model is slow.
+fn by_whatlang(text: &str) -> Option<(&'static str, f64)> {
+    type Said = Option<(&'static str, f64)>;
+    static SAID: LazyLock<Mutex<HashMap<CompactString, Said>>> = LazyLock::new(Mutex::default);
+    static DETECTOR: LazyLock<whatlang::Detector> = LazyLock::new(|| {
+        let known = whatlang::Lang::all().iter().copied().filter(|language| !whatlang_code(*language).is_empty());
+        whatlang::Detector::with_allowlist(known.collect())
+    });
+    let known = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(said) = known().get(text) {
+        return *said;
+    }
+    let said = DETECTOR.detect(text).map(|found| (whatlang_code(found.lang()), found.confidence()));
+    let mut all = known();
+    if all.len() >= SAID_MAX {
+        all.clear();
+    }
+    all.insert(text.into(), said);
+    said
+}
+
 /// The ISO 639-1 code of what whatlang says, of the languages in the table.
 fn whatlang_code(language: whatlang::Lang) -> &'static str {
     use whatlang::Lang;
@@ -561,6 +582,14 @@ mod tests {
     fn the_kinds_of_chinese_share_no_letter() {
         assert_eq!(SIMPLIFIED.chars().count(), TRADITIONAL.chars().count());
         assert!(!SIMPLIFIED.contains(|letter| TRADITIONAL.contains(letter)));
+    }
+
+    #[test]
+    fn what_comes_again_gets_the_same_label() {
+        let texts = ["prepare tokio util", "udp socket readiness methods", "socket metodi tokio"];
+        let of = |text| by_whatlang(text).expect("it takes any text for something");
+        let first = texts.map(of);
+        assert_eq!(texts.map(of), first);
     }
 
     #[test]
