@@ -128,7 +128,17 @@ fn failed_sources_can_be_tried_again() {
     assert!(!index.windows(6).any(|bytes| bytes == b"secret"), "no password is written down");
     let stats: Value = serde_json::from_str(&lab.ok(&["stats", "store", "--json"])).expect("JSON");
     assert_eq!(stats["failed"].as_array().map(Vec::len), Some(2), "{stats}");
+    let set_recipe = |to: &str| {
+        let index = rusqlite::Connection::open(lab.path("store/index.sqlite")).expect("an index");
+        let set = format!("UPDATE source SET recipe = {to} WHERE identity LIKE '%soon'");
+        assert_eq!(index.execute(&set, []).expect("one source"), 1);
+    };
+    set_recipe("substr(recipe, 2)");
     lab.repository("soon", "sha1", THREE_COMMITS);
+    let retried = lab.gitlode(&["mine", "--retry-failed", "--store", "store", "--json"]);
+    assert_eq!((retried.status.code(), outcomes(&retried).len()), (Some(3), 1), "other settings would be others");
+    assert!(text(&retried).1.contains("soon: the settings of its last run can't be read"), "{:?}", text(&retried));
+    set_recipe("'{' || recipe");
     let retried = lab.gitlode(&["mine", "--retry-failed", "--store", "store", "--json"]);
     assert_eq!((retried.status.code(), outcomes(&retried).len()), (Some(3), 2));
     lab.repository("later", "sha1", THREE_COMMITS);

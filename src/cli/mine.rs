@@ -43,7 +43,7 @@ use crate::{
     },
 };
 use report::report;
-use retry::{failed_of, refuse_settings};
+use retry::{Again, failed_of, refuse_settings};
 use settings::end_of;
 pub(super) use settings::{date, judge, opt_outs, options, recipe};
 
@@ -293,9 +293,9 @@ fn mine(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
         _ => None,
     };
     let index = store.as_ref().map(Index::open).transpose()?.map(Mutex::new);
-    let (mut sources, earlier) = match &index {
+    let Again { mut sources, recipes: earlier, superseded } = match &index {
         Some(index) if args.retry_failed => failed_of(sources, index, args)?,
-        _ => (sources, HashMap::new()),
+        _ => Again { sources, ..Again::default() },
     };
     if sources.is_empty() && !args.quiet {
         let what = if args.retry_failed { "no source failed in its last run" } else { "the list has no sources" };
@@ -323,7 +323,11 @@ fn mine(args: &Args, given: Option<&clap::ArgMatches>) -> Result<(), Error> {
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     let reported = report(args, &outcomes, unfinished, started);
     let noted = match &target {
-        Some(target) if unfinished == 0 => lock(target.index).finish_run(target.run, seconds_now()),
+        Some(target) if unfinished == 0 => {
+            let mut index = lock(target.index);
+            let forgotten = superseded.iter().try_for_each(|identity| index.forget_source(identity));
+            forgotten.and_then(|()| index.finish_run(target.run, seconds_now()))
+        }
         _ => Ok(()),
     };
     reported?;

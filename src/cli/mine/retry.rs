@@ -29,42 +29,66 @@ pub(super) fn refuse_settings(given: Option<&clap::ArgMatches>) -> Result<(), Er
     Ok(())
 }
 
+/// What is tried again.
+#[derive(Default)]
+pub(super) struct Again {
+    pub(super) sources: Sources,
+    /// What the run that failed was to do, by identity.
+    pub(super) recipes: Recipes,
+    /// Identities that are others by now. They are to be forgotten at the end of the run, so that an interrupted one loses nothing.
+    pub(super) superseded: Vec<String>,
+}
+
 /// Those of `sources` (all, where there are none) whose last run failed, and what that run was to do.
-pub(super) fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<(Sources, Recipes), Error> {
-    let failed = lock(index).failed()?;
-    let mut recipes = Recipes::new();
+pub(super) fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> Result<Again, Error> {
+    let mut failed = lock(index).failed()?;
+    let mut again = Again::default();
+    let mut unreadable = Vec::new();
     for state in &failed {
-        if let Ok(recipe) = serde_json::from_str::<Recipe>(&state.recipe) {
-            let settings = Settings::new(Recipe { catalog: catalog::digest(), ..recipe }, state.replace)?;
-            recipes.insert(state.identity.clone(), settings);
+        match serde_json::from_str::<Recipe>(&state.recipe) {
+            Ok(recipe) => {
+                let settings = Settings::new(Recipe { catalog: catalog::digest(), ..recipe }, state.replace)?;
+                again.recipes.insert(state.identity.clone(), settings);
+            }
+            // Other settings would make other rows.
+            Err(_) => unreadable.push(state.identity.clone()),
         }
     }
+    for identity in &unreadable {
+        tell!(
+            "{}: {identity}: the settings of its last run can't be read; mine it without --retry-failed",
+            style("warning")
+        );
+    }
+    failed.retain(|state| !unreadable.contains(&state.identity));
     if !args.sources.is_empty() {
         let wanted = |source: &Result<RepoSpec, BadSource>| {
             let identity = identity(source);
             let failed = failed.iter().any(|state| state.identity == identity);
-            if !failed && !args.quiet {
+            if !failed && !args.quiet && !unreadable.iter().any(|other| *other == identity) {
                 tell!("{}: {identity} did not fail in its last run", style("warning"));
             }
             failed
         };
-        return Ok((sources.into_iter().filter(wanted).collect(), recipes));
+        again.sources = sources.into_iter().filter(wanted).collect();
+        return Ok(again);
     }
-    let mut again = Sources::new();
     for state in failed {
         match serde_json::from_str::<RepoSpec>(&state.spec) {
-            Ok(spec) => again.push(Ok(spec)),
+            Ok(spec) => again.sources.push(Ok(spec)),
             // It was no repository; by now it may be one, or several, with identities of their own.
             Err(_) => {
-                lock(index).forget_source(&state.identity)?;
                 let found = source::one(&state.identity, &serde_json::from_str(&state.spec).unwrap_or_default());
-                if let Some(recipe) = recipes.get(&state.identity).cloned() {
+                if let Some(recipe) = again.recipes.get(&state.identity).cloned() {
                     let specs = found.iter().filter_map(|source| source.as_ref().ok());
-                    recipes.extend(specs.map(|spec| (spec.identity.clone(), recipe.clone())).collect::<Vec<_>>());
+                    again.recipes.extend(specs.map(|spec| (spec.identity.clone(), recipe.clone())).collect::<Vec<_>>());
                 }
-                again.extend(found);
+                if !found.iter().any(|source| identity(source) == state.identity) {
+                    again.superseded.push(state.identity);
+                }
+                again.sources.extend(found);
             }
         }
     }
-    Ok((again, recipes))
+    Ok(again)
 }
