@@ -13,6 +13,7 @@ pub mod documents;
 pub mod dolma;
 pub mod edit;
 pub mod embedding;
+mod encoders;
 pub mod facts;
 mod features;
 pub mod figure;

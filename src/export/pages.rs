@@ -2,10 +2,10 @@
 //!
 //! Nearly all bytes of an export are in these columns. The parquet crate copies a value four times on its way into a page, and
 //! hashes its bytes to find where a page may end; that took half of an export's time. Here a value is copied once, behind the one
-//! before it, and the id of its row tells whether the page ends. Headers, metadata and all other columns are the crate's work.
+//! before it, and the id of its row tells whether the page ends. A page that ends is compressed at once, while the processor's cache
+//! still has it. Headers, metadata and all other columns are the crate's work.
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
 use parquet::{
     basic::{Encoding, PageType},
     column::{
@@ -23,11 +23,13 @@ use parquet::{
 };
 use zstd::{
     bulk::Compressor,
-    zstd_safe::{CParameter, compress_bound},
+    zstd_safe::{CParameter, Strategy, compress_bound},
 };
 
 use super::{
     Error,
+    encoders::{Encoders, Made, Pool},
+    features,
     parquet::{PAGE_BYTES_MAX, ZSTD_LEVEL, compression},
 };
 use crate::sample::Sample;
@@ -35,8 +37,14 @@ use crate::sample::Sample;
 /// The columns that are made here.
 pub(super) const LONG: [&str; 3] = ["old_contents", "new_contents", "diff"];
 
-/// How far zstd looks back: over a whole page.
-const WINDOW_LOG: u32 = PAGE_BYTES_MAX.ilog2();
+/// How zstd looks for what was there before: over a whole page, in one table that stays in the processor's cache, for versions of a
+/// text, which have long runs in common. That takes four fifths of the time of level 3's own search, and a twentieth more room.
+const SEARCH: [CParameter; 4] = [
+    CParameter::WindowLog(PAGE_BYTES_MAX.ilog2()),
+    CParameter::Strategy(Strategy::ZSTD_fast),
+    CParameter::MinMatch(7),
+    CParameter::HashLog(16),
+];
 
 /// Room in front of a page for its levels. One run takes up to 10 bytes, so mostly they need no more.
 const LEVELS: usize = 32;
@@ -48,9 +56,6 @@ const BOUND_BYTES: usize = 64;
 /// that was used before.
 const SMALL: usize = 1 << 20;
 
-/// Memory for a page, and for the row that ends it.
-const MEMORY: usize = PAGE_BYTES_MAX + PAGE_BYTES_MAX / 8;
-
 /// The value that `sample` has in column `name`.
 pub(super) fn value<'a>(sample: &Sample<'a>, name: &str) -> Option<&'a str> {
     match name {
@@ -60,32 +65,8 @@ pub(super) fn value<'a>(sample: &Sample<'a>, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Memory of pages that were compressed. Fresh memory is cleared by the kernel, which takes longer than filling it.
-#[derive(Clone)]
-pub(super) struct Pool(Sender<Vec<u8>>, Receiver<Vec<u8>>);
-
-impl Pool {
-    pub(super) fn new() -> Self {
-        let (give, take) = crossbeam_channel::unbounded();
-        Pool(give, take)
-    }
-
-    fn give(&self, memory: Vec<u8>) {
-        // What a single large row took is not kept.
-        if (MEMORY..=2 * MEMORY).contains(&memory.capacity()) {
-            // The receiver is in this very pool.
-            let _is_there = self.0.send(memory);
-        }
-    }
-
-    fn take(&self) -> Vec<u8> {
-        let mut memory = self.1.try_recv().unwrap_or_else(|_| Vec::with_capacity(MEMORY));
-        memory.clear();
-        memory
-    }
-}
-
 /// A page before it is compressed: values in the encoding PLAIN, behind room for levels.
+#[derive(Default)]
 struct Raw {
     bytes: Vec<u8>,
     /// Runs of values that are there and that are missing.
@@ -100,7 +81,7 @@ struct Raw {
 impl Raw {
     fn new(mut bytes: Vec<u8>) -> Self {
         bytes.resize(LEVELS, 0);
-        Raw { bytes, runs: Vec::new(), rows: 0, nulls: 0, text_bytes: 0, bounds: None }
+        Raw { bytes, ..Raw::default() }
     }
 
     fn push(&mut self, text: Option<&str>, pool: &Pool) -> Result<(), Error> {
@@ -191,72 +172,103 @@ fn upper(start: &str) -> Option<(Vec<u8>, bool)> {
 /// What compresses pages.
 pub(super) fn compressor() -> Result<Compressor<'static>, Error> {
     let mut compressor = Compressor::new(ZSTD_LEVEL).map_err(ParquetError::from)?;
-    compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG)).map_err(ParquetError::from)?;
+    for parameter in SEARCH {
+        compressor.set_parameter(parameter).map_err(ParquetError::from)?;
+    }
     Ok(compressor)
+}
+
+/// A page that was compressed.
+struct Compressed {
+    bytes: Bytes,
+    /// Its size before.
+    uncompressed: usize,
+    rows: u32,
+    nulls: u32,
+    text_bytes: usize,
+    bounds: Option<(String, String)>,
+}
+
+impl Compressed {
+    /// Compresses `raw`. Its memory goes back to `pool`.
+    fn new(mut raw: Raw, is_nullable: bool, compressor: &mut Compressor<'_>, pool: &Pool) -> Result<Self, Error> {
+        let bytes = raw.with_levels(is_nullable);
+        let uncompressed = bytes.len();
+        let mut compressed = pool.take();
+        compressed.reserve(compress_bound(uncompressed));
+        compressor.compress_to_buffer(bytes, &mut compressed).map_err(ParquetError::from)?;
+        let bytes = Bytes::copy_from_slice(&compressed);
+        pool.give(compressed);
+        pool.give(raw.bytes);
+        let Raw { rows, nulls, text_bytes, bounds, .. } = raw;
+        Ok(Compressed { bytes, uncompressed, rows, nulls, text_bytes, bounds })
+    }
 }
 
 /// A column on its way into a row group.
 pub(super) struct LongColumn {
     name: &'static str,
-    pages: Vec<Raw>,
+    is_nullable: bool,
+    pages: Vec<Made<Result<Compressed, Error>>>,
     page: Raw,
 }
 
 impl LongColumn {
     pub(super) fn new(name: &'static str) -> Self {
-        LongColumn { name, pages: Vec::new(), page: Raw::new(Vec::new()) }
+        let is_nullable = features::field(name).is_nullable();
+        LongColumn { name, is_nullable, pages: Vec::new(), page: Raw::new(Vec::new()) }
     }
 
     /// Adds the value of `sample`; the bytes that it takes.
     ///
     /// A page ends behind rows that their ids choose, so that it does not matter what came before, and the pages of two
     /// exports with mostly the same rows are mostly the same. The longer the value, the likelier it is chosen.
-    pub(super) fn push(&mut self, sample: &Sample<'_>, pool: &Pool) -> Result<usize, Error> {
+    pub(super) fn push(&mut self, sample: &Sample<'_>, encoders: &Encoders) -> Result<usize, Error> {
         let text = value(sample, self.name);
-        self.page.push(text, pool)?;
+        self.page.push(text, &encoders.pool)?;
         let (size, length) = (self.page.bytes.len(), text.map_or(0, str::len));
         let is_end = size >= PAGE_BYTES_MAX || (size >= PAGE_BYTES_MAX / 4 && is_chosen(sample.id, length));
         if is_end {
-            self.pages.push(std::mem::replace(&mut self.page, Raw::new(pool.take())));
+            // Before memory is taken for the next one, so that it may be that of the page before.
+            self.end_page(encoders);
+            self.page = Raw::new(encoders.pool.take());
         }
         Ok(length)
     }
 
-    /// Compresses all pages. Memory goes back to `pool`.
-    pub(super) fn finish(
-        mut self,
-        column: &ColumnDescPtr,
-        compressor: &mut Compressor<'_>,
-        pool: &Pool,
-    ) -> Result<LongChunk, Error> {
+    fn end_page(&mut self, encoders: &Encoders) {
+        let page = std::mem::take(&mut self.page);
+        let (is_nullable, pool) = (self.is_nullable, encoders.pool.clone());
+        self.pages.push(encoders.give(move |compressor| Compressed::new(page, is_nullable, compressor, &pool)));
+    }
+
+    /// Ends the last page. None may be pushed any more.
+    pub(super) fn end(&mut self, encoders: &Encoders) {
         if self.page.rows > 0 || self.pages.is_empty() {
-            self.pages.push(self.page);
+            self.end_page(encoders);
         } else {
-            pool.give(self.page.bytes);
+            encoders.pool.give(std::mem::take(&mut self.page.bytes));
         }
-        let is_nullable = column.max_def_level() > 0;
+    }
+
+    /// Waits for all pages and puts them behind one another.
+    pub(super) fn finish(self, column: &ColumnDescPtr) -> Result<LongChunk, Error> {
         let mut sink = TrackedWrite::new(Vec::new());
         let mut chunk = Described::new(column, self.pages.len());
-        let mut compressed = pool.take();
-        for mut raw in self.pages {
-            let bytes = raw.with_levels(is_nullable);
-            let uncompressed = bytes.len();
-            compressed.clear();
-            compressed.reserve(compress_bound(uncompressed));
-            compressor.compress_to_buffer(bytes, &mut compressed).map_err(ParquetError::from)?;
+        for made in self.pages {
+            let compressed = made.wait()?;
             let page = Page::DataPage {
-                buf: Bytes::copy_from_slice(&compressed),
-                num_values: raw.rows,
+                buf: compressed.bytes.clone(),
+                num_values: compressed.rows,
                 encoding: Encoding::PLAIN,
                 def_level_encoding: Encoding::RLE,
                 rep_level_encoding: Encoding::RLE,
                 statistics: None,
             };
-            let spec = SerializedPageWriter::new(&mut sink).write_page(CompressedPage::new(page, uncompressed))?;
-            chunk.add(&raw, spec.offset, spec.compressed_size, spec.uncompressed_size);
-            pool.give(raw.bytes);
+            let page = CompressedPage::new(page, compressed.uncompressed);
+            let spec = SerializedPageWriter::new(&mut sink).write_page(page)?;
+            chunk.add(compressed, spec.offset, spec.compressed_size, spec.uncompressed_size);
         }
-        pool.give(compressed);
         let bytes_in_memory = chunk.bytes_in_memory();
         Ok(LongChunk { close: chunk.close(column)?, pages: sink.into_inner()?.into(), bytes_in_memory })
     }
@@ -307,7 +319,7 @@ impl Described {
         }
     }
 
-    fn add(&mut self, page: &Raw, offset: u64, compressed: usize, uncompressed: usize) {
+    fn add(&mut self, page: Compressed, offset: u64, compressed: usize, uncompressed: usize) {
         let nulls = i64::from(page.nulls);
         match &page.bounds {
             None => self.index.append(true, Vec::new(), Vec::new(), nulls, None),
@@ -324,7 +336,7 @@ impl Described {
         self.text_bytes += page.text_bytes;
         self.compressed += compressed;
         self.uncompressed += uncompressed;
-        self.bounds = match (self.bounds.take(), page.bounds.clone()) {
+        self.bounds = match (self.bounds.take(), page.bounds) {
             (Some((min, max)), Some((low, high))) => Some((min.min(low), max.max(high))),
             (bounds, more) => bounds.or(more),
         };
@@ -387,16 +399,15 @@ mod tests {
     fn file(name: &'static str, texts: &[Option<String>]) -> Bytes {
         let (schema, _) = features::schema(&[name]);
         let described = ArrowSchemaConverter::new().convert(&schema).expect("a schema");
-        let (mut column, pool) = (LongColumn::new(name), Pool::new());
+        let (mut column, encoders) = (LongColumn::new(name), Encoders::new(2).expect("a compressor"));
         for text in texts {
             let text = text.as_deref();
             let id = blake3::hash(text.unwrap_or_default().as_bytes()).to_hex();
             let sample = Sample { id: &id, old_contents: text, diff: text.unwrap_or_default(), ..Sample::default() };
-            column.push(&sample, &pool).expect("it is short enough");
+            column.push(&sample, &encoders).expect("it is short enough");
         }
-        let chunk = column
-            .finish(&described.column(0), &mut compressor().expect("a compressor"), &pool)
-            .expect("it can be compressed");
+        column.end(&encoders);
+        let chunk = column.finish(&described.column(0)).expect("it can be compressed");
         let (mut writer, _) = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), None)
             .and_then(ArrowWriter::into_serialized_writer)
             .expect("a file");

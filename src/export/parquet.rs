@@ -1,14 +1,14 @@
 //! Parquet as the Hugging Face Hub has it: `data/<language>/<split>-00000-of-0000N.parquet`.
 //!
-//! Rows are collected in one buffer for each file. A buffer that is large enough, or the largest when all of them
-//! together are too large, becomes a row group, which a thread encodes; row groups are appended to their files in the order
-//! in which they were begun. So memory has a bound however many languages there are, and threads show in no byte.
+//! Rows are collected in one buffer for each file; of contents and diffs a page that is full is compressed at once. A buffer that
+//! is large enough, or the largest when all of them together are too large, becomes a row group, which a thread encodes; row groups
+//! are appended to their files in the order in which they were begun. So memory has a bound however many languages there are, and
+//! threads show in no byte.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
     sync::Arc,
-    thread::{self, JoinHandle},
 };
 
 use arrow_array::{Array as _, RecordBatch};
@@ -28,10 +28,12 @@ use parquet::{
 use serde_json::json;
 
 use super::{
-    Error, Options, Shard, features,
+    Error, Options, Shard,
+    encoders::{Encoders, Made},
+    features,
     files::{Files, Part, Place},
     go_on,
-    pages::{self, LONG, LongChunk, LongColumn, Pool},
+    pages::{LONG, LongChunk, LongColumn},
     place,
 };
 use crate::{sample::Sample, store::rows::RowsBuilder};
@@ -109,10 +111,10 @@ pub struct ParquetFiles<'a> {
     layout: Arc<Layout>,
     waiting: BTreeMap<Place, Waiting>,
     waiting_bytes: usize,
-    pool: Pool,
+    encoders: Encoders,
     group_bytes_max: usize,
     waiting_bytes_max: usize,
-    encoding: VecDeque<(Place, JoinHandle<Result<Group, Error>>)>,
+    encoding: VecDeque<(Place, Made<Result<Group, Error>>)>,
     open: BTreeMap<Place, Open>,
 }
 
@@ -126,7 +128,7 @@ impl<'a> ParquetFiles<'a> {
             layout: Arc::new(Layout::new(options.columns)?),
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
-            pool: Pool::new(),
+            encoders: Encoders::new(options.threads)?,
             group_bytes_max,
             waiting_bytes_max: WAITING_BYTES_MAX,
             encoding: VecDeque::new(),
@@ -138,7 +140,7 @@ impl<'a> ParquetFiles<'a> {
         let place = place(&self.options, sample.lang, split);
         let rows = self.waiting.entry(place.clone()).or_insert_with(|| self.layout.waiting());
         let before = rows.size();
-        rows.push(sample, &self.pool)?;
+        rows.push(sample, &self.encoders)?;
         let after = rows.size();
         self.waiting_bytes += after - before;
         if after >= self.group_bytes_max {
@@ -154,21 +156,21 @@ impl<'a> ParquetFiles<'a> {
 
     /// Makes a row group of the rows that wait for `place`.
     fn encode(&mut self, place: &Place) -> Result<(), Error> {
-        let Some(rows) = self.waiting.remove(place) else { return Ok(()) };
+        let Some(mut rows) = self.waiting.remove(place) else { return Ok(()) };
         self.waiting_bytes -= rows.size();
         while self.encoding.len() >= self.options.threads.max(1) {
             self.append_oldest()?;
         }
-        let (layout, pool) = (Arc::clone(&self.layout), self.pool.clone());
-        let thread = thread::spawn(move || layout.group(rows, &pool));
-        self.encoding.push_back((place.clone(), thread));
+        rows.long.iter_mut().for_each(|column| column.end(&self.encoders));
+        let layout = Arc::clone(&self.layout);
+        self.encoding.push_back((place.clone(), self.encoders.give(move |_| layout.group(rows))));
         Ok(())
     }
 
     /// Waits for the row group that was begun first, and appends it to its file.
     fn append_oldest(&mut self) -> Result<(), Error> {
-        let Some((place, thread)) = self.encoding.pop_front() else { return Ok(()) };
-        let group = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let Some((place, group)) = self.encoding.pop_front() else { return Ok(()) };
+        let group = group.wait()?;
         go_on(self.options.interrupt)?;
         let mut open = match self.open.remove(&place) {
             Some(open) => open,
@@ -232,9 +234,9 @@ impl Open {
 }
 
 impl Waiting {
-    fn push(&mut self, sample: &Sample<'_>, pool: &Pool) -> Result<(), Error> {
+    fn push(&mut self, sample: &Sample<'_>, encoders: &Encoders) -> Result<(), Error> {
         for column in &mut self.long {
-            self.long_bytes += column.push(sample, pool)?;
+            self.long_bytes += column.push(sample, encoders)?;
         }
         self.short.push(&Sample { old_contents: None, new_contents: None, diff: "", ..sample.clone() });
         Ok(())
@@ -276,7 +278,7 @@ impl Layout {
     }
 
     /// Encodes `rows`.
-    fn group(&self, mut rows: Waiting, pool: &Pool) -> Result<Group, Error> {
+    fn group(&self, mut rows: Waiting) -> Result<Group, Error> {
         let count = rows.short.len() as u64;
         let batch = rows.short.finish()?.project(&self.columns)?;
         // The batch has the schema's columns but not its metadata.
@@ -286,9 +288,9 @@ impl Layout {
             bytes_in_memory += column.to_data().get_slice_memory_size()?;
         }
         let short = if self.columns.is_empty() { None } else { Some(self.short(&batch)?) };
-        let (mut long, mut compressor) = (Vec::new(), pages::compressor()?);
+        let mut long = Vec::new();
         for (column, (_, at)) in rows.long.into_iter().zip(&self.long) {
-            let chunk = column.finish(&self.parquet.column(*at), &mut compressor, pool)?;
+            let chunk = column.finish(&self.parquet.column(*at))?;
             bytes_in_memory += chunk.bytes_in_memory;
             long.push(chunk);
         }
