@@ -118,7 +118,6 @@ pub(super) fn for_each_or<E: From<store::Error>>(
 ) -> Result<Vec<Checkpoint>, E> {
     let batches = store.batches()?;
     let told = |error: store::Error| E::from(changed_or(store, &batches, error));
-    let shared = shared_rows(&batches, interrupt).map_err(told)?;
     let mut groups: BTreeMap<(&str, &str), (Vec<Whole<'_>>, &Checkpoint)> = BTreeMap::new();
     for (directory, checkpoint) in &batches {
         let names = (checkpoint.repository.name.as_str(), checkpoint.repository.identity.as_str());
@@ -126,39 +125,43 @@ pub(super) fn for_each_or<E: From<store::Error>>(
         *newest = checkpoint;
         paths.extend(checkpoint.segments.iter().map(|segment| (directory.join(&segment.file), segment)));
     }
+    let (repositories, paths): (Vec<_>, Vec<_>) =
+        groups.into_iter().map(|(names, (paths, checkpoint))| ((names, checkpoint), paths)).unzip();
     thread::scope(|scope| {
-        for ((name, identity), (paths, checkpoint)) in groups {
-            let (chunks, free) = Reader::start(scope, paths);
-            for chunk in chunks {
-                let chunk = chunk.map_err(told)?;
-                for (batch, at) in &chunk.rows {
-                    go_on(interrupt)?;
-                    let mut sample = batch.get(*at);
-                    sample.repos = name;
-                    let first = match shared.get(sample.id) {
-                        None => true,
-                        Some((owner, repos)) => {
-                            sample.repos = repos;
-                            owner == identity
-                        }
-                    };
-                    if first {
-                        let columns = Cow::Borrowed(&checkpoint.repository.columns);
-                        each(Row { sample: &sample, checkpoint, columns })?;
+        let (chunks, free) = Reader::start(scope, paths);
+        let shared = shared_rows(&batches, interrupt).map_err(told)?;
+        for chunk in chunks {
+            let chunk = chunk.map_err(told)?;
+            let ((name, identity), checkpoint) = repositories[chunk.repository];
+            for (batch, at) in &chunk.rows {
+                go_on(interrupt)?;
+                let mut sample = batch.get(*at);
+                sample.repos = name;
+                let first = match shared.get(sample.id) {
+                    None => true,
+                    Some((owner, repos)) => {
+                        sample.repos = repos;
+                        owner == identity
                     }
+                };
+                if first {
+                    let columns = Cow::Borrowed(&checkpoint.repository.columns);
+                    each(Row { sample: &sample, checkpoint, columns })?;
                 }
-                // A reader that has ended needs to know no more.
-                let _is_heard = free.send(chunk);
             }
+            // A reader that has ended needs to know no more.
+            let _is_heard = free.send(chunk);
         }
         Ok::<(), E>(())
     })?;
     Ok(batches.into_iter().map(|(_, checkpoint)| checkpoint).collect())
 }
 
-/// Rows that follow each other.
+/// Rows of a repository that follow each other.
 #[derive(Default)]
 struct Chunk {
+    /// Its number, in the order of exports.
+    repository: usize,
     rows: Vec<(Arc<Rows>, usize)>,
     /// Size of the batch whose last row is the last one here; none is 0.
     batch_bytes: usize,
@@ -167,7 +170,7 @@ struct Chunk {
 /// A segment, and what it has to be.
 type Whole<'a> = (PathBuf, &'a SegmentManifest);
 
-/// Merges the segments of a repository in a thread of its own.
+/// Merges the segments of each repository in a thread of its own.
 struct Reader {
     chunk: Chunk,
     chunks: Sender<Result<Chunk, store::Error>>,
@@ -179,21 +182,30 @@ impl Reader {
     /// Starts the thread. Whoever is done with a chunk sends it back: memory that is freed where it was allocated serves again.
     fn start<'scope>(
         scope: &'scope thread::Scope<'scope, '_>,
-        paths: Vec<Whole<'scope>>,
+        repositories: Vec<Vec<Whole<'scope>>>,
     ) -> (Receiver<Result<Chunk, store::Error>>, Sender<Chunk>) {
         let (send, chunks) = bounded(CHUNK_ROWS);
         let (freed, free) = unbounded();
         scope.spawn(move || {
             let mut reader = Reader { chunk: Chunk::default(), chunks: send, free, ahead_bytes: 0 };
-            if let Err(error) = reader.merge(paths) {
-                // Where nobody wants to know, it has ended for another reason.
-                let _is_heard = reader.chunks.send(Err(error));
+            for (repository, paths) in repositories.into_iter().enumerate() {
+                reader.chunk.repository = repository;
+                match reader.merge(paths) {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        // Where nobody wants to know, it has ended for another reason.
+                        let _is_heard = reader.chunks.send(Err(error));
+                        return;
+                    }
+                }
             }
         });
         (chunks, freed)
     }
 
-    fn merge(&mut self, paths: Vec<Whole<'_>>) -> Result<(), store::Error> {
+    /// Reads the rows of a repository. Whether anybody wants more.
+    fn merge(&mut self, paths: Vec<Whole<'_>>) -> Result<bool, store::Error> {
         let mut heap = BinaryHeap::new();
         let mut segments = Vec::new();
         for (segment, (path, manifest)) in paths.into_iter().enumerate() {
@@ -214,21 +226,26 @@ impl Reader {
                 self.chunk.batch_bytes = rows.bytes;
             }
             if (is_last || self.chunk.rows.len() >= CHUNK_ROWS) && !self.hand_over() {
-                return Ok(());
+                return Ok(false);
             }
             if rows.advance()? {
                 heap.push(Reverse((key(&rows.sample()), segment)));
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Sends the chunk, and waits until little enough is ahead to read more. Whether anybody wants more.
     fn hand_over(&mut self) -> bool {
-        let chunk = std::mem::take(&mut self.chunk);
+        let next = Chunk { repository: self.chunk.repository, ..Chunk::default() };
+        let chunk = std::mem::replace(&mut self.chunk, next);
         self.ahead_bytes += chunk.batch_bytes;
         if self.chunks.send(Ok(chunk)).is_err() {
             return false;
+        }
+        // What is let go now is memory for the next batch.
+        for chunk in self.free.try_iter() {
+            self.ahead_bytes -= chunk.batch_bytes;
         }
         while self.ahead_bytes > AHEAD_BYTES_MAX {
             match self.free.recv() {
