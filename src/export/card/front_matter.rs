@@ -141,6 +141,7 @@ fn is_language(name: &str) -> bool {
     ![UNKNOWN, OTHERS].contains(&name)
 }
 
+/// By the Hub's list of its card metadata.
 fn size_category(rows: u64) -> &'static str {
     match rows {
         0..1_000 => "n<1K",
@@ -150,13 +151,26 @@ fn size_category(rows: u64) -> &'static str {
         1_000_000..10_000_000 => "1M<n<10M",
         10_000_000..100_000_000 => "10M<n<100M",
         100_000_000..1_000_000_000 => "100M<n<1B",
-        _ => "1B<n<10B",
+        1_000_000_000..10_000_000_000 => "1B<n<10B",
+        10_000_000_000..100_000_000_000 => "10B<n<100B",
+        100_000_000_000..1_000_000_000_000 => "100B<n<1T",
+        _ => "n>1T",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_those_of_the_hub() {
+        let expected = ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B"];
+        let larger = ["1B<n<10B", "10B<n<100B", "100B<n<1T", "n>1T"];
+        for (power, size) in (2_u32..).zip(expected.into_iter().chain(larger)) {
+            let least = if power == 2 { 0 } else { 10_u64.pow(power) };
+            assert_eq!((size_category(least), size_category(10_u64.pow(power + 1) - 1)), (size, size));
+        }
+    }
 
     #[test]
     fn yaml_keeps_names_as_they_are() {
