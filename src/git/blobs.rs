@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
+    sync::Arc,
 };
 
 use gix::{
@@ -12,7 +13,8 @@ use gix::{
 };
 
 use super::{
-    packs::{Contents, Decoder},
+    needs::Needs,
+    packs::{Contents, Decoder, Place},
     repository::{Objects, Repository},
     text::{NotText, decode, is_binary, is_lfs_pointer},
 };
@@ -89,13 +91,22 @@ pub struct Blobs {
     decoder: Decoder,
     bytes_max: u64,
     buffer: Vec<u8>,
-    recent: VecDeque<(ObjectId, Result<Text, Skip>)>,
+    recent: VecDeque<Recent>,
+}
+
+/// A blob that was asked for.
+struct Recent {
+    id: ObjectId,
+    /// Where it is, if it is in a pack.
+    place: Option<Place>,
+    text: Result<Text, Skip>,
 }
 
 impl Blobs {
-    /// Blobs of more than `bytes_max` bytes are skipped without being decoded.
-    pub fn new(repository: &Repository, bytes_max: u64) -> Self {
-        let (objects, decoder) = (repository.objects(), Decoder::new(repository, Kind::Blob, bytes_max));
+    /// Blobs of more than `bytes_max` bytes are skipped without being decoded. `needs` are counts of all that will be asked for.
+    pub fn new(repository: &Repository, bytes_max: u64, needs: Option<Arc<Needs>>) -> Self {
+        let decoder = Decoder::new(repository, Kind::Blob, bytes_max).with_needs(needs);
+        let objects = repository.objects();
         Blobs { objects, decoder, bytes_max, buffer: Vec::new(), recent: VecDeque::new() }
     }
 
@@ -117,19 +128,27 @@ impl Blobs {
     /// # Errors
     /// The reason why it can't be: missing, corrupt, too large, an LFS pointer, binary or undecodable.
     pub fn text(&mut self, id: ObjectId) -> Result<Text, Skip> {
-        if let Some((_, known)) = self.recent.iter().find(|(recent, _)| *recent == id) {
-            return known.clone();
+        let known = self.recent.iter().find(|recent| recent.id == id);
+        let (place, text) = match known {
+            Some(Recent { place, text, .. }) => (*place, text.clone()),
+            None => {
+                let place = self.decoder.place(&id);
+                let text = self.decode(id, place);
+                if self.recent.len() == RECENT_BLOBS_MAX {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back(Recent { id, place, text: text.clone() });
+                (place, text)
+            }
+        };
+        if let Some(place) = place {
+            self.decoder.serve(place);
         }
-        let text = self.decode(id);
-        if self.recent.len() == RECENT_BLOBS_MAX {
-            self.recent.pop_front();
-        }
-        self.recent.push_back((id, text.clone()));
         text
     }
 
-    fn decode(&mut self, id: ObjectId) -> Result<Text, Skip> {
-        let decoded = self.decoder.decode(&id);
+    fn decode(&mut self, id: ObjectId, place: Option<Place>) -> Result<Text, Skip> {
+        let decoded = place.and_then(|place| self.decoder.decode_at(place));
         let bytes = match &decoded {
             Some(contents) => {
                 self.objects.count(Kind::Blob);

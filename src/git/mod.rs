@@ -10,6 +10,7 @@ pub mod diff;
 pub mod lines;
 pub mod mirror;
 mod myers;
+pub mod needs;
 pub mod packs;
 pub mod rename;
 pub mod repository;

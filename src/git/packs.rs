@@ -7,6 +7,7 @@
 
 use std::{
     cmp::Ordering,
+    collections::VecDeque,
     num::NonZeroUsize,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -27,7 +28,7 @@ use gix::{
 };
 use hashbrown::DefaultHashBuilder;
 
-use super::repository::Repository;
+use super::{needs::Needs, repository::Repository};
 
 /// Longest chain of deltas; git makes none of more than 4095 (`--depth`).
 const CHAIN_MAX: usize = 4096;
@@ -39,6 +40,9 @@ const OBJECT_BYTES_MAX: u64 = 16 << 20;
 /// cleared first.
 const CACHE_BYTES_MIN: usize = 6 << 20;
 
+/// As [`CACHE_BYTES_MIN`], where it is known what is still needed: most of what is remembered then is.
+const NEEDED_BYTES_MIN: usize = 16 << 20;
+
 /// Objects of one size that are remembered: git's chains have 50 deltas (`--depth`), and one base.
 const CACHE_OBJECTS: usize = 64;
 
@@ -47,6 +51,31 @@ const SPARE_BYTES_MIN: usize = 8 << 10;
 
 /// Forgotten objects of which the memory is kept for the next ones: fresh memory is cleared by the kernel first.
 const SPARE_MAX: usize = 32;
+
+/// Objects that no row to come needs and somebody still holds: the texts that are kept for the next rows, and those of one row.
+const DONE_MAX: usize = 24;
+
+/// Where an object is: the number of the pack, and where in it the entry begins. Very many are counted, so it is one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place(u64);
+
+impl Place {
+    const OFFSET_BITS: u32 = 48;
+
+    /// None where one of the two is larger than any that is real.
+    pub(super) fn new(pack: usize, offset: u64) -> Option<Self> {
+        let is_real = offset >> Self::OFFSET_BITS == 0 && pack >> (u64::BITS - Self::OFFSET_BITS) == 0;
+        is_real.then_some(Place((pack as u64) << Self::OFFSET_BITS | offset))
+    }
+
+    fn pack(self) -> usize {
+        (self.0 >> Self::OFFSET_BITS) as usize
+    }
+
+    fn offset(self) -> u64 {
+        self.0 & ((1 << Self::OFFSET_BITS) - 1)
+    }
+}
 
 /// The packs of a repository that could be opened.
 #[derive(Default)]
@@ -68,6 +97,29 @@ impl Packs {
         };
         let open = |path: &Path| catch_unwind(AssertUnwindSafe(|| open(path))).ok().flatten();
         Packs { list: indices.iter().filter_map(|path| open(path)).collect() }
+    }
+
+    /// Where the object `id` is.
+    pub(super) fn place(&self, id: &oid) -> Option<Place> {
+        self.list
+            .iter()
+            .enumerate()
+            .find_map(|(pack, (index, _))| Place::new(pack, index.pack_offset_at_index(lookup(index, id)?)))
+    }
+
+    /// What the object at `place` is a delta of.
+    pub(super) fn base(&self, place: Place) -> Option<Place> {
+        let (index, data) = self.list.get(place.pack())?;
+        Place::new(place.pack(), base_offset(index, &data.entry(place.offset()).ok()?)?)
+    }
+}
+
+/// Where the base of the delta `entry` is; none of what is no delta.
+fn base_offset(index: &index::File, entry: &data::Entry) -> Option<u64> {
+    match entry.header {
+        Header::OfsDelta { base_distance } => entry.checked_base_pack_offset(base_distance),
+        Header::RefDelta { base_id } => Some(index.pack_offset_at_index(lookup(index, &base_id)?)),
+        Header::Blob | Header::Commit | Header::Tree | Header::Tag => None,
     }
 }
 
@@ -108,6 +160,14 @@ impl Contents {
             }
     }
 
+    /// Whether nobody else has it.
+    fn is_alone(&self) -> bool {
+        match self {
+            Contents::Text(text) => Rc::strong_count(text) == 1,
+            Contents::Bytes(bytes) => Rc::strong_count(bytes) == 1,
+        }
+    }
+
     /// The memory, if nobody else has it.
     fn into_memory(self) -> Option<Vec<u8>> {
         match self {
@@ -119,8 +179,8 @@ impl Contents {
 
 struct Bytes;
 
-impl WeightScale<(usize, u64), Contents> for Bytes {
-    fn weight(&self, _: &(usize, u64), object: &Contents) -> usize {
+impl WeightScale<Place, Contents> for Bytes {
+    fn weight(&self, _: &Place, object: &Contents) -> usize {
         object.weight()
     }
 }
@@ -134,8 +194,11 @@ pub struct Decoder {
     /// Objects above are left to gix; what they are made of may be larger.
     bytes_max: u64,
     inflate: Inflate,
-    /// By pack and offset.
-    cache: CLruCache<(usize, u64), Contents, DefaultHashBuilder, Bytes>,
+    cache: CLruCache<Place, Contents, DefaultHashBuilder, Bytes>,
+    /// How often objects are still needed, where that is known.
+    needs: Option<Arc<Needs>>,
+    /// What no row to come needs and somebody still held, oldest first.
+    done: VecDeque<Contents>,
     deltas: [Vec<u8>; 2],
     spare: Vec<Vec<u8>>,
 }
@@ -150,45 +213,59 @@ impl Decoder {
         let config = CLruCacheConfig::new(cache_bytes).with_hasher(DefaultHashBuilder::default()).with_scale(Bytes);
         let (inflate, cache) = (Inflate::default(), CLruCache::with_config(config));
         let (cache_bytes, deltas, spare) = (cache_bytes.get(), Default::default(), Vec::new());
-        Decoder { kind, packs, cache_bytes, bytes_max, inflate, cache, deltas, spare }
+        let (needs, done) = (None, VecDeque::new());
+        Decoder { kind, packs, cache_bytes, bytes_max, inflate, cache, needs, done, deltas, spare }
+    }
+
+    /// Lets go what is not needed any more by these counts. [`Decoder::serve`] has to be told of every object that was asked for.
+    #[must_use]
+    pub(super) fn with_needs(mut self, needs: Option<Arc<Needs>>) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    /// Where the object `id` is, if it is in a pack.
+    pub(super) fn place(&self, id: &oid) -> Option<Place> {
+        catch_unwind(AssertUnwindSafe(|| self.packs.place(id))).ok().flatten()
     }
 
     /// The object `id`, if it is of the kind and can be decoded here.
     pub fn decode(&mut self, id: &ObjectId) -> Option<Contents> {
+        let place = self.place(id)?;
+        self.decode_at(place)
+    }
+
+    /// The object at `place`, if it is of the kind and can be decoded here.
+    pub(super) fn decode_at(&mut self, place: Place) -> Option<Contents> {
         // Hostile bytes must not take the thread with them, whatever the libraries below do about them.
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.try_decode(id))).ok().flatten();
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.try_decode(place))).ok().flatten();
         decoded.filter(|object| object.as_bytes().len() as u64 <= self.bytes_max)
     }
 
-    fn try_decode(&mut self, id: &ObjectId) -> Option<Contents> {
+    fn try_decode(&mut self, place: Place) -> Option<Contents> {
         let packs = Arc::clone(&self.packs);
-        let found = packs.list.iter().enumerate().find_map(|(at, pack)| Some((at, pack, lookup(&pack.0, id)?)));
-        let (number, (index, data), at) = found?;
-        let mut offset = index.pack_offset_at_index(at);
+        let (index, data) = packs.list.get(place.pack())?;
+        let mut place = place;
         let mut chain = Vec::new();
         let mut object = loop {
-            if let Some(known) = self.cache.get(&(number, offset)) {
+            if let Some(known) = self.cache.get(&place) {
                 break known.clone();
             }
-            let entry = data.entry(offset).ok()?;
+            let entry = data.entry(place.offset()).ok()?;
             let size = usize::try_from(entry.decompressed_size).ok()?;
             if entry.decompressed_size > OBJECT_BYTES_MAX || chain.len() == CHAIN_MAX {
                 return None;
             }
-            let base = match entry.header {
-                header if header.as_kind() == Some(self.kind) => {
-                    if chain.is_empty() && entry.decompressed_size > self.bytes_max {
-                        return None;
-                    }
-                    let mut bytes = self.memory(size);
-                    bytes.resize(size, 0);
-                    data.decompress_entry(&entry, &mut self.inflate, &mut bytes).ok()?;
-                    break self.remember((number, offset), Contents::new(bytes));
+            if entry.header.as_kind() == Some(self.kind) {
+                if chain.is_empty() && entry.decompressed_size > self.bytes_max {
+                    return None;
                 }
-                Header::OfsDelta { base_distance } => entry.checked_base_pack_offset(base_distance)?,
-                Header::RefDelta { base_id } => index.pack_offset_at_index(lookup(index, &base_id)?),
-                Header::Blob | Header::Commit | Header::Tree | Header::Tag => return None,
-            };
+                let mut bytes = self.memory(size);
+                bytes.resize(size, 0);
+                data.decompress_entry(&entry, &mut self.inflate, &mut bytes).ok()?;
+                break self.remember(place, Contents::new(bytes));
+            }
+            let base = Place::new(place.pack(), base_offset(index, &entry)?)?;
             if chain.is_empty() {
                 // The delta of the object itself tells its size, before anything else is decoded for it.
                 let delta = inflated(data, &entry, &mut self.inflate, &mut self.deltas[0])?;
@@ -196,10 +273,11 @@ impl Decoder {
                     return None;
                 }
             }
-            chain.push((offset, entry));
-            offset = base;
+            chain.push((place, entry));
+            place = base;
         };
-        while let Some((offset, entry)) = chain.pop() {
+        let mut base = place;
+        while let Some((place, entry)) = chain.pop() {
             let [own, other] = &mut self.deltas;
             let delta = if chain.is_empty() {
                 std::mem::take(own)
@@ -208,9 +286,38 @@ impl Decoder {
             };
             let patched = self.patch(&object, &delta);
             self.deltas[usize::from(!chain.is_empty())] = delta;
-            object = self.remember((number, offset), patched?);
+            object = self.remember(place, patched?);
+            if self.needs.as_ref().is_some_and(|needs| needs.is_first(place)) {
+                self.serve(base);
+            }
+            base = place;
         }
         Some(object)
+    }
+
+    /// Notes that the object at `place` was what somebody needed, and lets go of it where that was the last one.
+    pub(super) fn serve(&mut self, place: Place) {
+        if !self.needs.as_ref().is_some_and(|needs| needs.take(place)) {
+            return;
+        }
+        // What a row or the texts of the last rows still hold takes no memory beside theirs.
+        match self.cache.pop(&place) {
+            Some(object) if object.is_alone() => self.recycle(object),
+            object => self.done.extend(object.filter(|object| object.as_bytes().len() >= SPARE_BYTES_MIN)),
+        }
+        while self.done.len() > DONE_MAX || self.done.front().is_some_and(Contents::is_alone) {
+            let Some(object) = self.done.pop_front() else { break };
+            self.recycle(object);
+        }
+    }
+
+    /// Keeps the memory of an object for the next ones, if nobody else has it.
+    fn recycle(&mut self, object: Contents) {
+        let memory = object.into_memory().filter(|memory| memory.capacity() >= SPARE_BYTES_MIN);
+        if memory.is_some() && self.spare.len() == SPARE_MAX {
+            self.spare.swap_remove(0);
+        }
+        self.spare.extend(memory);
     }
 
     /// What `delta` makes of `base`; none where it is none of `base`, or damaged.
@@ -249,23 +356,22 @@ impl Decoder {
         memory
     }
 
-    fn remember(&mut self, key: (usize, u64), object: Contents) -> Contents {
+    fn remember(&mut self, place: Place, object: Contents) -> Contents {
         let size = object.weight();
         let most = match self.kind {
             // Blobs come one file after the other; trees of all sizes are asked for in turn.
-            gix::objs::Kind::Blob => self.cache_bytes.min(CACHE_BYTES_MIN.max(CACHE_OBJECTS * size)),
+            gix::objs::Kind::Blob => {
+                let least = if self.needs.is_some() { NEEDED_BYTES_MIN } else { CACHE_BYTES_MIN };
+                self.cache_bytes.min(least.max(CACHE_OBJECTS * size))
+            }
             _ => self.cache_bytes,
         };
         while self.cache.len() + self.cache.weight() + size >= most {
             let Some((_, oldest)) = self.cache.pop_back() else { break };
-            let memory = oldest.into_memory().filter(|memory| memory.capacity() >= SPARE_BYTES_MIN);
-            if memory.is_some() && self.spare.len() == SPARE_MAX {
-                self.spare.swap_remove(0);
-            }
-            self.spare.extend(memory);
+            self.recycle(oldest);
         }
         // What is larger than the cache is not remembered.
-        let _too_large = self.cache.put_with_weight(key, object.clone());
+        let _too_large = self.cache.put_with_weight(place, object.clone());
         object
     }
 }
@@ -574,6 +680,32 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_nobody_needs_is_let_go_and_its_memory_kept() {
+        let [first, second] = [1, 2].map(|offset| Place::new(0, offset).expect("a small offset"));
+        let needs = Needs::with_counts([(first, 2), (second, 1)]);
+        let mut decoder = decoder().with_needs(Some(Arc::new(needs)));
+        let object = |byte| Contents::new(vec![byte; SPARE_BYTES_MIN]);
+        let held = decoder.remember(first, object(7));
+        decoder.serve(first);
+        assert!(decoder.cache.contains(&first), "one need is left");
+        decoder.serve(first);
+        assert!(!decoder.cache.contains(&first) && decoder.spare.is_empty(), "somebody still holds it");
+        drop(held);
+        drop(decoder.remember(second, object(8)));
+        decoder.serve(second);
+        assert_eq!((decoder.cache.len(), decoder.done.len(), decoder.spare.len()), (0, 0, 2));
+    }
+
+    #[test]
+    fn places_hold_what_they_are_made_of() {
+        for (pack, offset) in [(0, 0), (1, 12), (0xffff, (1 << 48) - 1)] {
+            let place = Place::new(pack, offset).expect("a real one");
+            assert_eq!((place.pack(), place.offset()), (pack, offset));
+        }
+        assert_eq!([Place::new(0, 1 << 48), Place::new(0x10000, 0)], [None, None]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
         natural::{self, Judge, NaturalLanguages},
     },
     filter::{Layer, Texts, View},
-    git::{self, blobs::Blobs, diff, lines::Comparer, repository::Repository},
+    git::{self, blobs::Blobs, diff, lines::Comparer, needs::Needs, repository::Repository},
     sample::{Sample, SampleId},
     store::{
         self,
@@ -73,7 +73,11 @@ pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
     consume: impl FnMut(u64, Block) -> Result<(), E>,
 ) -> Result<(), E> {
     let labels = CommitLabels::of_none(plan.commits.len());
-    let start = || Extractor::new(repository, plan, job, &labels, keep);
+    let candidates = plan.candidates.get(from as usize * CHANGES_PER_BLOCK..).unwrap_or_default();
+    let ids =
+        candidates.iter().flat_map(|Candidate { change, .. }| [change.old, change.new]).flatten().map(|file| file.id);
+    let needs = Arc::new(Needs::of(repository, ids, 2 * candidates.len()));
+    let start = || Extractor::new(repository, plan, job, &labels, Some(Arc::clone(&needs)), keep);
     let work = |extractor: &mut Extractor<'_>, number: u64| extractor.block(number, interrupt);
     in_runs(RUN, threads, from..plan.blocks(), start, work, consume)
 }
@@ -97,7 +101,7 @@ pub fn for_each(
     observe: Observe<'_>,
 ) -> Result<(), store::Error> {
     let labels = CommitLabels::of_none(plan.commits.len());
-    let mut extractor = Extractor::new(repository, plan, job, &labels, true);
+    let mut extractor = Extractor::new(repository, plan, job, &labels, None, true);
     for candidate in &plan.candidates {
         match extractor.row(candidate, Some(observe)) {
             Ok(()) => {
@@ -168,6 +172,7 @@ impl<'a> Extractor<'a> {
         plan: &'a Plan,
         job: Job<'a>,
         labels: &'a [OnceLock<CommitLabels>],
+        needs: Option<Arc<Needs>>,
         keep: bool,
     ) -> Self {
         Extractor {
@@ -180,7 +185,7 @@ impl<'a> Extractor<'a> {
             licenses: Resolver::new(&plan.places, repository),
             declared: job.recipe.license.as_deref().map(declared).map(Arc::new),
             named: Default::default(),
-            blobs: Blobs::new(repository, job.recipe.blob_bytes_max),
+            blobs: Blobs::new(repository, job.recipe.blob_bytes_max, needs),
             comparer: Comparer::default(),
             encoder: Encoder::default(),
             rows: keep.then(RowsBuilder::default),

@@ -22,6 +22,7 @@ use crate::{
     git::{
         self,
         change::{Change, Changes, Directory, TreeDiff},
+        needs::Needs,
         rename,
         repository::Repository,
         trees::Trees,
@@ -263,9 +264,9 @@ struct Compared {
 }
 
 impl Compared {
-    /// What its candidates take in a plan, in bytes, with the room that a growing list has.
+    /// What its candidates take in a plan, in bytes, with the room that a growing list has, and what is counted of their blobs.
     fn bytes(&self) -> u64 {
-        let candidate = |change: &Change| 2 * size_of::<Candidate>() + change.path.len();
+        let candidate = |change: &Change| 2 * (size_of::<Candidate>() + Needs::OBJECT_BYTES) + change.path.len();
         let directory =
             |directory: &Directory| if directory.notable.is_empty() { 0 } else { directory.path.len() + 64 };
         let candidates: usize = self.candidates.iter().map(candidate).sum();
