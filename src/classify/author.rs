@@ -185,7 +185,9 @@ impl Authors {
         if let Some(evidence) = app {
             return AuthorLabel { kind: AuthorKind::Bot, name: None, evidence: Some((evidence, APP_MARK)) };
         }
-        let is_known = may_be_known(committer, committer_email);
+        // Agents are among those that the author was looked for.
+        let is_known =
+            (committer, committer_email) != (author, author_email) && may_be_known(committer, committer_email);
         let by_committer = self.agents().filter(|_| is_known).find_map(|entry| {
             let (is_name, fact) = entry.find(committer, committer_email)?;
             Some((entry, (if is_name { Evidence::CommitterName } else { Evidence::CommitterEmail }, fact)))

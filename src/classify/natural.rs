@@ -459,6 +459,11 @@ fn is_trailer(line: &str) -> bool {
 
 /// Whether a token between blanks is rather code than prose.
 fn is_code(token: &str) -> bool {
+    // Most are plain words.
+    let (first, rest) = token.as_bytes().split_first().unwrap_or((&0, &[]));
+    if first.is_ascii_alphabetic() && rest.iter().all(u8::is_ascii_lowercase) {
+        return false;
+    }
     let word = token.trim_matches(|c: char| !c.is_alphanumeric());
     if !word.is_ascii() {
         // Prose in scripts without blanks comes with code in one token, and the script tells.

@@ -275,12 +275,12 @@ impl<'a> Extractor<'a> {
             *path = languages.for_path(new_path);
         }
         // What the file is now; what it was, where it is gone.
-        let contents = new_text.or(old_text).unwrap_or("");
+        let contents = new.as_ref().or(old.as_ref()).map(|text| Rc::clone(&text.text)).unwrap_or_default();
         let (label_cell, license_cell, unified_cell) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        let label = || *label_cell.get_or_init(|| languages.label(path, contents));
+        let label = || *label_cell.get_or_init(|| languages.label(path, &contents));
         let licenses = RefCell::new(licenses);
         let license = || {
-            let find = || licenses.borrow_mut().resolve(blobs.objects(), candidate.directory, new_path, contents);
+            let find = || licenses.borrow_mut().resolve(blobs.objects(), candidate.directory, new_path, &contents);
             license_cell.get_or_init(|| find().or_else(|| declared.clone())).clone()
         };
         let texts_of = [&old, &new].map(|text| text.as_ref().map(|text| &text.text));

@@ -123,9 +123,8 @@ pub struct Resolver<'a> {
     annotation_files: HashMap<ObjectId, Rc<Vec<Annotation>>>,
     /// What licence files say, and under its name package metadata.
     said: HashMap<String, HashMap<ObjectId, Said>>,
-    /// The head of the last file, the length of the whole, and what the head says.
-    head: String,
-    length: usize,
+    /// The last file, and what its head says.
+    last: Rc<String>,
     words: Words,
     header: (Said, HeaderKind),
     decoder: Decoder,
@@ -142,8 +141,7 @@ impl<'a> Resolver<'a> {
             without_annotations: None,
             annotation_files: HashMap::new(),
             said: HashMap::new(),
-            head: String::new(),
-            length: 0,
+            last: Rc::default(),
             words: Words::None,
             header: (Said::Nothing, HeaderKind::Notice),
             decoder: Decoder::new(repository, Kind::Blob, TEXT_BYTES_MAX as u64),
@@ -157,7 +155,7 @@ impl<'a> Resolver<'a> {
         objects: &Objects,
         directory: Option<u32>,
         path: &str,
-        contents: &str,
+        contents: &Rc<String>,
     ) -> Option<Arc<Found>> {
         let annotated = directory.and_then(|directory| self.annotated(objects, directory, path));
         if let Some((found, true)) = &annotated {
@@ -183,23 +181,20 @@ impl<'a> Resolver<'a> {
     }
 
     /// Versions of a file come one after the other, and few changes touch its head.
-    fn in_header(&mut self, contents: &str) -> (Said, HeaderKind) {
-        let head = head(contents);
-        let same = common_prefix(self.head.as_bytes(), head.as_bytes());
-        if same < head.len().max(self.head.len()) {
-            let grown = contents.len() as isize - self.length as isize;
-            if self.words == Words::Some || has_new_words(&self.head, head, self.words, same, grown) {
+    fn in_header(&mut self, contents: &Rc<String>) -> (Said, HeaderKind) {
+        let last = std::mem::replace(&mut self.last, Rc::clone(contents));
+        let (last_head, head) = (head(&last), head(contents));
+        let same = common_prefix(last_head.as_bytes(), head.as_bytes());
+        if same < head.len().max(last_head.len()) {
+            let grown = contents.len() as isize - last.len() as isize;
+            if self.words == Words::Some || has_new_words(last_head, head, self.words, same, grown) {
                 self.words = words(head);
                 self.header = match self.words {
                     Words::None | Words::InFields => (Said::Nothing, HeaderKind::Notice),
                     Words::Some => Licenses::in_use().by_words(head),
                 };
             }
-            let same = head.floor_char_boundary(same);
-            self.head.truncate(same);
-            self.head.push_str(&head[same..]);
         }
-        self.length = contents.len();
         self.header.clone()
     }
 

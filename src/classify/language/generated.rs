@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use hashbrown::HashMap;
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder, SetMatches};
 use serde::Deserialize;
 
@@ -64,6 +65,8 @@ impl Pattern {
 /// The table, ready to be asked.
 pub struct Generated {
     rules: Vec<Rule>,
+    /// For the last extension of a file name, which rules are about it; those about any are under the empty one.
+    by_extension: HashMap<String, Vec<usize>>,
     /// The patterns of paths, looked for at once.
     paths: RegexSet,
 }
@@ -99,9 +102,20 @@ impl Generated {
                 minified: raw.minified,
             }
         });
-        let rules = rules.collect();
+        let rules: Vec<Rule> = rules.collect();
+        let mut by_extension: HashMap<String, Vec<usize>> = HashMap::new();
+        for (number, rule) in rules.iter().enumerate() {
+            let last = |extension: &String| last_extension(extension).to_ascii_lowercase();
+            let mut lasts: Vec<String> = rule.extensions.iter().map(last).collect();
+            if lasts.is_empty() {
+                lasts.push(String::new());
+            }
+            lasts.sort();
+            lasts.dedup();
+            lasts.into_iter().for_each(|last| by_extension.entry(last).or_default().push(number));
+        }
         let paths = RegexSetBuilder::new(&paths).multi_line(true).unicode(false).build().map_err(|e| e.to_string())?;
-        Ok(Generated { rules, paths })
+        Ok(Generated { rules, by_extension, paths })
     }
 
     /// Compiles every pattern, to see whether it is one.
@@ -120,9 +134,7 @@ impl Generated {
 
     /// The id of the rule by which the path decides, whatever the contents; none where they have a say.
     pub fn by_path(&self, path: &str) -> Option<&str> {
-        let (paths, name) = (self.paths_in(path), file_name(path));
-        let holds = |rule: &&Rule| rule.needs_no_contents() && rule.may_hold(paths.as_ref(), name);
-        self.rules.iter().find(holds).map(|rule| &*rule.id)
+        self.open(path).into_iter().find(|rule| rule.needs_no_contents()).map(|rule| &*rule.id)
     }
 
     /// Most paths have none, and that is told sooner than which.
@@ -130,10 +142,21 @@ impl Generated {
         self.paths.is_match(path.as_bytes()).then(|| self.paths.matches(path.as_bytes()))
     }
 
+    /// The rules that may hold for a path, in their order.
+    fn open(&self, path: &str) -> Vec<&Rule> {
+        let (paths, name) = (self.paths_in(path), path.rsplit('/').next().unwrap_or(path));
+        let last = last_extension(name).to_ascii_lowercase();
+        let keys = if last.is_empty() { vec![""] } else { vec!["", last.as_str()] };
+        let mut numbers: Vec<usize> =
+            keys.iter().filter_map(|key| self.by_extension.get(*key)).flatten().copied().collect();
+        numbers.sort_unstable();
+        let rules = numbers.into_iter().map(|number| &self.rules[number]);
+        rules.filter(|rule| rule.may_hold(paths.as_ref(), name)).collect()
+    }
+
     /// What the path alone says.
     pub fn for_path(&self, path: &str) -> ForPath<'_> {
-        let (paths, name) = (self.paths_in(path), file_name(path));
-        let open: Vec<&Rule> = self.rules.iter().filter(|rule| rule.may_hold(paths.as_ref(), name)).collect();
+        let open = self.open(path);
         match open.iter().find(|rule| rule.needs_no_contents()) {
             Some(settled) => ForPath { settled: Some(&settled.id), ..ForPath::default() },
             None => {
@@ -177,8 +200,9 @@ impl<'t> ForPath<'t> {
     }
 }
 
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
+/// What follows the last dot of a name, with the dot; empty where there is none.
+fn last_extension(name: &str) -> &str {
+    name.rfind('.').map_or("", |dot| &name[dot..])
 }
 
 impl Rule {

@@ -1,6 +1,9 @@
 //! Licences in package metadata: Cargo.toml, package.json, pyproject.toml, setup.cfg, gemspecs, pom.xml and the like.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::BTreeSet,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
 use regex::Regex;
 
@@ -81,7 +84,7 @@ fn plainly_told(told: &str) -> Option<Said> {
     if is_plain(told) {
         return plainly_named(told);
     }
-    if told.contains("'''") {
+    if memchr::memmem::find(told.as_bytes(), b"'''").is_some() {
         return None;
     }
     static MARKS: LazyLock<Regex> =
@@ -123,7 +126,7 @@ fn plainly_told(told: &str) -> Option<Said> {
         }
         found = Some(value);
     }
-    (!in_text).then(|| found.map_or(Said::Nothing, named))
+    (!in_text).then(|| found.map_or(Said::Nothing, named_as_before))
 }
 
 /// Whether no text has several lines, nothing is escaped, and there are no classifiers: nearly all have nothing that could
@@ -158,7 +161,7 @@ fn plainly_named(contents: &str) -> Option<Said> {
         }
         found = Some(value);
     }
-    Some(found.map_or(Said::Nothing, named))
+    Some(found.map_or(Said::Nothing, named_as_before))
 }
 
 fn in_toml(contents: &str) -> Said {
@@ -320,6 +323,18 @@ fn in_xml(contents: &str) -> Said {
     let blocks = contents.split("<license>").skip(1).filter_map(|rest| rest.split_once("</license>"));
     let names = blocks.filter_map(|(block, _)| block.split_once("<name>")?.1.split_once("</name>"));
     joined(names.map(|(name, _)| named(name)).collect(), " OR ")
+}
+
+/// As [`named`]. The manifests of a repository, and all of their versions, mostly say the same.
+fn named_as_before(text: &str) -> Said {
+    static LAST: Mutex<Option<(String, Said)>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, said)) = last.as_ref().filter(|(known, _)| known == text) {
+        return said.clone();
+    }
+    let said = named(text);
+    *last = Some((text.to_owned(), said.clone()));
+    said
 }
 
 /// An expression, or one of the names that people write instead.

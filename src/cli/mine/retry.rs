@@ -65,7 +65,7 @@ pub(super) fn failed_of(sources: Sources, index: &Mutex<Index>, args: &Args) -> 
         let wanted = |source: &Result<RepoSpec, BadSource>| {
             let identity = identity(source);
             let failed = failed.iter().any(|state| state.identity == identity);
-            if !failed && !args.quiet && !unreadable.iter().any(|other| *other == identity) {
+            if !failed && !args.quiet && !unreadable.contains(&identity) {
                 tell!("{}: {identity} did not fail in its last run", style("warning"));
             }
             failed
