@@ -83,17 +83,26 @@ pub struct Place {
     directory: Directory,
     /// Whether it has files of the form `FILE.license`: nearly none has, and every row asks.
     has_sidecars: bool,
+    /// Whether it or one above it has REUSE's annotations. The same holds for these.
+    has_annotations: bool,
     /// What its licence files say together, and whether that is permissive.
     texts: OnceLock<Option<Arc<(Found, bool)>>>,
     found: OnceLock<Option<Arc<Found>>>,
 }
 
-impl From<Directory> for Place {
-    fn from(directory: Directory) -> Self {
-        let has_sidecars = directory.notable.iter().any(|(name, _)| name.ends_with(b".license"));
-        Place { directory, has_sidecars, texts: OnceLock::new(), found: OnceLock::new() }
+impl Place {
+    /// `above` are those that come before it, its parent among them.
+    fn new(directory: Directory, above: &[Place]) -> Self {
+        let has = |is_it: fn(&[u8]) -> bool| directory.notable.iter().any(|(name, _)| is_it(name));
+        let has_sidecars = has(|name| name.ends_with(b".license"));
+        let has_annotations = has(|name| ANNOTATIONS.contains(&name))
+            || directory.parent.is_some_and(|parent| above[parent as usize].has_annotations);
+        Place { directory, has_sidecars, has_annotations, texts: OnceLock::new(), found: OnceLock::new() }
     }
 }
+
+/// Where REUSE's annotations stand: in a file, and in a directory.
+const ANNOTATIONS: [&[u8]; 2] = [b"REUSE.toml", b".reuse/"];
 
 /// The directory at a position, and those above it.
 fn up(places: &[Place], at: u32) -> impl Iterator<Item = &Directory> {
@@ -118,8 +127,6 @@ pub struct Resolver<'a> {
     hash: HashKind,
     /// What REUSE annotations hold for a directory, nearest first, with the paths that they are in and about.
     annotations: HashMap<u32, Rc<Vec<Annotations>>>,
-    /// The last directory that was asked about, where nothing is annotated.
-    without_annotations: Option<u32>,
     annotation_files: HashMap<ObjectId, Rc<Vec<Annotation>>>,
     /// What licence files say, and under its name package metadata.
     said: HashMap<String, HashMap<ObjectId, Said>>,
@@ -138,7 +145,6 @@ impl<'a> Resolver<'a> {
             places,
             hash: repository.hash(),
             annotations: HashMap::new(),
-            without_annotations: None,
             annotation_files: HashMap::new(),
             said: HashMap::new(),
             last: Rc::default(),
@@ -213,8 +219,7 @@ impl<'a> Resolver<'a> {
 
     /// What the nearest annotation says, and whether it counts more than the file itself.
     fn annotated(&mut self, objects: &Objects, directory: u32, path: &str) -> Option<(Arc<Found>, bool)> {
-        // Rows of one directory come one after the other, and few have annotations.
-        if self.without_annotations == Some(directory) {
+        if !self.places[directory as usize].has_annotations {
             return None;
         }
         if !self.annotations.contains_key(&directory) {
@@ -222,7 +227,6 @@ impl<'a> Resolver<'a> {
             self.annotations.insert(directory, Rc::new(all));
         }
         let all = Rc::clone(self.annotations.get(&directory)?);
-        self.without_annotations = all.is_empty().then_some(directory);
         all.iter().find_map(|annotations| {
             let relative = path.strip_prefix(&annotations.below)?;
             let annotation = reuse::annotation(&annotations.list, relative)?;
@@ -237,14 +241,14 @@ impl<'a> Resolver<'a> {
         for dir in up(self.places, directory) {
             let below = join(dir, b"");
             for (name, id) in &dir.notable {
-                let (path, file, is_toml) = match &**name {
-                    b"REUSE.toml" => (join(dir, name), *id, true),
-                    b".reuse/" => {
+                let (path, file, is_toml) = match ANNOTATIONS.iter().position(|known| *known == &**name) {
+                    Some(0) => (join(dir, name), *id, true),
+                    Some(_) => {
                         let files = trees::files(objects, self.hash, *id);
                         let Some((_, id)) = files.into_iter().find(|(name, _)| name == b"dep5") else { continue };
                         (join(dir, b".reuse/dep5"), id, false)
                     }
-                    _ => continue,
+                    None => continue,
                 };
                 if !self.annotation_files.contains_key(&file) {
                     let text = self.text(objects, file).unwrap_or_default();
@@ -406,7 +410,7 @@ pub fn of_repository(repository: &Repository, commit: ObjectId) -> Option<Found>
     let never = AtomicBool::new(false);
     let mut trees = Trees::new(repository, is_evidence);
     let root = TreeDiff::new(&mut trees, 0, &never).root(tree);
-    Resolver::new(&[root.into()], repository).nearest(&objects, 0)
+    Resolver::new(&[Place::new(root, &[])], repository).nearest(&objects, 0)
 }
 
 /// Whether all that [`of_repository`] goes by can be read.
@@ -454,6 +458,10 @@ impl Directories {
 
     /// The directories that have evidence.
     pub fn into_places(self) -> Vec<Place> {
-        self.list.into_iter().map(Place::from).collect()
+        self.list.into_iter().fold(Vec::new(), |mut places, directory| {
+            let place = Place::new(directory, &places);
+            places.push(place);
+            places
+        })
     }
 }
