@@ -191,15 +191,13 @@ impl<'a> Resolver<'a> {
         let last = std::mem::replace(&mut self.last, Rc::clone(contents));
         let (last_head, head) = (head(&last), head(contents));
         let same = common_prefix(last_head.as_bytes(), head.as_bytes());
-        if same < head.len().max(last_head.len()) {
-            let grown = contents.len() as isize - last.len() as isize;
-            if self.words == Words::Some || has_new_words(last_head, head, self.words, same, grown) {
-                self.words = words(head);
-                self.header = match self.words {
-                    Words::None | Words::InFields => (Said::Nothing, HeaderKind::Notice),
-                    Words::Some => Licenses::in_use().by_words(head),
-                };
-            }
+        let is_other = same < head.len().max(last_head.len());
+        if is_other && (self.words == Words::Some || has_new_words(last_head, head, self.words, same)) {
+            self.words = words(head);
+            self.header = match self.words {
+                Words::None | Words::InFields => (Said::Nothing, HeaderKind::Notice),
+                Words::Some => Licenses::in_use().by_words(head),
+            };
         }
         self.header.clone()
     }

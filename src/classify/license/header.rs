@@ -165,46 +165,49 @@ fn near_words(head: &str) -> Cow<'_, str> {
 }
 
 /// Whether a head may have other [`words`] than its last version, which had `words` of the first two kinds and begins with
-/// the same `same` bytes: only what is new is looked at. `grown` is by how many bytes the whole file is longer now.
-pub fn has_new_words(last: &str, head: &str, words: Words, same: usize, grown: isize) -> bool {
+/// the same `same` bytes: only what is new is looked at.
+pub fn has_new_words(last: &str, head: &str, words: Words, same: usize) -> bool {
     /// The longest of the words, and what can follow on blanks.
     const WORD_MAX: usize = 16;
     const BEHIND_BLANKS: usize = 3;
     let (last, head) = (last.as_bytes(), head.as_bytes());
     let is_blank = |byte: &u8| b" \t\r\n\x0b\x0c*/#;%-".contains(byte);
-    // A field has one line.
-    let by_lines = words == Words::InFields;
     // A word that ends in what is new, or begins there, may stand in what is not, and over blanks.
     let from = |new: usize| {
         let before = &head[..new.saturating_sub(BEHIND_BLANKS)];
         let blanks = before.iter().rev().take_while(|byte| is_blank(byte)).count();
-        let start = (before.len() - blanks).saturating_sub(WORD_MAX);
-        if by_lines { memchr::memrchr(b'\n', &head[..start]).map_or(0, |end| end + 1) } else { start }
+        (before.len() - blanks).saturating_sub(WORD_MAX)
     };
-    let to = |new: usize| {
-        let blanks = head[new..].iter().skip(WORD_MAX).take_while(|byte| is_blank(byte)).count();
-        let end = (new + WORD_MAX + blanks + BEHIND_BLANKS).min(head.len());
-        if by_lines { memchr::memchr(b'\n', &head[end..]).map_or(head.len(), |at| end + at) } else { end }
-    };
-    let (in_last, in_head) = old_part(&last[same..], &head[same..], grown);
-    let old = same + in_head.start..same + in_head.end;
-    let is_cut = same + in_last.end < last.len() || old.end < head.len();
-    has_words_in(&head[from(same)..to(old.start)])
-        || (old.end < head.len() || by_lines && is_cut) && has_words_in(&head[from(old.end)..])
+    match words {
+        // What is old behind the change has none, and to find out where it begins takes longer than to search it.
+        Words::None => has_words_in(&head[from(same)..]),
+        Words::InFields | Words::Some => {
+            // A field has one line, and what begins in it may end in the next ones.
+            let from = |new: usize| memchr::memrchr(b'\n', &head[..from(new)]).map_or(0, |end| end + 1);
+            let to = |new: usize| {
+                let blanks = head[new..].iter().skip(WORD_MAX).take_while(|byte| is_blank(byte)).count();
+                let end = (new + WORD_MAX + blanks + BEHIND_BLANKS).min(head.len());
+                memchr::memchr(b'\n', &head[end..]).map_or(head.len(), |at| end + at)
+            };
+            let (in_last, in_head) = old_part(&last[same..], &head[same..]);
+            let old = same + in_head.start..same + in_head.end;
+            let is_cut = same + in_last.end < last.len() || old.end < head.len();
+            has_words_in(&head[from(same)..to(old.start)]) || is_cut && has_words_in(&head[from(old.end)..])
+        }
+    }
 }
 
 /// The last part of `head` that is also in `last`, as far as that is seen at once, in both: heads have a fixed length, so that
 /// the end of one moves into the middle, or out, as lines go or come.
-fn old_part(last: &[u8], head: &[u8], grown: isize) -> (Range<usize>, Range<usize>) {
+fn old_part(last: &[u8], head: &[u8]) -> (Range<usize>, Range<usize>) {
     const ANCHOR: usize = 32;
-    let ends = |text: &[u8], within: &[u8], expected: Option<usize>| {
+    let ends = |text: &[u8], within: &[u8]| {
         let (_, anchor) = text.split_last_chunk::<ANCHOR>()?;
-        let is_expected = |end: &usize| within.get(..*end).is_some_and(|within| within.ends_with(anchor));
-        expected.filter(is_expected).or_else(|| Some(ANCHOR + memchr::memmem::find(within, anchor)?))
+        Some(ANCHOR + memchr::memmem::find(within, anchor)?)
     };
-    let (in_last, in_head) = match ends(head, last, head.len().checked_add_signed(-grown)) {
+    let (in_last, in_head) = match ends(head, last) {
         Some(end) => (end, head.len()),
-        None => (last.len(), ends(last, head, last.len().checked_add_signed(grown)).unwrap_or(0)),
+        None => (last.len(), ends(last, head).unwrap_or(0)),
     };
     let both = common_suffix(&last[..in_last], &head[..in_head]);
     (in_last - both..in_last, in_head - both..in_head)
@@ -379,14 +382,13 @@ mod tests {
             let (before, now) = (words(last), words(head));
             assert_eq!(now != Words::None, WORDS.is_match(head.as_bytes()), "{head:?}");
             let same = common_prefix(last.as_bytes(), head.as_bytes());
-            let grown = head.len() as isize - last.len() as isize + draw(2) as isize;
             match before {
                 Words::None => {
-                    let has_new = has_new_words(last, head, before, same, grown);
+                    let has_new = has_new_words(last, head, before, same);
                     assert_eq!(has_new, now != Words::None, "{last:?} {head:?}");
                     *(if has_new { &mut found } else { &mut bare }) += 1;
                 }
-                Words::InFields if !has_new_words(last, head, before, same, grown) => {
+                Words::InFields if !has_new_words(last, head, before, same) => {
                     assert_ne!(now, Words::Some, "{last:?} {head:?}");
                     in_fields += 1;
                 }
