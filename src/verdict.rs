@@ -98,6 +98,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Whether something is missing or damaged, so that what is behind it was not seen.
+    pub fn has_lost_objects(&self) -> bool {
+        [Skip::MissingObject, Skip::CorruptObject].iter().any(|reason| self.skipped.contains_key(reason))
+    }
+
     /// Counts one kept candidate.
     pub fn keep(&mut self) {
         self.candidates += 1;

@@ -34,7 +34,7 @@ use crate::{
         self, Checkpoint, LedgerManifest, Relicensed, RepositoryId, Reversal, Roots, SegmentManifest, Store,
         attached::Behind, batch_stem, ledger::LedgerWriter, rows::Rows, segment, segment::SegmentWriter,
     },
-    verdict::{Counts, Funnel, Skip},
+    verdict::{Counts, Funnel},
 };
 
 /// What a thread takes at most beside what is counted, in bytes: a batch of rows while it is encoded, texts, numbered lines.
@@ -207,7 +207,7 @@ pub fn mine_repository(
         ledger.as_mut().map_or(Ok(()), |ledger| Ok::<_, Error>(ledger.add(dropped)?))
     })?;
     batch.ledger = ledger.map(LedgerWriter::seal).transpose()?.flatten();
-    if has_lost_objects(&plan.early) || has_lost_objects(&plan.commits_skipped) {
+    if plan.early.has_lost_objects() || plan.commits_skipped.has_lost_objects() {
         repository.check_files()?;
     }
     batch.resume(&plan)?;
@@ -240,12 +240,8 @@ pub fn license_at_tip(path: &Path, revision: &Revision) -> Result<Option<Option<
     Ok(is_legible.then(|| license::of_repository(&repository, tip).and_then(|found| found.expression)))
 }
 
-fn has_lost_objects(counts: &Counts) -> bool {
-    [Skip::MissingObject, Skip::CorruptObject].iter().any(|reason| counts.skipped.contains_key(reason))
-}
-
 pub fn has_holes(funnel: &Funnel) -> bool {
-    has_lost_objects(&funnel.commits) || has_lost_objects(&funnel.changes)
+    funnel.commits.has_lost_objects() || funnel.changes.has_lost_objects()
 }
 
 /// What there is to do.
@@ -344,7 +340,7 @@ impl Work {
         let (mut walked, mut reversals, mut ancestry) = walk(&hidden)?;
         if !walked.continues {
             // Only a history that was read whole can show that it was rewritten.
-            if has_lost_objects(&walked.skipped) {
+            if walked.skipped.has_lost_objects() {
                 return Err(Error::Unreadable { name: id.name.clone() });
             }
             batch.restart(&mut hidden);
@@ -617,12 +613,12 @@ impl Writing<'_> {
     }
 
     fn seal(&mut self) -> Result<(), Error> {
-        if has_lost_objects(&self.batch.unwritten) {
+        if self.batch.unwritten.has_lost_objects() {
             self.repository.check_files()?;
         }
         let Some(open) = self.segment.take() else { return Ok(()) };
         // What a failing disk hid must not be sealed as missing: the next run would take it for done.
-        if has_lost_objects(&open.changes) {
+        if open.changes.has_lost_objects() {
             self.repository.check_files()?;
         }
         let ledger = open.ledger.map(LedgerWriter::seal).transpose()?.flatten();

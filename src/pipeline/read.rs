@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
     path::PathBuf,
     sync::{
         Arc,
@@ -294,6 +294,31 @@ fn number(id: &str) -> u128 {
     u128::from_str_radix(id, 16).unwrap_or_default()
 }
 
+/// The roots of a batch's commits; none where a commit may have another one that could not be reached.
+fn certain_roots(batch: &Checkpoint) -> Option<Vec<&str>> {
+    let roots = batch.roots.as_ref()?;
+    let roots: Vec<&str> = [&roots.main].into_iter().chain(roots.others.keys()).map(String::as_str).collect();
+    let is_whole = batch.shallow.is_empty() && !batch.funnel.commits.has_lost_objects();
+    (is_whole && !roots.contains(&"")).then_some(roots)
+}
+
+/// The repositories, by identity, that have no commit with another one, by the roots of their batches: a commit has one root,
+/// whoever has it.
+fn apart<'a>(batches: impl Iterator<Item = (&'a str, Option<Vec<&'a str>>)>) -> HashSet<&'a str> {
+    let mut of_root: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
+    let mut all = HashSet::new();
+    for (identity, roots) in batches {
+        // What is not known may be anybody's.
+        let Some(roots) = roots else { return HashSet::new() };
+        all.insert(identity);
+        roots.into_iter().for_each(|root| _ = of_root.entry(root).or_default().insert(identity));
+    }
+    for together in of_root.values().filter(|together| together.len() > 1) {
+        all.retain(|identity| !together.contains(identity));
+    }
+    all
+}
+
 fn shared_rows<'a>(batches: &'a [(PathBuf, Checkpoint)], interrupt: &AtomicBool) -> Result<Shared<'a>, store::Error> {
     // In the order of exports, as the batches are.
     let mut repositories: Vec<(&str, &str)> =
@@ -303,9 +328,13 @@ fn shared_rows<'a>(batches: &'a [(PathBuf, Checkpoint)], interrupt: &AtomicBool)
     if repositories.len() < 2 {
         return Ok(Shared::default());
     }
+    let apart = apart(batches.iter().map(|(_, batch)| (&*batch.repository.identity, certain_roots(batch))));
     let mut position = 0;
     for (directory, checkpoint) in batches {
         position += usize::from(repositories[position].0 != checkpoint.repository.identity);
+        if apart.contains(&*checkpoint.repository.identity) {
+            continue;
+        }
         for manifest in &checkpoint.segments {
             segment::ids(&directory.join(&manifest.file), |id| {
                 go_on(interrupt)?;
@@ -332,4 +361,22 @@ fn shared_rows<'a>(batches: &'a [(PathBuf, Checkpoint)], interrupt: &AtomicBool)
         shared.rows.insert(number, set);
     }
     Ok(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_without_a_common_root_are_apart() {
+        let batches = [
+            ("a", Some(vec!["1"])),
+            ("a", Some(vec!["1", "2"])),
+            ("b", Some(vec!["3"])),
+            ("c", Some(vec!["4", "2"])),
+            ("d", Some(vec!["5", "6"])),
+        ];
+        assert_eq!(apart(batches.clone().into_iter()), HashSet::from(["b", "d"]));
+        assert_eq!(apart(batches.into_iter().chain([("e", None)])), HashSet::new(), "its roots may be any");
+    }
 }
