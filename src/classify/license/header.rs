@@ -470,6 +470,15 @@ mod tests {
                 "// under the GPL version 3 or later. This is a permission under the GPL version 3. License",
                 Some("GPL-3.0-or-later"),
             ),
+            (
+                " * Licensed under your choice of (a) the Redis Source Available License 2.0\n * (RSALv2); or (b) the Server Side Public \
+                 License v1 (SSPLv1); or (c) the\n * GNU Affero General Public License v3 (AGPLv3).\n",
+                Some("AGPL-3.0-only OR LicenseRef-RSALv2 OR SSPL-1.0"),
+            ),
+            (
+                "// Licensed under the MIT License; for all else, the GNU Affero General Public License v3.",
+                Some("AGPL-3.0-only AND MIT"),
+            ),
             ("// It has a license that is GPL-compatible.", None),
             (
                 "// Dual licensed under MIT or Apache 2.0. The tests are under the GPLv2.",

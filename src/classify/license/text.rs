@@ -170,7 +170,8 @@ impl Licenses {
     /// unless another place has the version.
     fn gnu<'t>(&'t self, text: &'t str, notices: &mut Vec<Mention<'t>>) {
         static GNU: LazyLock<regex::Regex> = LazyLock::new(|| {
-            let lead = r"\b(?P<lead>under|licen[sc]ed?|licen[sc]es|is|are|of|or|and|either|to) (?:(?:the|a|terms|and|conditions|of|either|dual) )*";
+            // Choices are counted: `or (c) the GNU …`.
+            let lead = r"\b(?P<lead>under|licen[sc]ed?|licen[sc]es|is|are|of|or|and|either|to|else) (?:(?:the|a|terms|and|conditions|of|either|dual|[b-e1-5]|i{1,3}) )*";
             let name = r"(?P<name>(?:gnu )?(?:(?P<kind>affero|lesser|library) )?(?:general public licen[sc]e|[al]?gpl))(?: licen[sc]e)?(?: [al]?gpl)?";
             let version = r"(?: as published by the free software foundation(?: inc)?)?(?: either)?(?:(?: ?v(?:ersion)? ?| )(?P<major>[123])(?: (?P<minor>[01]))?)?";
             let later = r"(?P<later>(?: of the licen[sc]e)? or (?:at your option )?(?:any )?(?:later|newer))?\b";
