@@ -27,9 +27,9 @@ use gitlode::{
     git::{
         ObjectId,
         change::{Change, File, TreeDiff},
+        decoder::Decoder,
         diff,
         lines::Comparer,
-        packs::Decoder,
         repository::{Repository, Revision},
         trees::Trees,
         walk::{self, Window},

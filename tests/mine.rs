@@ -522,7 +522,11 @@ fn an_interruption_keeps_what_is_sealed() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("gitlode runs");
-    std::thread::sleep(std::time::Duration::from_millis(60));
+    // Only a process that catches the signal can seal what it has; it does before it writes the first repository.
+    let has_begun = || fs::read_dir(lab.path("store/repositories")).is_ok_and(|mut found| found.next().is_some());
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
+    (0..3000).take_while(|_| !has_begun()).for_each(|_| pause());
+    pause();
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
     assert!(kill.success());
     let code = child.wait().expect("the child ends").code();

@@ -13,8 +13,9 @@ use gix::{
 };
 
 use super::{
+    decoder::{Contents, Decoder},
     needs::Needs,
-    packs::{Contents, Decoder, Place},
+    packs::Place,
     repository::{Objects, Repository},
     text::{NotText, decode, is_binary, is_lfs_pointer},
 };

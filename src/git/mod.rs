@@ -6,6 +6,8 @@
 pub mod blobs;
 pub mod change;
 pub mod commit;
+pub mod decoder;
+mod delta;
 pub mod diff;
 pub mod lines;
 pub mod mirror;

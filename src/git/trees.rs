@@ -9,7 +9,7 @@ use hashbrown::{DefaultHashBuilder, HashMap};
 
 use super::{
     blobs::{ReadError, read},
-    packs::{Contents, Decoder},
+    decoder::{Contents, Decoder},
     repository::{Objects, Repository},
 };
 use crate::bytes::common_prefix;

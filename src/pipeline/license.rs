@@ -22,7 +22,7 @@ use crate::{
     git::{
         blobs::{read, size},
         change::{Directory, TreeDiff},
-        packs::{Contents, Decoder},
+        decoder::{Contents, Decoder},
         repository::{Objects, Repository},
         trees::{self, Trees},
         walk,
