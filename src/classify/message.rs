@@ -5,8 +5,10 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 
-use aho_corasick::{AhoCorasick, packed::Searcher};
+use aho_corasick::AhoCorasick;
 use regex::Regex;
+
+use super::parts::Parts;
 
 /// The first line of `message` that is not blank, without its line end. (git folds the whole first paragraph into one
 /// line; CommitPack has its first line.)
@@ -140,10 +142,10 @@ pub struct Said {
 /// Whether a message has one of the words that [`reversal`] looks for; most have none.
 pub fn may_reverse(message: &[u8]) -> bool {
     // The letters that all spellings have, without the first one, which may be large.
-    const PARTS: [&str; 8] = ["evert", "eland", "e-land", "eappl", "ecommit", "ack out", "ackout", "acked out"];
-    // None where the processor has no fast way.
-    static FINDER: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(PARTS));
-    FINDER.as_ref().is_none_or(|finder| finder.find(message).is_some())
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| {
+        Parts::new(&["evert", "eland", "e-land", "eappl", "ecommit", "ack out", "ackout", "acked out"])
+    });
+    PARTS.are_in(message)
 }
 
 /// The subject of `message` without the number of a pull request that GitHub's squash merges put behind it.

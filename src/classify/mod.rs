@@ -6,3 +6,4 @@ pub mod language;
 pub mod license;
 pub mod message;
 pub mod natural;
+mod parts;

@@ -146,9 +146,9 @@ impl Generated {
     fn open(&self, path: &str) -> Vec<&Rule> {
         let (paths, name) = (self.paths_in(path), path.rsplit('/').next().unwrap_or(path));
         let last = last_extension(name).to_ascii_lowercase();
-        let keys = if last.is_empty() { vec![""] } else { vec!["", last.as_str()] };
-        let mut numbers: Vec<usize> =
-            keys.iter().filter_map(|key| self.by_extension.get(*key)).flatten().copied().collect();
+        let keys = [Some(""), Some(&*last).filter(|last| !last.is_empty())];
+        let about = keys.into_iter().flatten().filter_map(|key| self.by_extension.get(key));
+        let mut numbers: Vec<usize> = about.flatten().copied().collect();
         numbers.sort_unstable();
         let rules = numbers.into_iter().map(|number| &self.rules[number]);
         rules.filter(|rule| rule.may_hold(paths.as_ref(), name)).collect()

@@ -2,14 +2,13 @@
 
 use std::{borrow::Cow, ops::Range, sync::LazyLock};
 
-use aho_corasick::packed::Searcher;
 use regex::bytes::Regex;
 
 use super::{
     Licenses,
     text::{Mention, Said, Search, gnu_family, names_copyleft, normalized},
 };
-use crate::bytes::common_suffix;
+use crate::{bytes::common_suffix, classify::parts::Parts};
 
 /// Where a source file's notice is looked for, in bytes.
 const HEADER_BYTES_MAX: usize = 4096;
@@ -134,12 +133,14 @@ pub fn words(head: &str) -> Words {
 }
 
 fn has_words_in(head: &[u8]) -> bool {
-    /// A part of each word that code seldom has; what words begin with, it often has.
-    const PARTS: &str =
-        "cens|CENS|cenc|CENC|c domain|rmission|ibution|GPL|EUPL|ECILL|ercial|ietary|IETARY|fidential|FIDENTIAL|Perl i";
-    // Regex looks for shorter parts of these, and finds them everywhere. None where the processor has no fast way.
-    static FINDER: LazyLock<Option<Searcher>> = LazyLock::new(|| Searcher::new(PARTS.split('|')));
-    FINDER.as_ref().is_none_or(|finder| finder.find(head).is_some()) && WORDS.is_match(head)
+    /// A part of each word that code seldom has; what words begin with, it often has. Regex looks for shorter parts of these,
+    /// and finds them everywhere.
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| {
+        let of_words = ["cens", "CENS", "cenc", "CENC", "c domain", "rmission", "ibution", "GPL", "EUPL", "ECILL"];
+        let of_terms = ["ercial", "ietary", "IETARY", "fidential", "FIDENTIAL", "Perl i"];
+        Parts::new(&[&of_words[..], &of_terms].concat())
+    });
+    PARTS.are_in(head) && WORDS.is_match(head)
 }
 
 /// The parts of a head that stand near its words: of a page about a project, that is a badge and a section. What is left out

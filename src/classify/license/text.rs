@@ -476,29 +476,14 @@ mod tests {
 
     #[test]
     fn only_letters_and_digits_are_left_of_a_text() {
-        let plainly = |text: &str| {
-            let lower: String = text.chars().flat_map(char::to_lowercase).collect();
-            let words: Vec<&str> =
-                lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-            if words.is_empty() { " ".to_owned() } else { format!(" {} ", words.join(" ")) }
-        };
-        let line = "The MIT Licence (MIT) — Größe © 2020, ÀÉ: “AS IS”… ";
-        for text in [
-            "",
-            " ",
-            "a",
-            "—",
-            "—a",
-            &line.repeat(5),
-            &"x".repeat(64),
-            &"x ".repeat(64),
-            &" ".repeat(200),
-            &"é".repeat(70),
+        for (text, expected) in [
+            ("", " "),
+            (" — ", " "),
+            ("a", " a "),
+            ("// The MIT Licence (MIT)\n", " the mit licence mit "),
+            ("Größe © 2020, ÀÉ: “AS IS”…", " größe 2020 àé as is "),
         ] {
-            for cut in 0..3 {
-                let text = [&"-- "[cut..], text].concat();
-                assert_eq!(normalized(&text), plainly(&text), "{text:?}");
-            }
+            assert_eq!(normalized(text), expected, "{text:?}");
         }
     }
 
