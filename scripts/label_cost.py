@@ -4,8 +4,9 @@
 usage: label_cost.py GITLODE REPOSITORY [RULESET]
 
 Mines REPOSITORY under `perf record` and counts the samples that have a function of `classify` (languages, licences,
-authors, messages) or of `pipeline::license` on their stack. With RULESET also mines with it, and counts the samples in
-`filter` that are not in a label or a diff that a rule asked for. Needs Linux' perf, and a program with line tables.
+authors, messages) or of `pipeline::license` on their stack, or what notes evidence in trees and keeps labels of
+commits. Writing their columns is not among them. With RULESET also mines with it, and counts the samples in `filter`
+that are not in a label or a diff that a rule asked for. Needs Linux' perf, and a program with line tables.
 """
 
 import collections
@@ -16,9 +17,9 @@ import tempfile
 
 LABELS = {
     "languages": re.compile(r"gitlode::classify::language"),
-    "licences": re.compile(r"gitlode::(classify|pipeline)::license"),
+    "licences": re.compile(r"gitlode::(classify|pipeline)::license|gitlode::git::trees::\S*notable"),
     "message language": re.compile(r"gitlode::classify::natural"),
-    "authors, reverts, trailers": re.compile(r"gitlode::classify::(author|message)"),
+    "authors, reverts, trailers": re.compile(r"gitlode::classify::(author|message)|extract::CommitLabels"),
 }
 
 
