@@ -218,8 +218,8 @@ pub fn reversal(message: &str) -> Said {
 }
 
 /// Ids, or their first digits, of commits that a message says it mends: the trailer `Fixes: <id>` of Linux and git, and
-/// sentences like "a regression introduced in <id>" and "Fix a typo in <id>", which git's own history has more of, also with
-/// the end of a subject between: "area: fix a typo", and then "In <id>, …". In lower case, in order, each once.
+/// sentences like "a regression introduced in ID" and "Fix a typo in ID", which git's own history has more of, also with
+/// the end of a subject between: "area: fix a typo", and then "In ID, …". In lower case, in order, each once.
 pub fn fixes(message: &str) -> Vec<String> {
     static FORMS: OnceLock<Regex> = OnceLock::new();
     let forms = FORMS.get_or_init(|| {

@@ -2,7 +2,7 @@
 //!
 //! A transport may block for ever in a read, panic, or take all memory; none of that may take the caller along.
 //! Owns limits, retries and the protocol between the two processes: the request as one line of JSON on the child's
-//! standard input, [`Report`]s as lines of JSON on its standard output. Standard input stays open: when the parent dies,
+//! standard input, `Report`s as lines of JSON on its standard output. Standard input stays open: when the parent dies,
 //! however it dies, the child reads the end of it and exits. Refuses to know anything about git.
 
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -45,7 +45,7 @@ pub struct Candidate {
     pub commit: u32,
     /// The change.
     pub change: Change,
-    /// Position in [`Plan::directories`] of the nearest directory that says something about licences.
+    /// Position in [`Plan::places`] of the nearest directory that says something about licences.
     pub directory: Option<u32>,
 }
 

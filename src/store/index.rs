@@ -276,7 +276,7 @@ impl Index {
         deleted.map_err(sql(&self.path)).map(|_| ())
     }
 
-    /// Forgets the sources with a name that `is_named`, and puts [`TOMBSTONE`] in the place of arguments of runs that `names` one.
+    /// Forgets the sources with a name that `is_named`, and puts `TOMBSTONE` in the place of arguments of runs that `names` one.
     ///
     /// # Errors
     /// The index can't be read or written.

@@ -140,7 +140,7 @@ impl SegmentWriter {
         Ok(SegmentWriter { file: StreamFile::new(directory, stem, &rows::schema())?, rows: 0 })
     }
 
-    /// Appends a batch that [`encode`] made of `rows` rows.
+    /// Appends a batch that [`Encoder::encode`] made of `rows` rows.
     ///
     /// # Errors
     /// The file can't be written.
