@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::Deserialize;
 
-use super::catalog;
+use super::catalog::{self, Text};
 
 /// Who made a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -143,8 +143,8 @@ impl Authors {
     ///
     /// # Errors
     /// It is not valid.
-    pub fn new(table: &str) -> Result<Self, String> {
-        let Table { author } = toml::from_str(table).map_err(|e| e.to_string())?;
+    pub fn new(table: Text<'_>) -> Result<Self, String> {
+        let Table { author } = table.read()?;
         let agents = || author.iter().filter(|entry| entry.kind == AuthorKind::Agent);
         let starts = agents().flat_map(|entry| &entry.lines).filter_map(|line| line.bytes().next());
         let line_starts = starts.map(|byte| byte.to_ascii_lowercase()).collect();
@@ -208,7 +208,8 @@ impl Authors {
     fn in_message(&self, message: &str) -> Option<(&Entry, (Evidence, &str))> {
         let body = message.lines().skip_while(|line| line.trim().is_empty()).skip(1);
         body.filter(|line| !line.is_empty()).find_map(|line| {
-            let words = line.trim_start_matches(|c: char| !c.is_alphabetic());
+            let is_bare = line.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+            let words = if is_bare { line } else { line.trim_start_matches(|c: char| !c.is_alphabetic()) };
             let may_begin_so =
                 words.bytes().next().is_some_and(|first| self.line_starts.contains(&first.to_ascii_lowercase()));
             let by_line = self.agents().filter(|_| may_begin_so).find_map(|entry| {
@@ -216,8 +217,8 @@ impl Authors {
                 Some((entry, (Evidence::Line, fact.as_str())))
             });
             by_line.or_else(|| {
-                let value =
-                    trailer_value(line).filter(|value| value.contains('@') && self.trailers.is_match(*value))?;
+                memchr::memchr(b'@', line.as_bytes())?;
+                let value = trailer_value(line).filter(|value| self.trailers.is_match(*value))?;
                 let value = value.to_ascii_lowercase();
                 self.agents().find_map(|entry| {
                     let fact = entry.trailers.iter().find(|part| value.contains(&part.to_ascii_lowercase()))?;

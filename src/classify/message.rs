@@ -5,7 +5,6 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 
-use aho_corasick::AhoCorasick;
 use regex::Regex;
 
 use super::parts::Parts;
@@ -29,11 +28,8 @@ pub struct Reverts {
 /// Finds "This reverts commit ID" and the like, and a subject of the form `Revert "…"` or one that other systems write.
 pub fn reverts(message: &str) -> Reverts {
     // What all forms have; most messages have none of it.
-    static PARTS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-        let parts = ["revert", "back out", "backout", "backed out"];
-        AhoCorasick::builder().ascii_case_insensitive(true).build(parts).expect("few short words")
-    });
-    if !PARTS.is_match(message) {
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::new(&["evert", "EVERT", "ack out", "ackout", "acked out"]));
+    if !PARTS.are_in(message.as_bytes()) {
         return Reverts::default();
     }
     let subject = plain_subject(message);

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use hashbrown::HashMap;
 use serde::Deserialize;
 
-use crate::classify::catalog;
+use crate::classify::catalog::{self, Text};
 
 /// What CommitPack calls a path that no extension matches.
 const UNKNOWN: &str = "unknown";
@@ -47,8 +47,8 @@ impl CommitPackLanguages {
     ///
     /// # Errors
     /// It is not valid.
-    pub fn new(table: &str) -> Result<Self, String> {
-        let table: Table = toml::from_str(table).map_err(|e| e.to_string())?;
+    pub fn new(table: Text<'_>) -> Result<Self, String> {
+        let table: Table = table.read()?;
         let mut languages = CommitPackLanguages { extensions: HashMap::new(), names: Vec::new() };
         for language in table.language {
             for extension in language.extensions {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_table_is_whole() {
-        let table: Table = toml::from_str(catalog::table("commitpack.toml")).expect("the table is valid");
+        let table: Table = catalog::table("commitpack.toml").read().expect("the table is valid");
         assert_eq!(table.language.len(), 358);
         assert_eq!(table.language.iter().filter(|language| language.published).count(), 349);
         assert!(table.language.iter().all(|language| !language.extensions.is_empty() && !language.name.is_empty()));

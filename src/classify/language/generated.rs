@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder, SetMatches};
 use serde::Deserialize;
 
-use crate::classify::catalog;
+use crate::classify::catalog::{self, Text};
 
 /// A minified file has lines of more than so many bytes on average (Linguist's `minified_files?`).
 const MINIFIED_LINE_BYTES: usize = 110;
@@ -84,8 +84,8 @@ impl Generated {
     ///
     /// # Errors
     /// It is not valid, or a pattern for paths is not.
-    pub fn new(table: &str) -> Result<Self, String> {
-        let Table { rule } = toml::from_str(table).map_err(|e| e.to_string())?;
+    pub fn new(table: Text<'_>) -> Result<Self, String> {
+        let Table { rule } = table.read()?;
         let mut paths: Vec<String> = Vec::new();
         let rules = rule.into_iter().map(|raw| {
             let path = raw.path.map(|pattern| {
@@ -335,9 +335,9 @@ mod tests {
     fn the_table_is_sorted_and_strict() {
         let ids: Vec<&str> = Generated::in_use().rules.iter().map(|rule| rule.id.as_str()).collect();
         assert!(ids.is_sorted(), "{ids:?}");
-        assert!(Generated::new("[[rule]]\nid = \"x\"\nwhy = \"y\"\n").is_err());
-        let broken =
-            Generated::new("[[rule]]\nid = \"x\"\npattern = \"(\"\nlines = [0, 1]\n").expect("its form is right");
+        assert!(Generated::new(Text::Toml("[[rule]]\nid = \"x\"\nwhy = \"y\"\n")).is_err());
+        let broken = Text::Toml("[[rule]]\nid = \"x\"\npattern = \"(\"\nlines = [0, 1]\n");
+        let broken = Generated::new(broken).expect("its form is right");
         assert!(broken.compile_all().is_err());
         assert_eq!(Generated::in_use().compile_all(), Ok(()));
     }

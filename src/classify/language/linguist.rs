@@ -15,11 +15,14 @@ use std::sync::OnceLock;
 use hashbrown::HashMap;
 use serde::Deserialize;
 
-use crate::classify::catalog;
+use crate::classify::catalog::{self, Text};
 use heuristics::Heuristics;
 use modeline::Modelines;
 use shebang::interpreter;
 use vendored::Vendored;
+
+/// The files that its tables are in: languages, heuristics, vendored paths.
+pub const TABLES: [&str; 3] = ["linguist.toml", "heuristics.toml", "vendored.toml"];
 
 /// How a language was found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -143,10 +146,7 @@ impl Linguist {
     /// The tables in use.
     pub fn in_use() -> &'static Self {
         static BUILTIN: OnceLock<Linguist> = OnceLock::new();
-        BUILTIN.get_or_init(|| {
-            let tables = ["linguist.toml", "heuristics.toml", "vendored.toml"].map(catalog::table);
-            Self::new(tables).expect("tables are checked before they are used")
-        })
+        BUILTIN.get_or_init(|| Self::new(TABLES.map(catalog::table)).expect("tables are checked before they are used"))
     }
 
     /// Reads the tables of languages, heuristics and vendored paths. Patterns of heuristics are compiled when they are
@@ -154,7 +154,7 @@ impl Linguist {
     ///
     /// # Errors
     /// A table is not valid, or names a language that is not there.
-    pub fn new([languages, heuristics, vendored]: [&str; 3]) -> Result<Self, Error> {
+    pub fn new([languages, heuristics, vendored]: [Text<'_>; 3]) -> Result<Self, Error> {
         let LanguageTable { generic, language: languages } = read("languages", languages)?;
         let by_name: HashMap<String, LanguageId> =
             (0..).zip(&languages).map(|(number, language)| (language.name.clone(), number)).collect();
@@ -294,8 +294,8 @@ impl Linguist {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Error> {
-    toml::from_str(text).map_err(|e| Error::Table { what, reason: e.to_string() })
+fn read<T: serde::de::DeserializeOwned>(what: &'static str, table: Text<'_>) -> Result<T, Error> {
+    table.read().map_err(|reason| Error::Table { what, reason })
 }
 
 fn add(index: &mut HashMap<String, Vec<LanguageId>>, key: String, id: LanguageId) {
@@ -334,22 +334,10 @@ mod tests {
         assert!(linguist.languages.iter().all(|language| kinds.contains(&language.kind.as_str())));
         let groups: Vec<&String> = linguist.languages.iter().filter_map(|language| language.group.as_ref()).collect();
         assert!(groups.iter().all(|group| linguist.find(group).is_some()));
-        assert!(
-            Linguist::new([
-                "generic = []\nlanguage = []\ncolour = 1",
-                catalog::table("heuristics.toml"),
-                catalog::table("vendored.toml")
-            ])
-            .is_err()
-        );
-        assert!(
-            Linguist::new([
-                "generic = []\nlanguage = []",
-                catalog::table("heuristics.toml"),
-                catalog::table("vendored.toml")
-            ])
-            .is_err()
-        );
+        let [_, heuristics, vendored] = TABLES.map(catalog::table);
+        for languages in ["generic = []\nlanguage = []\ncolour = 1", "generic = []\nlanguage = []"] {
+            assert!(Linguist::new([Text::Toml(languages), heuristics, vendored]).is_err());
+        }
     }
 
     #[track_caller]

@@ -42,7 +42,7 @@ impl TieBreak<'static> {
     /// The table in use.
     pub fn in_use() -> &'static Self {
         static BUILTIN: OnceLock<TieBreak<'static>> = OnceLock::new();
-        BUILTIN.get_or_init(|| TieBreak::new(catalog::table("tie_break.tsv")))
+        BUILTIN.get_or_init(|| TieBreak::new(catalog::file("tie_break.tsv")))
     }
 }
 

@@ -66,7 +66,8 @@ impl Licenses {
 /// The lines of comments in a head, by what most languages begin them with.
 fn comments(head: &str) -> String {
     let marks = ["//", "/*", "*", "#", "--", ";", "%", "<!--", "{-", "(*", "\"\"\"", "'", "!", "@"];
-    let lines = head.lines().filter(|line| marks.iter().any(|mark| line.trim_start().starts_with(mark)));
+    let is_comment = |line: &str| marks.iter().any(|mark| line.starts_with(mark));
+    let lines = head.lines().filter(|line| is_comment(line.trim_start()));
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 

@@ -13,12 +13,12 @@ use std::{
     sync::OnceLock,
 };
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::Deserialize;
 
-use super::catalog;
+use super::catalog::{self, Text};
 pub use directory::{Combined, combine, is_text_name};
 pub use expression::{commitpack_name, declared, expression};
+use text::Phrases;
 
 /// Who may use what is under a licence, from the least restrictive on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -149,7 +149,7 @@ pub struct Licenses {
     licenses: Vec<License>,
     by_id: HashMap<String, usize>,
     /// All phrases, and what each of them is.
-    phrases: AhoCorasick,
+    phrases: Phrases,
     roles: Vec<Roles>,
     pattern_of: HashMap<String, usize>,
 }
@@ -167,8 +167,8 @@ impl Licenses {
     ///
     /// # Errors
     /// It is not valid.
-    pub fn new(table: &str) -> Result<Self, String> {
-        let Table { limits, mut license } = toml::from_str(table).map_err(|e| e.to_string())?;
+    pub fn new(table: Text<'_>) -> Result<Self, String> {
+        let Table { limits, mut license } = table.read()?;
         for each in &mut license {
             for phrase in each.every.iter_mut().chain(&mut each.none).chain(&mut each.headers).chain(&mut each.names) {
                 *phrase = text::normalized(phrase);
@@ -193,7 +193,7 @@ impl Licenses {
         for limit in limits {
             known.entry(text::normalized(&limit)).or_default().limit = true;
         }
-        let phrases = matcher(known.keys())?;
+        let phrases = Phrases::new(known.keys())?;
         let pattern_of = known.keys().enumerate().map(|(at, phrase)| (phrase.clone(), at)).collect();
         let roles = known.into_values().collect();
         Ok(Licenses { licenses: license, by_id, phrases, roles, pattern_of })
@@ -234,12 +234,6 @@ impl Licenses {
         // A licence that only SPDX's list knows: its terms were not read, so it is not called permissive.
         known.unwrap_or(Class::UNKNOWN)
     }
-}
-
-/// Few texts are searched, so what counts is how soon it is built.
-fn matcher(phrases: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<AhoCorasick, String> {
-    let kind = Some(AhoCorasickKind::ContiguousNFA);
-    AhoCorasick::builder().kind(kind).build(phrases).map_err(|e| e.to_string())
 }
 
 /// How a licence was found, from the strongest evidence on.
@@ -294,7 +288,7 @@ mod tests {
                 assert!(id.is_none_or(|id| !id.is_copyleft()), "{}", license.id);
             }
         }
-        assert!(Licenses::new("[[license]]\nid = \"x\"\n").is_err());
+        assert!(Licenses::new(Text::Toml("[[license]]\nid = \"x\"\n")).is_err());
     }
 
     #[test]

@@ -15,7 +15,10 @@ use super::{
     patterns::{AnyOf, any_of, pattern_syntax},
     read,
 };
-use crate::bytes::{common_prefix, common_suffix};
+use crate::{
+    bytes::{common_prefix, common_suffix},
+    classify::catalog::Text,
+};
 
 /// Of the contents, so many bytes are looked at (HEURISTICS_CONSIDER_BYTES).
 const CONTENT_BYTES_MAX: usize = 50 * 1024;
@@ -117,7 +120,7 @@ impl Heuristics {
     ///
     /// # Errors
     /// It is not valid, or names a language that is not there.
-    pub(super) fn read(table: &str, find: impl Fn(&str) -> Option<LanguageId>) -> Result<Self, Error> {
+    pub(super) fn read(table: Text<'_>, find: impl Fn(&str) -> Option<LanguageId>) -> Result<Self, Error> {
         let Table { disambiguation } = read("heuristics", table)?;
         let mut heuristics = Heuristics { disambiguations: Vec::new(), by_extension: HashMap::new() };
         let known = |name: &String| {

@@ -4,7 +4,8 @@ use super::modeline::MODELINE_LINES;
 
 /// The program in a line `#!`, without its path and minor version; what `env` starts, and what a shell `exec`s at once.
 pub(super) fn interpreter(contents: &str) -> Option<String> {
-    let line = contents.strip_prefix("#!")?.lines().next()?;
+    // `#![…]` are attributes of Rust, with which many files begin.
+    let line = contents.strip_prefix("#!").filter(|line| !line.starts_with('['))?.lines().next()?;
     let mut words = line.split_whitespace();
     let mut program = words.next()?.rsplit('/').next()?;
     if program == "env" {

@@ -5,9 +5,10 @@ use serde::Deserialize;
 
 use super::{
     Error,
-    patterns::{AnyOf, any_of},
+    patterns::{AnyOf, any_of, at_start},
     read,
 };
+use crate::classify::catalog::Text;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +28,7 @@ impl Vendored {
     /// What such patterns begin with.
     const STARTS: [&'static str; 2] = ["(^|/)", r"(^|\/)"];
 
-    pub(super) fn read(table: &str) -> Result<Self, Error> {
+    pub(super) fn read(table: Text<'_>) -> Result<Self, Error> {
         let Table { patterns } = read("vendored paths", table)?;
         Self::new(patterns).map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })
     }
@@ -41,7 +42,7 @@ impl Vendored {
                 None => anywhere.push(pattern.clone()),
             }
         }
-        let (at_names, anywhere) = (any_of(&at_names, false)?, any_of(&anywhere, false)?);
+        let (at_names, anywhere) = (at_start(&at_names)?, any_of(&anywhere, false)?);
         Ok(Vendored { patterns, at_names, anywhere })
     }
 
