@@ -12,6 +12,11 @@ use super::parts::Parts;
 /// The first line of `message` that is not blank, without its line end. (git folds the whole first paragraph into one
 /// line; CommitPack has its first line.)
 pub fn subject(message: &str) -> &str {
+    // Most begin with it.
+    if message.as_bytes().first().is_some_and(u8::is_ascii_graphic) {
+        let end = memchr::memchr(b'\n', message.as_bytes()).unwrap_or(message.len());
+        return message[..end].trim_end_matches('\r');
+    }
     let mut lines = message.split('\n').map(|line| line.trim_end_matches('\r'));
     lines.find(|line| !line.trim().is_empty()).unwrap_or_default()
 }

@@ -14,7 +14,7 @@ use crate::{
     bytes::common_prefix,
     classify::license::{
         Combined, Licenses, Method, combine,
-        header::{HeaderKind, Words, has_new_words, head, words},
+        header::{HeaderKind, Words, has_new_words, head, near_words, with_comments, words},
         is_text_name, metadata,
         reuse::{self, Annotation},
         text::{Said, TEXT_BYTES_MAX},
@@ -134,6 +134,8 @@ pub struct Resolver<'a> {
     last: Rc<String>,
     words: Words,
     header: (Said, HeaderKind),
+    /// The parts near the words of the last head that had some, and what they say.
+    near: (String, (Said, HeaderKind)),
     decoder: Decoder,
     buffer: Vec<u8>,
 }
@@ -150,6 +152,7 @@ impl<'a> Resolver<'a> {
             last: Rc::default(),
             words: Words::None,
             header: (Said::Nothing, HeaderKind::Notice),
+            near: (String::new(), (Said::Nothing, HeaderKind::Notice)),
             decoder: Decoder::new(repository, Kind::Blob, TEXT_BYTES_MAX as u64),
             buffer: Vec::new(),
         }
@@ -196,7 +199,13 @@ impl<'a> Resolver<'a> {
             self.words = words(head);
             self.header = match self.words {
                 Words::None | Words::InFields => (Said::Nothing, HeaderKind::Notice),
-                Words::Some => Licenses::in_use().by_words(head),
+                Words::Some => {
+                    let near = near_words(head);
+                    if near != self.near.0 {
+                        self.near = (near.to_string(), Licenses::in_use().by_words(&near));
+                    }
+                    with_comments(self.near.1.clone(), head)
+                }
             };
         }
         self.header.clone()

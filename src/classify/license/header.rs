@@ -19,14 +19,14 @@ impl Licenses {
         let contents = head(contents);
         match words(contents) {
             Words::None | Words::InFields => (Said::Nothing, HeaderKind::Notice),
-            Words::Some => self.by_words(contents),
+            Words::Some => with_comments(self.by_words(&near_words(contents)), contents),
         }
     }
 
-    /// As [`Licenses::in_header`], of a head that has [`Words::Some`].
-    pub fn by_words(&self, contents: &str) -> (Said, HeaderKind) {
-        let tags = tags(contents);
-        let head = normalized(&near_words(contents));
+    /// What the parts near a head's words say, before its comments are asked; it has [`Words::Some`].
+    pub fn by_words(&self, near: &str) -> (Said, HeaderKind) {
+        let tags = tags(near);
+        let head = normalized(near);
         let Search { texts, mut notices, names, limited } = self.search(&head);
         notices.extend(texts);
         if let Some(tagged) = tags {
@@ -35,9 +35,7 @@ impl Licenses {
             return (said, HeaderKind::Tag);
         }
         let said = match self.by_notices(&head, notices, names) {
-            None if limited || names_other_terms(&head) || names_copyleft(&normalized(&comments(contents))) => {
-                Said::Unknown
-            }
+            None if limited || names_other_terms(&head) => Said::Unknown,
             None => Said::Nothing,
             Some(Some(expression)) if !limited || self.class(&expression).restricted => {
                 Said::Known { expression, in_words: true }
@@ -60,6 +58,14 @@ impl Licenses {
         let Some(notice) = self.by_notices(head, notices, Vec::new()) else { return Some(tagged) };
         let inside = |text: String| if text.contains(" OR ") { format!("({text})") } else { text };
         Some(format!("{} AND {}", inside(tagged), inside(notice?)))
+    }
+}
+
+/// What a head says whose parts near its words say this: where that is nothing, comments anywhere may name copyleft.
+pub fn with_comments((said, kind): (Said, HeaderKind), head: &str) -> (Said, HeaderKind) {
+    match said {
+        Said::Nothing if names_copyleft(&normalized(&comments(head))) => (Said::Unknown, kind),
+        said => (said, kind),
     }
 }
 
@@ -146,7 +152,7 @@ fn has_words_in(head: &[u8]) -> bool {
 
 /// The parts of a head that stand near its words: of a page about a project, that is a badge and a section. What is left out
 /// is farther away than what is said together.
-fn near_words(head: &str) -> Cow<'_, str> {
+pub fn near_words(head: &str) -> Cow<'_, str> {
     const NEAR: usize = 1024;
     static OMITTED: LazyLock<String> = LazyLock::new(|| format!(" {} ", "x".repeat(NEAR / 2)));
     let mut parts: Vec<Range<usize>> = Vec::new();

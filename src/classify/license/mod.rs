@@ -211,6 +211,10 @@ impl Licenses {
 
     /// What an SPDX expression asks: of an AND the most restrictive parts, of an OR the least restrictive side.
     pub fn class(&self, expression: &str) -> Class {
+        // Most are one licence.
+        if let Some(license) = self.find(expression).filter(|_| spdx::license_id(expression).is_some()) {
+            return license.class();
+        }
         let Ok(parsed) = spdx::Expression::parse_mode(expression, spdx::ParseMode::LAX) else { return Class::UNKNOWN };
         let mut stack: Vec<Class> = Vec::new();
         for node in parsed.iter() {
