@@ -1,6 +1,6 @@
 //! The unified diff of two texts, as `git diff --full-index` prints it: Myers with git's slider, three lines of context.
 
-use std::{fmt::Write as _, ops::Range, rc::Rc};
+use std::{ops::Range, rc::Rc};
 
 use super::{
     change::Change,
@@ -9,6 +9,9 @@ use super::{
 
 /// Most bytes of the enclosing function's line that stand behind a hunk header, git's `struct func_line` buffer.
 const FUNCTION_BYTES_MAX: usize = 80;
+
+/// Room for most diffs, in bytes.
+const DIFF_BYTES: usize = 4096;
 
 /// A diff and its size.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,16 +31,24 @@ pub fn unified(
     old: Option<&Rc<String>>,
     new: Option<&Rc<String>>,
 ) -> Unified {
-    let mut unified = Unified::default();
-    write_header(&mut unified.text, change);
+    let mut out = Vec::with_capacity(DIFF_BYTES);
+    let [old_path, new_path] = [change.old_path.as_deref().unwrap_or(&change.path), &change.path];
+    let paths = [quoted("a/", old_path), quoted("b/", new_path)];
+    write_header(&mut out, change, &paths);
     let nothing = Rc::default();
     let (before, after) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
     if before == after {
-        return unified;
+        return Unified::of(out, &[]);
     }
-    write_names(&mut unified.text, change);
-    unified.write(comparer, before, after);
-    unified
+    for (sign, quoted, path, exists) in
+        [("--- ", &paths[0], old_path, change.old.is_some()), ("+++ ", &paths[1], new_path, change.new.is_some())]
+    {
+        // A name with a space gets a tab behind it, so that a patch reader finds its end.
+        let end: &[u8] = if exists && path.contains(&b' ') { b"\t\n" } else { b"\n" };
+        push(&mut out, &[sign.as_bytes(), if exists { quoted } else { b"/dev/null" }, end]);
+    }
+    let hunks = write_hunks(&mut out, comparer, before, after).hunks;
+    Unified::of(out, hunks)
 }
 
 /// The diff between other contents of the same files: the headers are those of `diff`, and its hunks are made anew. `diff` has
@@ -45,32 +56,38 @@ pub fn unified(
 pub fn with_contents(comparer: &mut Comparer, diff: &str, old: Option<&str>, new: Option<&str>) -> Unified {
     // No header begins so, and a newline in a path is quoted.
     let headers = diff.find("\n@@ -").map_or(diff.len(), |at| at + 1);
-    let mut unified = Unified { text: diff[..headers].to_owned(), ..Unified::default() };
+    let mut out = diff.as_bytes()[..headers].to_vec();
     let [old, new] = [old, new].map(|text| Rc::new(text.unwrap_or_default().to_owned()));
-    unified.write(comparer, &old, &new);
-    unified
+    let hunks = write_hunks(&mut out, comparer, &old, &new).hunks;
+    Unified::of(out, hunks)
 }
 
 impl Unified {
-    fn write(&mut self, comparer: &mut Comparer, old: &Rc<String>, new: &Rc<String>) {
-        let hunks = write_hunks(&mut self.text, comparer, old, new).hunks;
-        self.additions = hunks.iter().map(|hunk| hunk.after.len() as u32).sum();
-        self.deletions = hunks.iter().map(|hunk| hunk.before.len() as u32).sum();
+    fn of(bytes: Vec<u8>, hunks: &[Hunk]) -> Self {
+        Unified {
+            text: text(bytes),
+            additions: hunks.iter().map(|hunk| hunk.after.len() as u32).sum(),
+            deletions: hunks.iter().map(|hunk| hunk.before.len() as u32).sum(),
+        }
     }
+}
+
+fn text(diff: Vec<u8>) -> String {
+    String::from_utf8(diff).expect("it is made of lines of texts")
 }
 
 /// The hunks of the diff that turns `old` into `new`, without any line before the first.
 pub fn hunks(comparer: &mut Comparer, old: &str, new: &str) -> String {
-    let mut text = String::new();
+    let mut out = Vec::new();
     if old != new {
         let [old, new] = [old, new].map(|text| Rc::new(text.to_owned()));
-        write_hunks(&mut text, comparer, &old, &new);
+        write_hunks(&mut out, comparer, &old, &new);
     }
-    text
+    text(out)
 }
 
 /// Also what was compared, with its hunks.
-fn write_hunks<'a>(out: &mut String, comparer: &'a mut Comparer, old: &Rc<String>, new: &Rc<String>) -> Compared<'a> {
+fn write_hunks<'a>(out: &mut Vec<u8>, comparer: &'a mut Comparer, old: &Rc<String>, new: &Rc<String>) -> Compared<'a> {
     let compared = comparer.compare(old, new);
     let hunks = compared.hunks;
     let mut from = 0;
@@ -86,45 +103,58 @@ fn write_hunks<'a>(out: &mut String, comparer: &'a mut Comparer, old: &Rc<String
     compared
 }
 
-fn write_hunk(out: &mut String, Compared { before, after, .. }: &Compared<'_>, hunks: &[Hunk]) {
+fn write_hunk(out: &mut Vec<u8>, Compared { before, after, .. }: &Compared<'_>, hunks: &[Hunk]) {
     let (first, last) = (&hunks[0], &hunks[hunks.len() - 1]);
     let lead = first.before.start.min(CONTEXT);
     let trail = (before.line_count() - last.before.end).min(CONTEXT);
     let (start, end) = (first.before.start - lead, last.before.end + trail);
     let (new_start, new_end) = (first.after.start - lead, last.after.end + trail);
-    out.push_str("@@ -");
+    out.extend_from_slice(b"@@ -");
     write_range(out, start, end - start);
-    out.push_str(" +");
+    out.extend_from_slice(b" +");
     write_range(out, new_start, new_end - new_start);
-    out.push_str(" @@");
+    out.extend_from_slice(b" @@");
     if let Some(function) = before.lines_before(start).find_map(function_line) {
-        out.push(' ');
-        out.push_str(function);
+        push(out, &[b" ", function.as_bytes()]);
     }
-    out.push('\n');
+    out.push(b'\n');
     let mut at = start;
     for hunk in hunks {
-        write_lines(out, ' ', before, at..hunk.before.start);
-        write_lines(out, '-', before, hunk.before.clone());
-        write_lines(out, '+', after, hunk.after.clone());
+        write_lines(out, b' ', before, at..hunk.before.start);
+        write_lines(out, b'-', before, hunk.before.clone());
+        write_lines(out, b'+', after, hunk.after.clone());
         at = hunk.before.end;
     }
-    write_lines(out, ' ', before, at..end);
+    write_lines(out, b' ', before, at..end);
 }
 
 /// An empty range names the line before it, and a length of one is left out, as POSIX has it.
-fn write_range(out: &mut String, start: u32, len: u32) {
+fn write_range(out: &mut Vec<u8>, start: u32, len: u32) {
     let first = if len == 0 { start } else { start + 1 };
-    let _infallible = if len == 1 { write!(out, "{first}") } else { write!(out, "{first},{len}") };
+    write_number(out, first);
+    if len != 1 {
+        out.push(b',');
+        write_number(out, len);
+    }
 }
 
-fn write_lines(out: &mut String, sign: char, text: &Text, numbers: Range<u32>) {
-    for line in numbers.map(|number| text.line(number)) {
+fn write_number(out: &mut Vec<u8>, number: u32) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn write_lines(out: &mut Vec<u8>, sign: u8, text: &Text, numbers: Range<u32>) {
+    let count = numbers.len();
+    let (lines, ends) = text.lines(numbers);
+    out.reserve(lines.len() + count);
+    let mut from = 0;
+    for to in ends {
         out.push(sign);
-        out.push_str(line);
-        if !line.ends_with('\n') {
-            out.push_str("\n\\ No newline at end of file\n");
-        }
+        out.extend_from_slice(&lines[from..to]);
+        from = to;
+    }
+    // Only the last line of all can have no end.
+    if count > 0 && !lines.ends_with(b"\n") {
+        out.extend_from_slice(b"\n\\ No newline at end of file\n");
     }
 }
 
@@ -141,29 +171,23 @@ fn function_line(line: &str) -> Option<&str> {
     Some(line[..end].trim_end_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']))
 }
 
-fn write_header(out: &mut String, change: &Change) {
-    let old_path = change.old_path.as_deref().unwrap_or(&change.path);
-    let mode = |executable: bool| if executable { "100755" } else { "100644" };
-    push(out, &["diff --git "]);
-    write_quoted(out, "a/", old_path);
-    push(out, &[" "]);
-    write_quoted(out, "b/", &change.path);
-    push(out, &["\n"]);
+/// `paths` are those before and after, with their prefixes and as git quotes them.
+fn write_header(out: &mut Vec<u8>, change: &Change, paths: &[Vec<u8>; 2]) {
+    let mode = |executable: bool| -> &[u8] { if executable { b"100755" } else { b"100644" } };
+    push(out, &[b"diff --git ", &paths[0], b" ", &paths[1], b"\n"]);
     let modes = (change.old.map(|f| mode(f.executable)), change.new.map(|f| mode(f.executable)));
     let mut index_mode = None;
     match modes {
-        (None, Some(new)) => push(out, &["new file mode ", new, "\n"]),
-        (Some(old), None) => push(out, &["deleted file mode ", old, "\n"]),
-        (Some(old), Some(new)) if old != new => push(out, &["old mode ", old, "\nnew mode ", new, "\n"]),
+        (None, Some(new)) => push(out, &[b"new file mode ", new, b"\n"]),
+        (Some(old), None) => push(out, &[b"deleted file mode ", old, b"\n"]),
+        (Some(old), Some(new)) if old != new => push(out, &[b"old mode ", old, b"\nnew mode ", new, b"\n"]),
         (mode, _) => index_mode = mode,
     }
-    if change.old_path.is_some() {
-        let _infallible = writeln!(out, "similarity index {}%", change.similarity_percent);
-        push(out, &["rename from "]);
-        write_quoted(out, "", old_path);
-        push(out, &["\nrename to "]);
-        write_quoted(out, "", &change.path);
-        push(out, &["\n"]);
+    if let Some(old_path) = &change.old_path {
+        out.extend_from_slice(b"similarity index ");
+        write_number(out, change.similarity_percent.into());
+        let (from, to) = (quoted("", old_path), quoted("", &change.path));
+        push(out, &[b"%\nrename from ", &from, b"\nrename to ", &to, b"\n"]);
     }
     let ids = (change.old.map(|file| file.id), change.new.map(|file| file.id));
     let null = ids.0.or(ids.1).map(|id| id.kind().null());
@@ -171,55 +195,39 @@ fn write_header(out: &mut String, change: &Change) {
         && old != new
     {
         let (mut old_hex, mut new_hex) = (gix::hash::Kind::hex_buf(), gix::hash::Kind::hex_buf());
-        push(out, &["index ", old.hex_to_buf(&mut old_hex), "..", new.hex_to_buf(&mut new_hex)]);
-        index_mode.into_iter().for_each(|mode| push(out, &[" ", mode]));
-        push(out, &["\n"]);
+        let (old, new) = (old.hex_to_buf(&mut old_hex), new.hex_to_buf(&mut new_hex));
+        push(out, &[b"index ", old.as_bytes(), b"..", new.as_bytes()]);
+        index_mode.into_iter().for_each(|mode| push(out, &[b" ", mode]));
+        out.push(b'\n');
     }
 }
 
-fn push(out: &mut String, parts: &[&str]) {
-    parts.iter().for_each(|part| out.push_str(part));
+fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
-fn write_names(out: &mut String, change: &Change) {
-    let mut side = |sign: &str, prefix: &str, path: &[u8], exists: bool| {
-        push(out, &[sign]);
-        if exists {
-            write_quoted(out, prefix, path);
-        } else {
-            push(out, &["/dev/null"]);
-        }
-        // A name with a space gets a tab behind it, so that a patch reader finds its end.
-        push(out, &[if exists && path.contains(&b' ') { "\t\n" } else { "\n" }]);
-    };
-    side("--- ", "a/", change.old_path.as_deref().unwrap_or(&change.path), change.old.is_some());
-    side("+++ ", "b/", &change.path, change.new.is_some());
-}
-
-/// A path as git quotes it by default (core.quotePath): C escapes, octal for every byte outside of ASCII.
-fn write_quoted(out: &mut String, prefix: &str, path: &[u8]) {
+/// A path behind a prefix as git quotes it by default (core.quotePath): C escapes, octal for every byte outside of ASCII.
+fn quoted(prefix: &str, path: &[u8]) -> Vec<u8> {
     let plain = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';
     if path.iter().all(plain) {
-        push(out, &[prefix, &String::from_utf8_lossy(path)]);
-        return;
+        return [prefix.as_bytes(), path].concat();
     }
-    push(out, &["\"", prefix]);
+    let mut out = [b"\"", prefix.as_bytes()].concat();
     for byte in path {
         match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\x07' => out.push_str("\\a"),
-            b'\x08' => out.push_str("\\b"),
-            b'\t' => out.push_str("\\t"),
-            b'\n' => out.push_str("\\n"),
-            b'\x0b' => out.push_str("\\v"),
-            b'\x0c' => out.push_str("\\f"),
-            b'\r' => out.push_str("\\r"),
-            byte if plain(byte) => out.push(char::from(*byte)),
-            byte => {
-                let _infallible = write!(out, "\\{byte:03o}");
-            }
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\x07' => out.extend_from_slice(b"\\a"),
+            b'\x08' => out.extend_from_slice(b"\\b"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\x0b' => out.extend_from_slice(b"\\v"),
+            b'\x0c' => out.extend_from_slice(b"\\f"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            byte if plain(byte) => out.push(*byte),
+            byte => out.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
         }
     }
-    out.push('"');
+    out.push(b'"');
+    out
 }

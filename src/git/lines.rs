@@ -5,30 +5,20 @@
 //! takes the tokens of all that it has in common with one that is known: only what is new is hashed. Which text that is
 //! decides how long it takes, and nothing else: equal lines have equal tokens in any case.
 
-use std::{cell::Cell, hash::BuildHasher as _, ops::Range, rc::Rc};
+use std::{hash::BuildHasher as _, ops::Range, rc::Rc};
 
-use gix::diff::blob::{Algorithm, Diff, IndentHeuristic, IndentLevel, SliderHeuristic as _, Token};
+use gix::diff::blob::Token;
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
-use super::myers::Myers;
+use super::{myers::Myers, slider::Slider};
 use crate::bytes::{common_prefix, common_suffix};
 
 /// Lines of context in a diff, git's default.
 pub const CONTEXT: u32 = 3;
 
-/// Lines before and behind the change that are looked at first where hunks can move: more than the slider's heuristic
-/// looks at. Hunks that move farther have everything looked at.
-const MARGIN: usize = 32;
-
-/// So many lines around a split does the slider's heuristic look at: 20 that are blank, and one that is not.
-const SCORE_LINES: u32 = 21;
-
 /// Where a text has more lines of its own than this among the changed ones, git may prune one that both texts have:
 /// `xdl_clean_mmatch` counts the line itself twice and wants more than three times as many around it.
 const UNPRUNED_MAX: usize = 6;
-
-/// Width of a tab for the slider's heuristic, git's own.
-const TAB_WIDTH: u8 = 8;
 
 /// Texts that are remembered.
 const VERSIONS: usize = 4;
@@ -84,6 +74,13 @@ impl Text {
     pub fn line(&self, number: u32) -> &str {
         let at = number as usize;
         &self.text[self.starts[at] as usize..self.starts[at + 1] as usize]
+    }
+
+    /// The bytes of these lines, which stand one behind the other, and where each of them ends there.
+    pub fn lines(&self, numbers: Range<u32>) -> (&[u8], impl Iterator<Item = usize>) {
+        let starts = &self.starts[numbers.start as usize..=numbers.end as usize];
+        let (first, last) = (starts[0] as usize, starts[starts.len() - 1] as usize);
+        (&self.text.as_bytes()[first..last], starts[1..].iter().map(move |end| *end as usize - first))
     }
 
     /// The lines before line `number`, from the nearest on.
@@ -244,42 +241,8 @@ pub struct Comparer {
     /// For each token, in which of the changed parts it is.
     places: Vec<u8>,
     myers: Myers,
-    dense: Dense,
-    diff: Diff,
+    slider: Slider,
     hunks: Vec<Hunk>,
-}
-
-/// Tokens of two texts with small numbers: git's way to compare counts them.
-#[derive(Default)]
-struct Dense {
-    /// For each token, its small number and one more; 0 for none.
-    numbers: Vec<u32>,
-    /// The other way round.
-    tokens: Vec<Token>,
-    old: Vec<Token>,
-    new: Vec<Token>,
-    /// Both, with numbers of their own for changed lines.
-    marked: [Vec<Token>; 2],
-}
-
-impl Dense {
-    fn fill(&mut self, old: &[Token], new: &[Token], tokens: usize) {
-        let Dense { numbers, tokens: seen, .. } = self;
-        seen.drain(..).for_each(|token| numbers[token.0 as usize] = 0);
-        numbers.resize(tokens, 0);
-        for (from, to) in [(old, &mut self.old), (new, &mut self.new)] {
-            to.clear();
-            to.shrink_to(LINES_KEPT_MAX);
-            to.extend(from.iter().map(|token| {
-                let number = &mut numbers[token.0 as usize];
-                if *number == 0 {
-                    seen.push(*token);
-                    *number = seen.len() as u32;
-                }
-                Token(*number - 1)
-            }));
-        }
-    }
 }
 
 impl Comparer {
@@ -293,7 +256,7 @@ impl Comparer {
         self.know(before);
         self.know(after);
         let (old, new) = (&self.known[self.known.len() - 2], &self.known[self.known.len() - 1]);
-        let Comparer { lines, places, myers, dense, diff, hunks, .. } = self;
+        let Comparer { lines, places, myers, slider, hunks, .. } = self;
         hunks.clear();
         let common = common_tokens(&old.tokens, &new.tokens);
         places.resize(lines.len(), 0);
@@ -305,14 +268,7 @@ impl Comparer {
         }
         let can_slide = |hunk: &Hunk| is_movable(&old.tokens, &hunk.before) || is_movable(&new.tokens, &hunk.after);
         if hunks.iter().any(can_slide) {
-            for margin in [MARGIN, usize::MAX] {
-                let skipped = (common.0 - common.0.min(margin), common.1 - common.1.min(margin));
-                let shown = |tokens: &'_ [Token]| skipped.0..tokens.len() - skipped.1;
-                dense.fill(&old.tokens[shown(&old.tokens)], &new.tokens[shown(&new.tokens)], lines.len());
-                if slide(dense, skipped, lines, diff, hunks) {
-                    break;
-                }
-            }
+            slider.slide(hunks, &old.tokens, &new.tokens, |token| lines.text(token));
         }
         Compared { hunks, before: old, after: new }
     }
@@ -378,50 +334,6 @@ fn is_movable(tokens: &[Token], lines: &Range<u32>) -> bool {
             || (lines.end < tokens.len() && tokens[lines.end] == tokens[lines.start]))
 }
 
-/// Moves hunks to where git shows them. So many common lines were skipped at the start and at the end; returns false, and
-/// leaves the hunks as they are, where one came near to those.
-fn slide(
-    Dense { tokens, old, new, marked, .. }: &mut Dense,
-    skipped: (usize, usize),
-    lines: &Lines,
-    diff: &mut Diff,
-    hunks: &mut Vec<Hunk>,
-) -> bool {
-    // The library moves what it found itself: so it is given lines that are in no other text for those that changed.
-    let mut number = tokens.len() as u32;
-    for (marked, shown) in marked.iter_mut().zip([&*old, &*new]) {
-        marked.clear();
-        marked.extend_from_slice(shown);
-    }
-    for hunk in hunks.iter() {
-        for (marked, lines) in marked.iter_mut().zip([&hunk.before, &hunk.after]) {
-            for line in lines.clone() {
-                marked[line as usize - skipped.0] = Token(number);
-                number += 1;
-            }
-        }
-    }
-    diff.compute_with(Algorithm::MyersMinimal, &marked[0], &marked[1], number);
-    let came_near = Cell::new(false);
-    let mut heuristic = IndentHeuristic::new(|token: Token| {
-        IndentLevel::for_ascii_line(lines.text(tokens[token.0 as usize]).iter().copied(), TAB_WIDTH)
-    });
-    diff.postprocess_with(old, new, |tokens: &[Token], hunk: Range<u32>, earliest_end: u32| {
-        let lowest = earliest_end.saturating_sub(hunk.end - hunk.start);
-        let highest = (tokens.len() as u32).saturating_sub(SCORE_LINES);
-        let near = (skipped.0 > 0 && lowest < SCORE_LINES) || (skipped.1 > 0 && hunk.end > highest);
-        came_near.set(came_near.get() || near);
-        heuristic.best_slider_end(tokens, hunk, earliest_end)
-    });
-    if came_near.get() {
-        return false;
-    }
-    hunks.clear();
-    let number = |lines: Range<u32>| skipped.0 as u32 + lines.start..skipped.0 as u32 + lines.end;
-    hunks.extend(diff.hunks().map(|hunk| Hunk { before: number(hunk.before), after: number(hunk.after) }));
-    true
-}
-
 /// How many tokens `a` and `b` have in common at the start, and how many of the others at the end.
 fn common_tokens(a: &[Token], b: &[Token]) -> (usize, usize) {
     let prefix = common_prefix(a, b);
@@ -451,7 +363,7 @@ fn common_ends(a: &[u8], b: &[u8]) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use gix::diff::blob::InternedInput;
+    use gix::diff::blob::{Algorithm, Diff, InternedInput};
 
     use super::*;
 

@@ -16,6 +16,7 @@ pub mod needs;
 pub mod packs;
 pub mod rename;
 pub mod repository;
+mod slider;
 pub mod supervise;
 pub mod text;
 pub mod trees;
