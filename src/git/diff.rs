@@ -114,8 +114,8 @@ fn write_hunk(out: &mut Vec<u8>, Compared { before, after, .. }: &Compared<'_>, 
     out.extend_from_slice(b" +");
     write_range(out, new_start, new_end - new_start);
     out.extend_from_slice(b" @@");
-    if let Some(function) = before.lines_before(start).find_map(function_line) {
-        push(out, &[b" ", function.as_bytes()]);
+    if let Some(line) = before.line_before(start, begins_function) {
+        push(out, &[b" ", function_part(line).as_bytes()]);
     }
     out.push(b'\n');
     let mut at = start;
@@ -159,16 +159,14 @@ fn write_lines(out: &mut Vec<u8>, sign: u8, text: &Text, numbers: Range<u32>) {
 }
 
 /// git's default idea of a function line (def_ff in xdiff/xemit.c): it starts with a letter, `_` or `$`.
-fn function_line(line: &str) -> Option<&str> {
-    let first = *line.as_bytes().first()?;
-    if !(first.is_ascii_alphabetic() || first == b'_' || first == b'$') {
-        return None;
-    }
-    let mut end = line.len().min(FUNCTION_BYTES_MAX);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    Some(line[..end].trim_end_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']))
+fn begins_function(first: u8) -> bool {
+    first.is_ascii_alphabetic() || first == b'_' || first == b'$'
+}
+
+/// What of a function line stands behind a hunk header.
+fn function_part(line: &str) -> &str {
+    let end = line.floor_char_boundary(FUNCTION_BYTES_MAX);
+    line[..end].trim_end_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c'])
 }
 
 /// `paths` are those before and after, with their prefixes and as git quotes them.

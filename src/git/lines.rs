@@ -83,9 +83,11 @@ impl Text {
         (&self.text.as_bytes()[first..last], starts[1..].iter().map(move |end| *end as usize - first))
     }
 
-    /// The lines before line `number`, from the nearest on.
-    pub fn lines_before(&self, number: u32) -> impl Iterator<Item = &str> {
-        (0..number).rev().map(|number| self.line(number))
+    /// The nearest line before line `number` that begins with such a byte.
+    pub fn line_before(&self, number: u32, begins: impl Fn(u8) -> bool) -> Option<&str> {
+        let (bytes, starts) = (self.text.as_bytes(), &self.starts[..number as usize]);
+        let at = starts.iter().rposition(|start| begins(bytes[*start as usize]))?;
+        Some(self.line(at as u32))
     }
 
     /// Takes `text` apart, with the tokens of `known` for what they have in common.
@@ -107,11 +109,14 @@ impl Text {
         self.take(known, 0..from);
         let (stop, mut misses) = (bytes.len() - suffix, 0);
         while self.end() < stop {
+            let seen = lines.len() as u32;
             let token = self.read_line(&bytes[..stop], lines);
-            let found = position(&known.tokens[from..to.min(from + LOOK_AHEAD)], token);
-            let found = found.or_else(|| {
+            // A line that no text had before is not in this one.
+            let look = |lines: Range<usize>| position(&known.tokens[lines], token);
+            let is_seen = token.0 < seen;
+            let found = is_seen.then(|| look(from..to.min(from + LOOK_AHEAD))).flatten().or_else(|| {
                 misses += 1;
-                MISSES.contains(&misses).then(|| position(&known.tokens[from..to], token)).flatten()
+                (is_seen && MISSES.contains(&misses)).then(|| look(from..to)).flatten()
             });
             if let Some(found) = found {
                 let next = from + found + 1;
@@ -422,8 +427,10 @@ mod tests {
                     let lines: Vec<&str> = text.split_inclusive('\n').collect();
                     let found: Vec<&str> = (0..side.line_count()).map(|number| side.line(number)).collect();
                     assert_eq!(found, lines);
-                    let before: Vec<&str> = side.lines_before(side.line_count()).collect();
-                    assert_eq!(before, lines.iter().rev().copied().collect::<Vec<_>>());
+                    for (number, byte) in [(lines.len(), b'a'), (lines.len() / 2, b'}'), (lines.len() / 3, b'l')] {
+                        let before = lines[..number].iter().rfind(|line| line.as_bytes()[0] == byte);
+                        assert_eq!(side.line_before(number as u32, |first| first == byte), before.copied());
+                    }
                 }
                 // A comparer that knows nothing finds the same, and every token is that of its line.
                 let mut other = Comparer::default();

@@ -87,20 +87,21 @@ impl Side {
             times if times >= often => Occurs::Often,
             _ => Occurs::Sometimes,
         }));
-        kept.clear();
-        places.clear();
+        kept.resize(lines.len(), 0);
+        places.resize(lines.len(), 0);
+        let mut len = 0;
         for (at, line) in lines.iter().enumerate() {
-            if match occurs[at] {
+            changed[at] = match occurs[at] {
                 Occurs::Never => true,
                 Occurs::Sometimes => false,
                 Occurs::Often => is_among_going(occurs, at),
-            } {
-                changed[at] = true;
-            } else {
-                kept.push(*line);
-                places.push(at as u32);
-            }
+            };
+            // The next one is written over one that goes.
+            (kept[len], places[len]) = (*line, at as u32);
+            len += usize::from(!changed[at]);
         }
+        kept.truncate(len);
+        places.truncate(len);
     }
 
     /// These of the kept lines changed.
@@ -282,9 +283,12 @@ impl Search {
     fn prepare(&mut self, olds: usize, news: usize) {
         let diagonals = olds + news + 3;
         self.cost_max = i32::try_from(root(diagonals)).unwrap_or(i32::MAX).max(COST_MIN);
-        for front in [&mut self.forward, &mut self.backward] {
-            shrink(&mut front.places);
-            front.places.resize(diagonals, 0);
+        for Front { places, .. } in [&mut self.forward, &mut self.backward] {
+            if places.len() > LINES_KEPT_MAX {
+                shrink(places);
+            }
+            // A step reads nothing but what one before it wrote.
+            places.resize(diagonals.max(places.len()), 0);
         }
     }
 
