@@ -3,6 +3,17 @@
 /// Steps in which they are compared: calls of the system's comparison, then a vector at a time.
 const STEPS: [usize; 2] = [256, 16];
 
+/// Lower-case hexadecimal digits, two for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        hex.push(digit(byte >> 4));
+        hex.push(digit(byte & 15));
+    }
+    hex
+}
+
 /// How many items `a` and `b` have in common at the start.
 pub fn common_prefix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let far = in_steps::<T, { STEPS[0] }>(a, b);

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::bytes::hex;
+
 /// The version of the row schema that this program writes. Older versions are read; newer ones are refused.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -15,29 +17,22 @@ pub struct SampleId([u8; 16]);
 impl SampleId {
     /// The id of the sample that `commit` (binary id) makes by turning `old_path` into `new_path` (bytes as in the tree).
     pub fn of(commit: &[u8], old_path: Option<&[u8]>, new_path: Option<&[u8]>) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(b"gitlode sample 1\0");
+        let mut hashed = b"gitlode sample 1\0".to_vec();
         for field in [Some(commit), old_path, new_path] {
-            match field {
-                None => {
-                    hasher.update(&[0]);
-                }
-                Some(bytes) => {
-                    hasher.update(&[1]);
-                    hasher.update(&(bytes.len() as u64).to_le_bytes());
-                    hasher.update(bytes);
-                }
+            hashed.push(field.is_some().into());
+            if let Some(bytes) = field {
+                hashed.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+                hashed.extend_from_slice(bytes);
             }
         }
         let mut id = [0; 16];
-        id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        id.copy_from_slice(&blake3::hash(&hashed).as_bytes()[..16]);
         SampleId(id)
     }
 
     /// The id as 32 lower-case hexadecimal digits, the form it has in rows and on the command line.
     pub fn to_hex(self) -> String {
-        let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        hex(&self.0)
     }
 }
 

@@ -9,6 +9,13 @@ pub struct Commit<'a> {
     pub tree: ObjectId,
     /// The parents, in order.
     pub parents: Vec<ObjectId>,
+    /// What it says of itself.
+    pub said: Said<'a>,
+}
+
+/// What a commit says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said<'a> {
     /// Who wrote the change.
     pub author: Person<'a>,
     /// Who made the commit.
@@ -38,24 +45,25 @@ impl<'a> Commit<'a> {
         let id = |hex: &[u8]| ObjectId::from_hex(hex).ok().filter(|id| id.kind() == hash);
         let mut lines = Lines(bytes);
         let tree = id(lines.next()?.strip_prefix(b"tree ")?)?;
-        let mut commit = Commit {
-            tree,
-            parents: Vec::new(),
-            author: Person::default(),
-            committer: Person::default(),
-            encoding: None,
-            message: b"",
-        };
+        let mut parents = Vec::new();
         // Parents stand directly behind the tree; git does not look for them anywhere else.
         while let Some(parent) = lines.0.strip_prefix(b"parent ") {
             let end = memchr::memchr(b'\n', parent).unwrap_or(parent.len());
-            commit.parents.push(id(&parent[..end])?);
+            parents.push(id(&parent[..end])?);
             lines.next();
         }
+        Some(Commit { tree, parents, said: Said::parse(lines.0) })
+    }
+}
+
+impl<'a> Said<'a> {
+    /// What the commit object `bytes` says, whatever its tree and parents are.
+    pub fn parse(bytes: &'a [u8]) -> Self {
+        let (mut said, mut lines) = (Said::default(), Lines(bytes));
         let (mut author, mut committer) = (None, None);
         while let Some(line) = lines.next() {
             if line.is_empty() {
-                commit.message = lines.0;
+                said.message = lines.0;
                 break;
             }
             // A line that begins with a space continues a signature; no header of ours has one.
@@ -64,11 +72,11 @@ impl<'a> Commit<'a> {
             } else if let Some(line) = line.strip_prefix(b"committer ") {
                 committer.get_or_insert_with(|| Person::parse(line));
             } else if let Some(encoding) = line.strip_prefix(b"encoding ") {
-                commit.encoding = Some(encoding);
+                said.encoding = Some(encoding);
             }
         }
-        (commit.author, commit.committer) = (author.unwrap_or_default(), committer.unwrap_or_default());
-        Some(commit)
+        (said.author, said.committer) = (author.unwrap_or_default(), committer.unwrap_or_default());
+        said
     }
 }
 
@@ -80,12 +88,24 @@ impl<'a> Person<'a> {
             return Person { name, ..Person::default() };
         };
         let mut words = line[close + 1..].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-        let mut number = || std::str::from_utf8(words.next()?).ok();
-        let time = number().and_then(|text| text.parse().ok());
-        let zone = number().and_then(|text| text.parse::<i32>().ok()).filter(|zone| zone.abs() <= 9999);
-        let zone = zone.map(|zone| zone / 100 * 60 + zone % 100);
+        let time = words.next().and_then(number);
+        let zone = words.next().and_then(number).and_then(|zone| i32::try_from(zone).ok());
+        let zone = zone.filter(|zone| zone.abs() <= 9999).map(|zone| zone / 100 * 60 + zone % 100);
         Person { name, email: line[open + 1..close].trim_ascii(), time, zone }
     }
+}
+
+/// A decimal number with or without a sign; none where it is anything else, or too large.
+fn number(word: &[u8]) -> Option<i64> {
+    let (is_negative, digits) = match word {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let number = digits.iter().try_fold(0_i64, |number, byte| {
+        let digit = i64::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.filter(|_| !digits.is_empty()).map(|number| if is_negative { -number } else { number })
 }
 
 /// Takes lines off the front.
@@ -115,8 +135,11 @@ mod tests {
         let bytes = [TREE.as_bytes(), rest].concat();
         let commit = Commit::parse(&bytes, HashKind::Sha1)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let person = format!("{}|{}", text(commit.author.name), text(commit.author.email));
-        Some((person, (commit.author.time, commit.author.zone), commit.parents.len(), text(commit.message)))
+        let Said { author, message, .. } = commit.said;
+        // Tree and parents are lines that say nothing.
+        assert_eq!(Said::parse(&bytes), commit.said);
+        let person = format!("{}|{}", text(author.name), text(author.email));
+        Some((person, (author.time, author.zone), commit.parents.len(), text(message)))
     }
 
     #[test]

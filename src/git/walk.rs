@@ -254,6 +254,6 @@ fn parse_and_note(
     let commit = super::commit::Commit::parse(bytes, repository.hash()).ok_or(ReadError::Corrupt)?;
     note(id, &commit);
     // git takes a time that it can't read for 1970.
-    let time = commit.committer.time.unwrap_or(0);
+    let time = commit.said.committer.time.unwrap_or(0);
     Ok(Parsed { tree: commit.tree, parents: commit.parents, time })
 }

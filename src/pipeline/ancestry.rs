@@ -38,7 +38,7 @@ pub struct Ancestry {
 impl Ancestry {
     /// Looks at the commit `id`.
     pub fn see(&mut self, id: ObjectId, commit: &Commit<'_>) {
-        let text = Some(commit.message).filter(|_| commit.encoding.is_none());
+        let text = Some(commit.said.message).filter(|_| commit.said.encoding.is_none());
         let text = text.and_then(|message| std::str::from_utf8(message).ok());
         let subject = text.map(|text| self.hash(plain_subject(text)));
         let mut parents = commit.parents.iter().copied();

@@ -5,13 +5,7 @@ use std::borrow::Cow;
 use gix::objs::Kind;
 
 use crate::{
-    git::{
-        self,
-        blobs::read,
-        repository::{Objects, Repository},
-        text,
-        walk::Commit,
-    },
+    git::{self, blobs::read, repository::Objects, text, walk::Commit},
     verdict::Skip,
 };
 
@@ -44,17 +38,13 @@ pub struct Person<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn read(
-        objects: &Objects,
-        repository: &Repository,
-        commit: &'a Commit,
-        buffer: &'a mut Vec<u8>,
-    ) -> Result<Self, Skip> {
+    pub(super) fn read(objects: &Objects, commit: &'a Commit, buffer: &'a mut Vec<u8>) -> Result<Self, Skip> {
         let bytes = match &commit.object {
             Some(bytes) => bytes,
             None => read(objects, commit.id, Kind::Commit, buffer).map_err(|e| e.skip())?,
         };
-        let commit = git::commit::Commit::parse(bytes, repository.hash()).ok_or(Skip::CorruptObject)?;
+        // The walk has seen its tree and parents.
+        let commit = git::commit::Said::parse(bytes);
         if commit.message.len() > MESSAGE_BYTES_MAX {
             return Err(Skip::MessageTooLong);
         }

@@ -20,6 +20,7 @@ use super::{
     plan::{CHANGES_PER_BLOCK, Candidate, Plan},
 };
 use crate::{
+    bytes::hex,
     classify::{
         author::Authors,
         language::{Languages, PathFacts},
@@ -237,18 +238,16 @@ impl<'a> Extractor<'a> {
 
     /// Makes the row of `candidate`, as far as no rule objects. `observe` sees what rules see, before they are asked.
     fn row(&mut self, candidate: &Candidate, observe: Option<Observe<'_>>) -> Result<(), Refusal> {
-        let Extractor {
-            repository, plan, job, labels, languages, path, licenses, declared, named, blobs, rows, ..
-        } = self;
+        let Extractor { plan, job, labels, languages, path, licenses, declared, named, blobs, rows, .. } = self;
         let (comparer, buffer) = (RefCell::new(&mut self.comparer), &mut self.buffer);
         let Job { recipe, rules, origin, .. } = *job;
         let change = &candidate.change;
         let commit = &plan.commits[candidate.commit as usize];
         let (old_file, new_file) = files(change)?;
         let new_path = new_file.or(old_file).unwrap_or_default();
-        let facts = Facts::read(blobs.objects(), repository, commit, buffer)?;
+        let facts = Facts::read(blobs.objects(), commit, buffer)?;
         let (files_changed, files_modified) = plan.files_changed[candidate.commit as usize];
-        let commit_hex = commit.id.to_string();
+        let commit_hex = hex(commit.id.as_bytes());
         let texts = job.texts(&facts.message);
         let commit_view = CommitView::new(origin, commit_hex.clone(), &facts, recipe.message_language);
         let tree = TreeView {
@@ -303,9 +302,9 @@ impl<'a> Extractor<'a> {
         }
         let commitpack_license = license_spdx.and(named.1.as_deref());
         let id = SampleId::of(commit.id.as_bytes(), old_file.map(str::as_bytes), new_file.map(str::as_bytes)).to_hex();
-        let hex = |id: Option<ObjectId>| id.map(|id| id.to_string());
-        let parent = hex(commit.parent);
-        let (old_blob, new_blob) = (hex(change.old.map(|f| f.id)), hex(change.new.map(|f| f.id)));
+        let hex_of = |id: Option<ObjectId>| id.map(|id| hex(id.as_bytes()));
+        let parent = hex_of(commit.parent);
+        let (old_blob, new_blob) = (hex_of(change.old.map(|f| f.id)), hex_of(change.new.map(|f| f.id)));
         let person = |text: &'_ str| recipe.authors.then(|| text.to_owned());
         let (author_name, author_email) = (person(&facts.author.name), person(&facts.author.email));
         let (committer_name, committer_email) = (person(&facts.committer.name), person(&facts.committer.email));

@@ -169,7 +169,7 @@ impl Comparing<'_> {
         // What has no message that can be read is skipped later, for that reason.
         let objects = differ.objects();
         let mut buffer = Vec::new();
-        let facts = judged.then(|| Facts::read(objects, self.repository, commit, &mut buffer).ok()).flatten();
+        let facts = judged.then(|| Facts::read(objects, commit, &mut buffer).ok()).flatten();
         if let Some(refusal) = facts.as_ref().and_then(|facts| self.job.opt_out(commit.id, facts, (None, None))) {
             return Err(refusal);
         }

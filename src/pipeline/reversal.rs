@@ -30,15 +30,17 @@ pub struct Reversals {
 impl Reversals {
     /// Looks at the commit `id`.
     pub fn see(&mut self, id: ObjectId, commit: &Commit<'_>) {
-        if !message::may_reverse(commit.message) {
+        if !message::may_reverse(commit.said.message) {
             return;
         }
-        let Ok(decoded) = text::decode_message(commit.message, commit.encoding.and_then(text::named_encoding)) else {
+        let Ok(decoded) =
+            text::decode_message(commit.said.message, commit.said.encoding.and_then(text::named_encoding))
+        else {
             return;
         };
         let said = message::reversal(&decoded.text);
         if said != Said::default() {
-            self.found.insert(id, (commit.committer.time.unwrap_or(0), said));
+            self.found.insert(id, (commit.said.committer.time.unwrap_or(0), said));
         }
     }
 
@@ -87,7 +89,8 @@ impl Search<'_> {
     fn by_subject(&self, own: ObjectId, wanted: &str) -> Option<ObjectId> {
         let hash = self.ancestry.hash(wanted);
         self.back(own, &|_, noted| noted.may_say(hash), &mut |other, commit| {
-            let said = || text::decode_message(commit.message, commit.encoding.and_then(text::named_encoding));
+            let said =
+                || text::decode_message(commit.said.message, commit.said.encoding.and_then(text::named_encoding));
             other != own && said().is_ok_and(|said| message::plain_subject(&said.text) == wanted)
         })
     }
