@@ -22,6 +22,7 @@ use crate::{
         self, Checkpoint, LedgerManifest, SegmentManifest,
         attached::Behind,
         batch_stem,
+        decode::Decoder,
         ledger::{self, LedgerWriter},
         rows::RowsBuilder,
         segment::{Encoder, SegmentWriter},
@@ -110,10 +111,10 @@ impl Merge<'_> {
         changes.candidates -= changes.kept;
         changes.kept = 0;
         let mut new = Vec::new();
-        let (mut readers, mut heap) = (Vec::new(), BinaryHeap::new());
+        let (mut readers, mut heap, mut decoder) = (Vec::new(), BinaryHeap::new(), Decoder::new()?);
         for (at, segment) in old.iter().enumerate() {
             let mut rows = SegmentRows::open(self.directory.join(&segment.file))?;
-            if rows.advance()? {
+            if rows.advance(&mut decoder)? {
                 heap.push(Reverse((key(&rows.sample()), at)));
             }
             readers.push(rows);
@@ -135,7 +136,7 @@ impl Merge<'_> {
                     && let Some(Reverse((_, at))) = heap.pop()
                 {
                     builder.push(&readers[at].sample());
-                    if readers[at].advance()? {
+                    if readers[at].advance(&mut decoder)? {
                         heap.push(Reverse((key(&readers[at].sample()), at)));
                     }
                 }

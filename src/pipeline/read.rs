@@ -19,13 +19,15 @@ use crate::{
     store::{
         self, Checkpoint, Store,
         attached::Attached,
+        decode::{Decoder, Stream},
         rows::Rows,
         segment::{self, SegmentManifest},
     },
 };
 
-/// Bytes of batches that were read and wait to be used. The batch that is read last comes on top, however large it is.
-const AHEAD_BYTES_MAX: usize = 32 << 20;
+/// Bytes of batches that were read and wait to be used. The batch that is read last comes on top, however large it is. More
+/// would be more memory to go through, which is slower.
+const AHEAD_BYTES_MAX: usize = 8 << 20;
 
 /// Rows that are handed over at once.
 const CHUNK_ROWS: usize = 128;
@@ -33,7 +35,7 @@ const CHUNK_ROWS: usize = 128;
 /// Rows of one segment, in order, with the position that the next one has.
 pub struct SegmentRows {
     path: PathBuf,
-    batches: Box<dyn Iterator<Item = Result<arrow_array::RecordBatch, store::Error>>>,
+    batches: Stream,
     rows: Option<Arc<Rows>>,
     bytes: usize,
     at: usize,
@@ -43,9 +45,9 @@ impl SegmentRows {
     /// Opens the segment at `path`.
     ///
     /// # Errors
-    /// As [`segment::read`].
+    /// As [`Stream::open`].
     pub fn open(path: PathBuf) -> Result<Self, store::Error> {
-        let batches = Box::new(segment::read(&path)?);
+        let batches = Stream::open(&path)?;
         Ok(SegmentRows { path, batches, rows: None, bytes: 0, at: 0 })
     }
 
@@ -53,16 +55,15 @@ impl SegmentRows {
     ///
     /// # Errors
     /// The segment is damaged.
-    pub fn advance(&mut self) -> Result<bool, store::Error> {
+    pub fn advance(&mut self, decoder: &mut Decoder) -> Result<bool, store::Error> {
         self.at += 1;
         while self.rows.as_ref().is_none_or(|rows| self.at >= rows.len()) {
             // Before the next batch is read, since batches of large files are large.
             self.rows = None;
-            let Some(batch) = self.batches.next() else { return Ok(false) };
+            let Some((batch, bytes)) = self.batches.next(decoder)? else { return Ok(false) };
             let damaged =
                 |e: arrow_schema::ArrowError| store::Error::Damaged { path: self.path.clone(), reason: e.to_string() };
-            let batch = batch?;
-            self.bytes = batch.get_array_memory_size();
+            self.bytes = bytes;
             self.rows = Some(Arc::new(Rows::new(&batch).map_err(damaged)?));
             self.at = 0;
         }
@@ -176,6 +177,7 @@ struct Reader {
     chunks: Sender<Result<Chunk, store::Error>>,
     free: Receiver<Chunk>,
     ahead_bytes: usize,
+    decoder: Decoder,
 }
 
 impl Reader {
@@ -187,7 +189,15 @@ impl Reader {
         let (send, chunks) = bounded(CHUNK_ROWS);
         let (freed, free) = unbounded();
         scope.spawn(move || {
-            let mut reader = Reader { chunk: Chunk::default(), chunks: send, free, ahead_bytes: 0 };
+            let decoder = match Decoder::new() {
+                Ok(decoder) => decoder,
+                Err(error) => {
+                    // Nobody has ended yet.
+                    let _is_heard = send.send(Err(error));
+                    return;
+                }
+            };
+            let mut reader = Reader { chunk: Chunk::default(), chunks: send, free, ahead_bytes: 0, decoder };
             for (repository, paths) in repositories.into_iter().enumerate() {
                 reader.chunk.repository = repository;
                 match reader.merge(paths) {
@@ -212,7 +222,7 @@ impl Reader {
             // A flipped bit may still be a row.
             segment::verify_file(&path, manifest.bytes, &manifest.blake3)?;
             let mut rows = SegmentRows::open(path)?;
-            if rows.advance()? {
+            if rows.advance(&mut self.decoder)? {
                 heap.push(Reverse((key(&rows.sample()), segment)));
             }
             segments.push(rows);
@@ -228,7 +238,7 @@ impl Reader {
             if (is_last || self.chunk.rows.len() >= CHUNK_ROWS) && !self.hand_over() {
                 return Ok(false);
             }
-            if rows.advance()? {
+            if rows.advance(&mut self.decoder)? {
                 heap.push(Reverse((key(&rows.sample()), segment)));
             }
         }

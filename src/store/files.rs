@@ -54,6 +54,14 @@ pub(super) fn is_key(path: &Path) -> bool {
     hash.is_some_and(|(_, hash)| hash.len() == KEY_HASH_LENGTH && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
+/// A segment that a manifest names and that is not there is damage of the store.
+pub(super) fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::Damaged { path: path.to_owned(), reason: "it is missing".into() },
+        _ => Error::Io { path: path.to_owned(), source },
+    })
+}
+
 pub(crate) fn json_files(directory: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
     let mut files = Vec::new();
     if !directory.exists() {

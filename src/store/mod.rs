@@ -15,6 +15,7 @@
 
 pub mod attached;
 mod checkpoint;
+pub mod decode;
 mod files;
 pub mod index;
 pub mod ledger;

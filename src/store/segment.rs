@@ -15,7 +15,7 @@ use arrow_ipc::{
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, io_error, ledger::LedgerManifest, rows, seal, write_json};
+use super::{Error, decode::Messages, files::open, io_error, ledger::LedgerManifest, rows, seal, write_json};
 use crate::verdict::Counts;
 
 /// The record of a sealed segment.
@@ -167,14 +167,6 @@ impl SegmentWriter {
     }
 }
 
-/// A segment that a manifest names and that is not there is damage of the store.
-fn open(path: &Path) -> Result<File, Error> {
-    File::open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::Damaged { path: path.to_owned(), reason: "it is missing".into() },
-        _ => Error::Io { path: path.to_owned(), source },
-    })
-}
-
 /// Reads the batches of the segment at `path` one by one.
 ///
 /// # Errors
@@ -243,40 +235,21 @@ impl Batches {
     /// # Errors
     /// The file can't be read, or is no Arrow stream of a schema and batches.
     pub fn find(path: &Path, columns: &[&str]) -> Result<Batches, Error> {
-        let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
-        let mut file = BufReader::with_capacity(MESSAGE_READ, open(path)?);
-        let len = file.get_ref().metadata().map_err(io_error(path))?.len();
-        let (mut at, mut schema, mut places, mut header) = (0, Vec::new(), Vec::new(), Vec::new());
-        while at < len {
-            let mut prefix = [0; 8];
-            file.read_exact(&mut prefix).map_err(|e| damaged(e.to_string()))?;
-            let [_, _, _, _, size @ ..] = prefix;
-            let size = u64::from(u32::from_le_bytes(size));
-            if prefix[..4] != CONTINUATION {
-                return Err(damaged("a message does not begin as one".into()));
-            }
-            if size == 0 {
-                break;
-            }
-            // A size may be anything; what is reserved is no more than there can be.
-            header.clear();
-            header.reserve(usize::try_from(size.min(len)).unwrap_or_default());
-            file.by_ref().take(size).read_to_end(&mut header).map_err(io_error(path))?;
-            let message = arrow_ipc::root_as_message(&header).map_err(|e| damaged(e.to_string()))?;
-            let body = u64::try_from(message.bodyLength()).unwrap_or(u64::MAX);
-            let end = [prefix.len() as u64, size, body].into_iter().try_fold(at, u64::checked_add);
-            let end = end.filter(|end| *end <= len).ok_or_else(|| damaged("it is cut short".into()))?;
+        let damaged = |reason: &str| Error::Damaged { path: path.to_owned(), reason: reason.to_owned() };
+        let (mut schema, mut places) = (Vec::new(), Vec::new());
+        let mut messages = Messages::open(path, MESSAGE_READ)?;
+        while messages.advance()? {
+            let (start, end) = messages.place();
+            let message = messages.message()?;
             match (message.header_as_schema(), message.header_as_record_batch()) {
-                (Some(_), None) if schema.is_empty() && body == 0 => schema = [&prefix[..], &header].concat(),
+                (Some(_), None) if schema.is_empty() && message.bodyLength() == 0 => schema = messages.bytes().to_vec(),
                 (None, Some(batch)) if !schema.is_empty() => {
-                    places.push(Place { start: at, end, rows: u64::try_from(batch.length()).unwrap_or_default() });
+                    places.push(Place { start, end, rows: u64::try_from(batch.length()).unwrap_or_default() });
                 }
-                _ => return Err(damaged("it has a message that no segment has".into())),
+                _ => return Err(damaged("it has a message that no segment has")),
             }
-            file.seek_relative(i64::try_from(body).unwrap_or(i64::MAX)).map_err(io_error(path))?;
-            at = end;
         }
-        let all = StreamReader::try_new(&schema[..], None).map_err(|e| damaged(e.to_string()))?.schema();
+        let all = StreamReader::try_new(&schema[..], None).map_err(|e| damaged(&e.to_string()))?.schema();
         let projection = columns.iter().filter_map(|name| all.index_of(name).ok()).collect();
         Ok(Batches { path: path.to_owned(), schema, projection, places })
     }
@@ -305,9 +278,6 @@ impl Batches {
         Ok(reader.map(move |batch| batch.map_err(&damaged)))
     }
 }
-
-/// What each message of an IPC stream begins with.
-const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// Bytes that are read to find a message: its header is shorter, mostly, and its body is skipped.
 const MESSAGE_READ: usize = 1 << 14;
