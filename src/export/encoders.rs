@@ -9,7 +9,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use zstd::bulk::Compressor;
 
-use super::{Error, pages, parquet::PAGE_BYTES_MAX};
+use super::{Error, pages, parquet::PAGE_BYTES_MAX, short};
 
 /// Memory for a page, and for the row that ends it.
 const MEMORY: usize = PAGE_BYTES_MAX + PAGE_BYTES_MAX / 8;
@@ -35,7 +35,15 @@ impl Pool {
     }
 }
 
-type Work = Box<dyn FnOnce(&mut Compressor<'static>) + Send>;
+/// What compresses pages, for one thread.
+pub(super) struct Compressors {
+    /// Of contents and diffs.
+    pub(super) long: Compressor<'static>,
+    /// Of all other columns.
+    pub(super) short: Compressor<'static>,
+}
+
+type Work = Box<dyn FnOnce(&mut Compressors) + Send>;
 
 /// The threads. They end with this value, after what they were given.
 pub(super) struct Encoders {
@@ -51,22 +59,20 @@ impl Encoders {
         // One page waits for each thread, so that none has to wait and memory has a bound.
         let (queue, work) = bounded::<Work>(threads);
         let start = |_| {
-            let (work, mut compressor) = (work.clone(), pages::compressor()?);
-            Ok(thread::spawn(move || work.into_iter().for_each(|work| work(&mut compressor))))
+            let mut compressors = Compressors { long: pages::compressor()?, short: short::compressor()? };
+            let work = work.clone();
+            Ok(thread::spawn(move || work.into_iter().for_each(|work| work(&mut compressors))))
         };
         let threads = (0..threads).map(start).collect::<Result<_, Error>>()?;
         Ok(Encoders { pool: Pool::default(), queue: Some(queue), threads })
     }
 
     /// Has a thread do `work`, behind all that was given before. Waits while there is enough to do.
-    pub(super) fn give<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Compressor<'static>) -> T + Send + 'static,
-    ) -> Made<T> {
+    pub(super) fn give<T: Send + 'static>(&self, work: impl FnOnce(&mut Compressors) -> T + Send + 'static) -> Made<T> {
         let (send, made) = bounded(1);
-        let work: Work = Box::new(move |compressor| {
+        let work: Work = Box::new(move |compressors| {
             // Nobody waits for it where the export has failed.
-            let _is_wanted = send.send(work(compressor));
+            let _is_wanted = send.send(work(compressors));
         });
         let queue = self.queue.as_ref().expect("it is there up to the end");
         assert!(queue.send(work).is_ok(), "a thread that encodes has panicked");

@@ -24,6 +24,7 @@ pub mod page;
 mod pages;
 mod parquet;
 pub mod provenance;
+mod short;
 pub mod split;
 pub mod template;
 pub mod tokens;

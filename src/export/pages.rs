@@ -239,7 +239,7 @@ impl LongColumn {
     fn end_page(&mut self, encoders: &Encoders) {
         let page = std::mem::take(&mut self.page);
         let (is_nullable, pool) = (self.is_nullable, encoders.pool.clone());
-        self.pages.push(encoders.give(move |compressor| Compressed::new(page, is_nullable, compressor, &pool)));
+        self.pages.push(encoders.give(move |with| Compressed::new(page, is_nullable, &mut with.long, &pool)));
     }
 
     /// Ends the last page. None may be pushed any more.

@@ -13,13 +13,11 @@ use std::{
 
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
-use bytes::Bytes;
 use parquet::{
     arrow::{ArrowSchemaConverter, ArrowWriter},
     basic::{Compression, ZstdLevel},
-    column::writer::ColumnCloseResult,
     file::{
-        metadata::{KeyValue, ParquetMetaData},
+        metadata::KeyValue,
         properties::{CdcOptions, EnabledStatistics, WriterProperties},
         writer::SerializedFileWriter,
     },
@@ -29,12 +27,13 @@ use serde_json::json;
 
 use super::{
     Error, Options, Shard,
-    encoders::{Encoders, Made},
+    encoders::{Compressors, Encoders, Made},
     features,
     files::{Files, Part, Place},
     go_on,
     pages::{LONG, LongChunk, LongColumn},
     place,
+    short::{self, ShortChunk},
 };
 use crate::{sample::Sample, store::rows::RowsBuilder};
 
@@ -68,8 +67,7 @@ enum Source {
 
 /// A row group, to be spliced into the shard.
 struct Group {
-    /// A file of its own with all columns that are not made of pages here; none where there are no such columns.
-    short: Option<(Bytes, ParquetMetaData)>,
+    short: Vec<ShortChunk>,
     long: Vec<LongChunk>,
     rows: u64,
     bytes_in_memory: u64,
@@ -93,7 +91,9 @@ struct Layout {
     /// The others, and where they are in a batch of rows.
     short: SchemaRef,
     columns: Vec<usize>,
+    /// Of the shard, and of a row group that is not compressed yet.
     properties: WriterProperties,
+    plain: WriterProperties,
 }
 
 /// A shard that is being written.
@@ -163,7 +163,7 @@ impl<'a> ParquetFiles<'a> {
         }
         rows.long.iter_mut().for_each(|column| column.end(&self.encoders));
         let layout = Arc::clone(&self.layout);
-        self.encoding.push_back((place.clone(), self.encoders.give(move |_| layout.group(rows))));
+        self.encoding.push_back((place.clone(), self.encoders.give(move |with| layout.group(rows, with))));
         Ok(())
     }
 
@@ -263,7 +263,8 @@ impl Layout {
         }
         Ok(Layout {
             parquet: Arc::new(ArrowSchemaConverter::new().convert(&schema)?),
-            properties: properties(&schema, columns)?,
+            properties: properties(&schema, columns, compression()?),
+            plain: properties(&schema, columns, Compression::UNCOMPRESSED),
             schema,
             sources,
             long,
@@ -278,7 +279,7 @@ impl Layout {
     }
 
     /// Encodes `rows`.
-    fn group(&self, mut rows: Waiting) -> Result<Group, Error> {
+    fn group(&self, mut rows: Waiting, with: &mut Compressors) -> Result<Group, Error> {
         let count = rows.short.len() as u64;
         let batch = rows.short.finish()?.project(&self.columns)?;
         // The batch has the schema's columns but not its metadata.
@@ -287,7 +288,7 @@ impl Layout {
         for column in batch.columns() {
             bytes_in_memory += column.to_data().get_slice_memory_size()?;
         }
-        let short = if self.columns.is_empty() { None } else { Some(self.short(&batch)?) };
+        let short = if self.columns.is_empty() { Vec::new() } else { self.short(&batch, with)? };
         let mut long = Vec::new();
         for (column, (_, at)) in rows.long.into_iter().zip(&self.long) {
             let chunk = column.finish(&self.parquet.column(*at))?;
@@ -297,12 +298,11 @@ impl Layout {
         Ok(Group { short, long, rows: count, bytes_in_memory: bytes_in_memory as u64 })
     }
 
-    /// Encodes `batch` as a file with one row group.
-    fn short(&self, batch: &RecordBatch) -> Result<(Bytes, ParquetMetaData), Error> {
-        let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&self.short), Some(self.properties.clone()))?;
+    fn short(&self, batch: &RecordBatch, with: &mut Compressors) -> Result<Vec<ShortChunk>, Error> {
+        let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&self.short), Some(self.plain.clone()))?;
         writer.write(batch)?;
         let metadata = writer.finish()?;
-        Ok((std::mem::take(writer.inner_mut()).into(), metadata))
+        short::compress(&std::mem::take(writer.inner_mut()).into(), &metadata, &mut with.short)
     }
 }
 
@@ -310,7 +310,7 @@ pub(super) fn compression() -> Result<Compression, Error> {
     Ok(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
 }
 
-fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, Error> {
+fn properties(schema: &SchemaRef, columns: &[&str], compression: Compression) -> WriterProperties {
     let chunking =
         CdcOptions { min_chunk_size: PAGE_BYTES_MAX / 4, max_chunk_size: PAGE_BYTES_MAX, ..CdcOptions::default() };
     let described = json!({
@@ -323,7 +323,7 @@ fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, 
         KeyValue::new("content_defined_chunking".to_owned(), described.to_string()),
     ];
     let mut properties = WriterProperties::builder()
-        .set_compression(compression()?)
+        .set_compression(compression)
         // For the page index.
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_content_defined_chunking(Some(chunking))
@@ -334,7 +334,7 @@ fn properties(schema: &SchemaRef, columns: &[&str]) -> Result<WriterProperties, 
     for name in DISTINCT.iter().filter(|name| schema.index_of(name).is_ok()) {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
     }
-    Ok(properties.build())
+    properties.build()
 }
 
 /// Appends the columns of `group` as they are, with their page indexes.
@@ -343,19 +343,7 @@ fn splice(writer: &mut SerializedFileWriter<Vec<u8>>, group: &Group, sources: &[
     for source in sources {
         match *source {
             Source::Long(at) => out.append_column(&group.long[at].pages, group.long[at].close.clone())?,
-            Source::Short(at) => {
-                let (file, metadata) = group.short.as_ref().expect("a column that is not long is in it");
-                let (column, page_index) = (metadata.row_group(0).column(at), metadata.page_index());
-                let close = ColumnCloseResult {
-                    bytes_written: column.compressed_size() as u64,
-                    rows_written: group.rows,
-                    metadata: column.clone(),
-                    bloom_filter: None,
-                    column_index: page_index.and_then(|index| index.column_index(0, at)).cloned(),
-                    offset_index: page_index.and_then(|index| index.offset_index(0, at)).cloned(),
-                };
-                out.append_column(file, close)?;
-            }
+            Source::Short(at) => out.append_column(&group.short[at].pages, group.short[at].close.clone())?,
         }
     }
     out.close()?;
