@@ -25,9 +25,9 @@ use crate::{
     },
 };
 
-/// Bytes of batches that were read and wait to be used. The batch that is read last comes on top, however large it is. More
-/// would be more memory to go through, which is slower.
-const AHEAD_BYTES_MAX: usize = 8 << 20;
+/// Bytes of batches that were read and wait to be used. The batch that is read last comes on top, however large it is. So one of
+/// the largest that mining writes is gone through while the next one is read; more would be more memory to go through.
+const AHEAD_BYTES_MAX: usize = 18 << 20;
 
 /// Rows that are handed over at once.
 const CHUNK_ROWS: usize = 128;

@@ -42,7 +42,7 @@ const WORD: usize = 8;
 const STEP: usize = 256 << 10;
 
 /// Memory that nobody has and that is kept although it did not fit.
-const IDLE_BYTES_MAX: usize = 32 << 20;
+const IDLE_BYTES_MAX: usize = 48 << 20;
 
 /// The messages of a stream.
 pub(super) struct Messages {
@@ -296,7 +296,7 @@ fn content<'a>(body: &'a [u8], buffer: &arrow_ipc::Buffer, is_compressed: bool) 
 /// Memory of at least `size` bytes: that of a batch which nobody has any more, where it is not much too large.
 fn take(memory: &mut Vec<Buffer>, size: usize) -> Result<MutableBuffer, ArrowError> {
     let is_idle = |memory: &Buffer| memory.strong_count() == 1;
-    let largest = size.max(STEP).saturating_mul(4);
+    let largest = size.max(STEP).saturating_mul(8);
     let fits = |at: &usize| is_idle(&memory[*at]) && (size..=largest).contains(&memory[*at].len());
     if let Some(at) = (0..memory.len()).filter(fits).min_by_key(|at| memory[*at].len())
         && let Ok(memory) = memory.swap_remove(at).into_mutable()
@@ -405,7 +405,7 @@ mod tests {
         drop(held);
         // Memory for what is small is not what was for something large, and what lies idle has a bound.
         let size = decoder.memory[0].len();
-        assert!(size > STEP && take(&mut decoder.memory, 10).expect("memory").len() <= 4 * STEP);
+        assert!(size > STEP && take(&mut decoder.memory, 10).expect("memory").len() <= 8 * STEP);
         decoder.memory = (0..10).map(|_| MutableBuffer::from_len_zeroed(IDLE_BYTES_MAX / 4).into()).collect();
         assert_eq!(take(&mut decoder.memory, IDLE_BYTES_MAX).expect("memory").len(), IDLE_BYTES_MAX);
         assert_eq!(decoder.memory.len(), 4);
