@@ -156,15 +156,19 @@ impl<'a> ParquetFiles<'a> {
 
     /// Makes a row group of the rows that wait for `place`.
     fn encode(&mut self, place: &Place) -> Result<(), Error> {
-        let Some(mut rows) = self.waiting.remove(place) else { return Ok(()) };
+        let Some(rows) = self.waiting.remove(place) else { return Ok(()) };
         self.waiting_bytes -= rows.size();
         while self.encoding.len() >= self.options.threads.max(1) {
             self.append_oldest()?;
         }
+        self.begin(place.clone(), rows);
+        Ok(())
+    }
+
+    fn begin(&mut self, place: Place, mut rows: Waiting) {
         rows.long.iter_mut().for_each(|column| column.end(&self.encoders));
         let layout = Arc::clone(&self.layout);
-        self.encoding.push_back((place.clone(), self.encoders.give(move |with| layout.group(rows, with))));
-        Ok(())
+        self.encoding.push_back((place, self.encoders.give(move |with| layout.group(rows, with))));
     }
 
     /// Waits for the row group that was begun first, and appends it to its file.
@@ -196,9 +200,10 @@ impl<'a> ParquetFiles<'a> {
     }
 
     pub(super) fn finish(mut self) -> Result<Vec<Shard>, Error> {
-        while let Some(place) = self.waiting.keys().next().cloned() {
+        // All rows are in memory already, so nothing has to be waited for.
+        while let Some((place, rows)) = self.waiting.pop_first() {
             go_on(self.options.interrupt)?;
-            self.encode(&place)?;
+            self.begin(place, rows);
         }
         while !self.encoding.is_empty() {
             self.append_oldest()?;
