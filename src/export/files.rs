@@ -6,12 +6,18 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
+    thread::{self, JoinHandle},
 };
+
+use crossbeam_channel::{Sender, bounded};
 
 use super::{Error, Shard, io_error};
 
 /// Files that are brought to disk at once: a journal takes what comes together in one go.
 const SYNCING_AT_ONCE: usize = 8;
+
+/// What a file has more is brought to disk while it grows.
+const BEHIND_BYTES: usize = 8 << 20;
 
 /// Brings `directory` and all that is in it to disk, so that a power cut behind the rename that publishes it takes nothing away.
 ///
@@ -28,11 +34,19 @@ pub fn sync(directory: &Path) -> Result<(), Error> {
             }
         }
     }
-    std::thread::scope(|scope| {
-        let shares = paths.chunks(paths.len().div_ceil(SYNCING_AT_ONCE));
+    sync_all(&paths)
+}
+
+/// Brings the files and directories at `paths` to disk.
+///
+/// # Errors
+/// One can't be read or brought to disk.
+pub fn sync_all(paths: &[PathBuf]) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let shares = paths.chunks(paths.len().div_ceil(SYNCING_AT_ONCE).max(1));
         let threads: Vec<_> =
             shares.map(|paths| scope.spawn(move || paths.iter().try_for_each(|path| sync_one(path)))).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| thread.join();
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| thread.join();
         threads
             .into_iter()
             .map(join)
@@ -61,18 +75,48 @@ pub struct Place {
     pub split: usize,
 }
 
+/// A thread that brings files to disk while they grow, so that little is left to be brought there in the end.
+struct Ahead {
+    /// Files, and nothing behind the last one.
+    queue: Sender<Option<(PathBuf, File)>>,
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Ahead {
+    fn start() -> Self {
+        let (queue, files) = bounded::<Option<(PathBuf, File)>>(1);
+        let thread = thread::spawn(move || {
+            files
+                .into_iter()
+                .map_while(|file| file)
+                .try_for_each(|(path, file)| file.sync_data().map_err(io_error(&path)))
+        });
+        Ahead { queue, thread }
+    }
+
+    /// Waits for what it has begun. A file is told once that it could not be written, so it has to be heard here.
+    fn finish(self) -> Result<(), Error> {
+        // Where the thread has ended, it tells why.
+        let _is_heard = self.queue.send(None);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
 /// A file that grows.
 pub struct Part {
     path: PathBuf,
     hasher: blake3::Hasher,
+    ahead: Sender<Option<(PathBuf, File)>>,
+    /// Bytes that are not on their way to disk.
+    behind: usize,
     /// Its size.
     pub bytes: u64,
 }
 
 impl Part {
-    fn new(path: PathBuf) -> Result<Self, Error> {
+    fn new(path: PathBuf, ahead: Sender<Option<(PathBuf, File)>>) -> Result<Self, Error> {
         File::create(&path).map_err(io_error(&path))?;
-        Ok(Part { path, hasher: blake3::Hasher::new(), bytes: 0 })
+        Ok(Part { path, hasher: blake3::Hasher::new(), ahead, behind: 0, bytes: 0 })
     }
 
     /// Writes `bytes` to its end.
@@ -84,6 +128,11 @@ impl Part {
         file.write_all(bytes).map_err(io_error(&self.path))?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
+        self.behind += bytes.len();
+        // Where enough is on its way, this can wait.
+        if self.behind >= BEHIND_BYTES && self.ahead.try_send(Some((self.path.clone(), file))).is_ok() {
+            self.behind = 0;
+        }
         Ok(())
     }
 
@@ -112,20 +161,27 @@ pub struct Finished {
 pub struct Files {
     directory: PathBuf,
     parts: PathBuf,
+    ahead: Ahead,
     started: usize,
     finished: BTreeMap<Place, Vec<Finished>>,
 }
 
 impl Files {
     pub fn new(directory: &Path) -> Self {
-        Files { directory: directory.to_owned(), parts: directory.join("parts"), started: 0, finished: BTreeMap::new() }
+        Files {
+            directory: directory.to_owned(),
+            parts: directory.join("parts"),
+            ahead: Ahead::start(),
+            started: 0,
+            finished: BTreeMap::new(),
+        }
     }
 
     /// An empty file.
     pub fn start(&mut self) -> Result<Part, Error> {
         fs::create_dir_all(&self.parts).map_err(io_error(&self.parts))?;
         self.started += 1;
-        Part::new(self.parts.join(format!("{:06}", self.started)))
+        Part::new(self.parts.join(format!("{:06}", self.started)), self.ahead.queue.clone())
     }
 
     /// Takes the next file of `place`.
@@ -163,6 +219,7 @@ impl Files {
                 });
             }
         }
+        self.ahead.finish()?;
         if self.started > 0 {
             fs::remove_dir(&self.parts).map_err(io_error(&self.parts))?;
         }

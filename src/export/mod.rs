@@ -39,7 +39,7 @@ use serde::Serialize;
 
 use crate::{sample::Sample, store};
 use files::Place;
-pub use files::{sync, sync_one};
+pub use files::{sync, sync_all, sync_one};
 pub use trainer::Shape;
 
 /// CommitPack's ten columns, in its order.

@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File},
     path::Path,
+    thread,
 };
 
 use super::{
@@ -353,7 +354,13 @@ fn write_export(store: &Store, directory: &Path, options: &Options<'_>) -> Resul
     exported.splits = by_split.iter().map(|(name, split)| ((*name).to_owned(), split.rows)).collect();
     exported.incomplete = attached::incomplete(&checkpoints).into_iter().map(str::to_owned).collect();
     exported.shards = shards.iter().map(|shard| shard.file.clone()).collect();
-    describe(directory, options, &exported, &shards, &by_split, &facts, checkpoints)?;
+    thread::scope(|scope| {
+        // Meanwhile files of rows are on their way to disk, so that little is left to be brought there in the end.
+        let files: Vec<_> = shards.iter().map(|shard| directory.join(&shard.file)).collect();
+        let syncing = scope.spawn(move || export::sync_all(&files));
+        describe(directory, options, &exported, &shards, &by_split, &facts, checkpoints)?;
+        syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
     Ok(exported)
 }
 
