@@ -5,13 +5,9 @@ const STEPS: [usize; 2] = [256, 16];
 
 /// Lower-case hexadecimal digits, two for each byte.
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-    let mut hex = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        hex.push(digit(byte >> 4));
-        hex.push(digit(byte & 15));
-    }
-    hex
+    let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+    let digits = bytes.iter().map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    String::from_utf8(digits.collect::<Vec<_>>().into_flattened()).expect("it is ASCII")
 }
 
 /// How many items `a` and `b` have in common at the start.

@@ -87,21 +87,20 @@ impl Side {
             times if times >= often => Occurs::Often,
             _ => Occurs::Sometimes,
         }));
-        kept.resize(lines.len(), 0);
-        places.resize(lines.len(), 0);
-        let mut len = 0;
+        kept.clear();
+        places.clear();
         for (at, line) in lines.iter().enumerate() {
-            changed[at] = match occurs[at] {
+            if match occurs[at] {
                 Occurs::Never => true,
                 Occurs::Sometimes => false,
                 Occurs::Often => is_among_going(occurs, at),
-            };
-            // The next one is written over one that goes.
-            (kept[len], places[len]) = (*line, at as u32);
-            len += usize::from(!changed[at]);
+            } {
+                changed[at] = true;
+            } else {
+                kept.push(*line);
+                places.push(at as u32);
+            }
         }
-        kept.truncate(len);
-        places.truncate(len);
     }
 
     /// These of the kept lines changed.
