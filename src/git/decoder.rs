@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+use bstr::ByteVec as _;
 use clru::{CLruCache, CLruCacheConfig, WeightScale};
 use gix::{ObjectId, hash::oid, odb::pack::data, zlib::Inflate};
 use hashbrown::DefaultHashBuilder;
@@ -61,9 +62,9 @@ pub enum Contents {
 
 impl Contents {
     fn new(bytes: Vec<u8>) -> Self {
-        match String::from_utf8(bytes) {
+        match bytes.into_string() {
             Ok(text) => Contents::Text(Rc::new(text)),
-            Err(error) => Contents::Bytes(Rc::new(error.into_bytes())),
+            Err(error) => Contents::Bytes(Rc::new(error.into_vec())),
         }
     }
 
@@ -187,6 +188,7 @@ impl Decoder {
                     return None;
                 }
                 let mut bytes = self.memory(size);
+                // What was there before is written over, or the object is damaged.
                 bytes.resize(size, 0);
                 data.decompress_entry(&entry, &mut self.inflate, &mut bytes).ok()?;
                 break self.remember(place, Contents::new(bytes));
@@ -254,6 +256,7 @@ impl Decoder {
         }
         let (size, commands) = (usize::try_from(result).ok()?, &delta[commands..]);
         let mut memory = self.memory(size);
+        memory.clear();
         if let Contents::Text(base) = base {
             let text = String::from_utf8(memory).expect("it is empty");
             match apply_to_text(base, commands, size, text) {
@@ -266,7 +269,7 @@ impl Decoder {
         Some(Contents::new(memory))
     }
 
-    /// An empty buffer for `size` bytes.
+    /// A buffer for `size` bytes, with anything in it.
     fn memory(&mut self, size: usize) -> Vec<u8> {
         if size < SPARE_BYTES_MIN {
             return Vec::with_capacity(size);
@@ -274,12 +277,10 @@ impl Decoder {
         // The smallest that holds them and wastes no more than as much again.
         let fits = |spare: &(usize, &Vec<u8>)| (size..=2 * size + 256).contains(&spare.1.capacity());
         let best = self.spare.iter().enumerate().filter(fits).min_by_key(|(_, spare)| spare.capacity());
-        let mut memory = match best.map(|(at, _)| at) {
+        match best.map(|(at, _)| at) {
             Some(at) => self.spare.swap_remove(at),
             None => Vec::with_capacity(size),
-        };
-        memory.clear();
-        memory
+        }
     }
 
     fn remember(&mut self, place: Place, object: Contents) -> Contents {

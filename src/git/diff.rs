@@ -2,6 +2,8 @@
 
 use std::{ops::Range, rc::Rc};
 
+use bstr::ByteVec as _;
+
 use super::{
     change::Change,
     lines::{CONTEXT, Compared, Comparer, Hunk, Text},
@@ -73,7 +75,7 @@ impl Unified {
 }
 
 fn text(diff: Vec<u8>) -> String {
-    String::from_utf8(diff).expect("it is made of lines of texts")
+    diff.into_string().expect("it is made of lines of texts")
 }
 
 /// The hunks of the diff that turns `old` into `new`, without any line before the first.

@@ -184,6 +184,8 @@ struct Lines {
     bytes: Vec<u8>,
     /// Where they end.
     ends: Vec<u32>,
+    /// How often each was read. What a text takes from another is there, too, so that none has a line more often.
+    reads: Vec<u32>,
 }
 
 impl Lines {
@@ -194,6 +196,7 @@ impl Lines {
         self.by_line.clear();
         self.bytes.clear();
         self.ends.clear();
+        self.reads.clear();
     }
 
     /// How many different ones there are.
@@ -212,16 +215,21 @@ impl Lines {
     }
 
     fn token(&mut self, line: &[u8]) -> Token {
-        let Lines { by_line, hasher, bytes, ends } = self;
+        let Lines { by_line, hasher, bytes, ends, reads } = self;
         let hash = hasher.hash_one(line);
         let is_it = |(other, number): &(u64, u32)| *other == hash && bytes[Self::line(ends, *number)] == *line;
         match by_line.entry(hash, is_it, |(hash, _)| *hash) {
-            Entry::Occupied(entry) => Token(entry.get().1),
+            Entry::Occupied(entry) => {
+                let number = entry.get().1;
+                reads[number as usize] += 1;
+                Token(number)
+            }
             Entry::Vacant(entry) => {
                 let number = ends.len() as u32;
                 entry.insert((hash, number));
                 bytes.extend_from_slice(line);
                 ends.push(bytes.len() as u32);
+                reads.push(1);
                 Token(number)
             }
         }
@@ -266,7 +274,7 @@ impl Comparer {
         let common = common_tokens(&old.tokens, &new.tokens);
         places.resize(lines.len(), 0);
         if !decide(&old.tokens, &new.tokens, common, places, hunks) {
-            myers.compare(&old.tokens, &new.tokens, common, lines.len(), |before, after| {
+            myers.compare(&old.tokens, &new.tokens, common, &lines.reads, |before, after| {
                 let number = |lines: Range<usize>| lines.start as u32..lines.end as u32;
                 hunks.push(Hunk { before: number(before), after: number(after) });
             });
@@ -436,9 +444,12 @@ mod tests {
                 let mut other = Comparer::default();
                 assert_eq!(other.compare(&old, &new).hunks, expected);
                 let known = &comparer.known[comparer.known.len() - 1];
+                let mut counts = vec![0; comparer.lines.len()];
                 for (number, token) in (0..).zip(&known.tokens) {
                     assert_eq!(comparer.lines.text(*token), known.line(number).as_bytes());
+                    counts[token.0 as usize] += 1;
                 }
+                assert!(counts.iter().zip(&comparer.lines.reads).all(|(count, reads)| count <= reads));
                 let tokens = [0, 1].map(|at| &comparer.known[comparer.known.len() - 2 + at].tokens);
                 let (common, mut hunks) = (common_tokens(tokens[0], tokens[1]), Vec::new());
                 let mut places = vec![0; comparer.lines.len()];

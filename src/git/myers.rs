@@ -34,12 +34,30 @@ const SNAKE_LINES: i32 = 20;
 /// if it is farther than so many times the steps that were taken (`XDL_K_HEUR`).
 const FAR: i32 = 4;
 
+/// Up to so many lines are looked for one by one in what the texts have in common: a vector at a time, which is sooner done than
+/// to count all that is there.
+const OPEN_MAX: usize = 6;
+
 /// How a line of one text stands in the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Occurs {
     Never,
     Sometimes,
     Often,
+}
+
+/// How often a line is in the old and in the new text.
+struct Count {
+    token: Token,
+    times: [u32; 2],
+}
+
+impl Count {
+    /// Adds the lines `common` to both texts that are this one.
+    fn add(&mut self, common: &[Token]) {
+        let same = common.iter().map(|other| u32::from(*other == self.token)).sum::<u32>();
+        self.times.iter_mut().for_each(|times| *times += same);
+    }
 }
 
 /// One of the two texts.
@@ -63,15 +81,15 @@ impl Side {
     }
 
     /// Takes the lines `tokens` and gives them the numbers that they have, or the next ones.
-    fn fill(&mut self, tokens: &[Token], numbers: &mut [u32], counts: &mut Vec<[u32; 2]>, side: usize) {
+    fn fill(&mut self, tokens: &[Token], numbers: &mut [u32], counts: &mut Vec<Count>, side: usize) {
         self.lines.clear();
         self.lines.extend(tokens.iter().map(|token| {
             let number = &mut numbers[token.0 as usize];
             if *number == 0 {
-                counts.push([0; 2]);
+                counts.push(Count { token: *token, times: [0; 2] });
                 *number = counts.len() as u32;
             }
-            counts[*number as usize - 1][side] += 1;
+            counts[*number as usize - 1].times[side] += 1;
             *number - 1
         }));
         self.changed.clear();
@@ -79,10 +97,10 @@ impl Side {
     }
 
     /// Sets aside what can't be in both texts, and common lines in the middle of that.
-    fn prune(&mut self, counts: &[[u32; 2]], other: usize, often: u32) {
+    fn prune(&mut self, counts: &[Count], other: usize, often: u32) {
         let Side { lines, occurs, kept, places, changed } = self;
         occurs.clear();
-        occurs.extend(lines.iter().map(|line| match counts[*line as usize][other] {
+        occurs.extend(lines.iter().map(|line| match counts[*line as usize].times[other] {
             0 => Occurs::Never,
             times if times >= often => Occurs::Often,
             _ => Occurs::Sometimes,
@@ -135,6 +153,26 @@ fn is_among_going(occurs: &[Occurs], at: usize) -> bool {
     behind.0 > 0 && before.0 + behind.0 > GOING_PER_COMMON * (before.1 + behind.1 + 2)
 }
 
+/// Adds what the texts have in `common` to the counts of lines for which that makes a difference: those that may be there and else
+/// in one text only, or `often`.
+fn count_common(counts: &mut [Count], numbers: &[u32], reads: &[u32], often: u32, common: [&[Token]; 2]) {
+    let is_open = |count: &Count| {
+        let reads = reads[count.token.0 as usize];
+        reads >= often || count.times.contains(&0) && reads > count.times[0].max(count.times[1])
+    };
+    if counts.iter().filter(|count| is_open(count)).nth(OPEN_MAX).is_none() {
+        for count in counts.iter_mut().filter(|count| is_open(count)) {
+            common.into_iter().for_each(|common| count.add(common));
+        }
+        return;
+    }
+    for token in common.into_iter().flatten() {
+        if let Some(number) = numbers[token.0 as usize].checked_sub(1) {
+            counts[number as usize].times.iter_mut().for_each(|times| *times += 1);
+        }
+    }
+}
+
 /// git's idea of a square root: a power of two.
 fn root(number: usize) -> u32 {
     1 << (usize::BITS - number.leading_zeros()).div_ceil(2)
@@ -151,8 +189,8 @@ struct Split {
 pub struct Myers {
     /// For each token, its number among the lines that are compared, and one more; 0 for none.
     numbers: Vec<u32>,
-    /// For each of those, how often it is in the old and in the new text.
-    counts: Vec<[u32; 2]>,
+    /// Those, in the order of their numbers.
+    counts: Vec<Count>,
     old: Side,
     new: Side,
     search: Search,
@@ -161,18 +199,18 @@ pub struct Myers {
 
 impl Myers {
     /// Calls `hunk` with each run of changed lines of `old` and of `new`, in order. They have lines in `common` at their
-    /// start and end, and in between one at least of each is another. `tokens` is how many different ones there are.
+    /// start and end, and in between one at least of each is another. No text has a token more often than its number of `reads`.
     pub fn compare(
         &mut self,
         old: &[Token],
         new: &[Token],
         common: (usize, usize),
-        tokens: usize,
+        reads: &[u32],
         mut hunk: impl FnMut(Range<usize>, Range<usize>),
     ) {
         let Myers { numbers, counts, .. } = self;
         // All of them are 0 in between.
-        numbers.resize(tokens, 0);
+        numbers.resize(reads.len(), 0);
         numbers.shrink_to(LINES_KEPT_MAX);
         shrink(counts);
         self.old.shrink();
@@ -181,17 +219,20 @@ impl Myers {
         let (olds, news) = (&old[inner(old)], &new[inner(new)]);
         self.old.fill(olds, numbers, counts, 0);
         self.new.fill(news, numbers, counts, 1);
+        let often = [old, new].map(|tokens| root(tokens.len()).min(COMMON_MAX));
         // Where all is in both, nothing goes for sure, and how often a line occurs says nothing.
-        if counts.iter().any(|counts| counts.contains(&0)) {
-            for token in old[..common.0].iter().chain(&old[old.len() - common.1..]) {
-                if let Some(number) = numbers[token.0 as usize].checked_sub(1) {
-                    counts[number as usize].iter_mut().for_each(|count| *count += 1);
-                }
-            }
+        if counts.iter().any(|count| count.times.contains(&0)) {
+            count_common(
+                counts,
+                numbers,
+                reads,
+                often[0].min(often[1]),
+                [&old[..common.0], &old[old.len() - common.1..]],
+            );
         }
-        olds.iter().chain(news).for_each(|token| numbers[token.0 as usize] = 0);
-        self.old.prune(counts, 1, root(old.len()).min(COMMON_MAX));
-        self.new.prune(counts, 0, root(new.len()).min(COMMON_MAX));
+        counts.iter().for_each(|count| numbers[count.token.0 as usize] = 0);
+        self.old.prune(counts, 1, often[0]);
+        self.new.prune(counts, 0, often[1]);
         self.run();
         let mut at = (0, 0);
         let run = |changed: &[bool], from: usize| from + changed[from..].iter().take_while(|changed| **changed).count();

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bstr::ByteSlice as _;
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 /// How many bytes git looks at for a NUL (FIRST_FEW_BYTES in xdiff-interface.c).
@@ -63,7 +64,7 @@ pub fn decode_message<'a>(bytes: &'a [u8], named: Option<&'static Encoding>) -> 
 }
 
 fn utf8_or_guess(bytes: &[u8]) -> Result<Decoded<'_>, NotText> {
-    if let Ok(text) = std::str::from_utf8(bytes) {
+    if let Ok(text) = bytes.to_str() {
         return Ok(Decoded { text: Cow::Borrowed(text), encoding: "utf-8" });
     }
     let mut detector = chardetng::EncodingDetector::new(chardetng::Iso2022JpDetection::Allow);
