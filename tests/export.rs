@@ -26,7 +26,7 @@ const FILES: &str = r#"
     done
 "#;
 
-/// Reads the export at `out` back with `tests/read_back.py`.
+/// Reads the export or the store at `out` back with `tests/read_back.py`.
 fn read_back(lab: &Lab, form: &str, out: &str, rows: &Path) {
     let (directory, rows) = (lab.path(out), rows.to_string_lossy().into_owned());
     if let Some(said) = python(lab, "tests/read_back.py", &[form, &directory.to_string_lossy(), &rows]) {
@@ -105,6 +105,13 @@ fn parquet_loads_by_config_and_split() {
     assert_eq!(splits["train"], json!({"fraction": 0.5, "rows": 72}));
     assert_eq!((&splits["validation"]["rows"], &splits["test"]["rows"]), (&json!(36), &json!(36)));
     assert!(lab.path("hf/data/c++/validation-00000-of-00001.parquet").exists());
+}
+
+#[test]
+fn segments_of_a_store_are_arrow_streams_for_others() {
+    let lab = Lab::new();
+    let rows = four(&lab, FILES);
+    read_back(&lab, "store", "store", &rows);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 """Reads exports back with the programs that they are for, and compares every row with the export as JSON lines.
 
-    read_back.py hf|arrow|commitpack|jsonl DIRECTORY ROWS.jsonl
+    read_back.py hf|arrow|commitpack|jsonl|store DIRECTORY ROWS.jsonl
 
-ROWS.jsonl has all rows in the order of the export. Ends with an error at the first difference; prints what was compared.
+A store is read by its segments. ROWS.jsonl has all rows in the order of the export. Ends with an error at the first difference; prints what was compared.
 """
 
 import collections
@@ -211,9 +211,26 @@ def jsonl(directory, rows, manifest):
     same("counts in the card", counts, {split: of.num_rows for split, of in loaded.items()})
 
 
+def store(directory, rows):
+    found = collections.defaultdict(list)
+    for segment in glob.glob(f"{directory}/repositories/*/*[0-9].arrow"):
+        with pyarrow.ipc.open_stream(segment) as stream:
+            table = stream.read_all()
+        table.validate(full=True)
+        found["pyarrow"] += table.to_pylist()
+        found["polars"] += polars.read_ipc_stream(segment).to_dicts()
+        found["datasets"] += list(datasets.Dataset.from_file(segment))
+    for program, of_program in found.items():
+        same(f"segments by {program}", by_id(of_program), by_id(rows))
+
+
 def main():
     form, directory, file = sys.argv[1:]
     rows = [json.loads(line) for line in open(file, encoding="utf-8")]
+    if form == "store":
+        store(directory, rows)
+        print(f"{form}: {len(rows)} rows, {len(CHECKS)} comparisons")
+        return
     manifest = json.load(open(f"{directory}/manifest.json", encoding="utf-8"))
     same("rows in the manifest", sum(shard["rows"] for shard in manifest["shards"]), len(rows))
     {"hf": hf, "arrow": arrow, "commitpack": commitpack, "jsonl": jsonl}[form](directory, rows, manifest)

@@ -24,8 +24,9 @@ use crate::{
         batch_stem,
         decode::Decoder,
         ledger::{self, LedgerWriter},
+        message::Encoder,
         rows::RowsBuilder,
-        segment::{Encoder, SegmentWriter},
+        segment::SegmentWriter,
     },
     verdict::{Counts, Funnel},
 };
@@ -122,7 +123,7 @@ impl Merge<'_> {
         let ledgers: Vec<&LedgerManifest> = old.iter().filter_map(|segment| segment.ledger.as_ref()).collect();
         let stem = |number: usize| format!("{}-{:06}", self.stem, number_from + number);
         let mut ledger = self.ledgers(&ledgers, &stem(0))?;
-        let mut encoder = Encoder::default();
+        let (mut encoder, mut builder) = (Encoder::default(), RowsBuilder::default());
         while new.is_empty() || !heap.is_empty() {
             let mut writer = SegmentWriter::new(self.directory, &stem(new.len()))?;
             let mut rows = 0;
@@ -130,7 +131,6 @@ impl Merge<'_> {
                 if self.interrupt.load(Relaxed) {
                     return Err(store::Error::Interrupted);
                 }
-                let mut builder = RowsBuilder::default();
                 while builder.len() < BATCH_ROWS
                     && builder.bytes() < BATCH_BYTES
                     && let Some(Reverse((_, at))) = heap.pop()
@@ -140,9 +140,9 @@ impl Merge<'_> {
                         heap.push(Reverse((key(&readers[at].sample()), at)));
                     }
                 }
-                let len = builder.len() as u64;
-                writer.append(&encoder.encode(&builder.finish()?)?, len)?;
-                rows += len;
+                let len = builder.len();
+                writer.append(&encoder.encode(len, &builder.columns())?, len as u64)?;
+                rows += len as u64;
             }
             let mut changes = std::mem::take(&mut changes);
             changes.kept += rows;

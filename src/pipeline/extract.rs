@@ -33,11 +33,14 @@ use crate::{
     store::{
         self,
         ledger::Dropped,
+        message::Encoder,
         rows::{Rows, RowsBuilder},
-        segment::Encoder,
     },
     verdict::Counts,
 };
+
+/// What most batches need for contents before, and for those after.
+const BATCH_BYTES: usize = BATCH_BYTES_MAX / 4;
 
 /// Contents in a record batch, in bytes, after which a new one begins.
 const BATCH_BYTES_MAX: usize = 16 << 20;
@@ -189,7 +192,7 @@ impl<'a> Extractor<'a> {
             blobs: Blobs::new(repository, job.recipe.blob_bytes_max, needs),
             comparer: Comparer::default(),
             encoder: Encoder::default(),
-            rows: keep.then(RowsBuilder::default),
+            rows: keep.then(|| RowsBuilder::with_room(BATCH_BYTES)),
             buffer: Vec::new(),
         }
     }
@@ -230,8 +233,8 @@ impl<'a> Extractor<'a> {
 
     fn flush(&mut self, block: &mut Block) -> Result<(), store::Error> {
         if let Some(rows) = self.rows.as_mut().filter(|rows| !rows.is_empty()) {
-            let len = rows.len() as u64;
-            block.batches.push((self.encoder.encode(&rows.finish()?)?, len));
+            let len = rows.len();
+            block.batches.push((self.encoder.encode(len, &rows.columns())?, len as u64));
         }
         Ok(())
     }

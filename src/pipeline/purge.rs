@@ -36,8 +36,9 @@ use crate::{
         index::Index,
         io_error,
         ledger::{self, Dropped, LedgerWriter, PURGE},
+        message::Encoder,
         rows::{Rows, RowsBuilder},
-        segment::{self, Encoder, SegmentWriter},
+        segment::{self, SegmentWriter},
     },
     verdict::Skip,
 };
@@ -479,11 +480,10 @@ impl Purging<'_> {
             *new.changes.dropped.entry(RULE.to_owned()).or_default() += dropped;
         }
         let mut writer = SegmentWriter::new(self.directory, stem)?;
-        let mut encoder = Encoder::default();
+        let (mut encoder, mut builder) = (Encoder::default(), RowsBuilder::default());
         let damaged = |e: arrow_schema::ArrowError| store::Error::Damaged { path: path.clone(), reason: e.to_string() };
         for batch in segment::read(&path)? {
             let rows = Rows::new(&batch?).map_err(damaged)?;
-            let mut builder = RowsBuilder::default();
             for at in 0..rows.len() {
                 let sample = rows.get(at);
                 before.insert(sample.commit.to_owned());
@@ -493,8 +493,8 @@ impl Purging<'_> {
                 }
             }
             if !builder.is_empty() {
-                let len = builder.len() as u64;
-                writer.append(&encoder.encode(&builder.finish()?)?, len)?;
+                let len = builder.len();
+                writer.append(&encoder.encode(len, &builder.columns())?, len as u64)?;
             }
         }
         new.schema = crate::sample::SCHEMA_VERSION;

@@ -21,13 +21,12 @@ use arrow_schema::{ArrowError, SchemaRef};
 use flatbuffers::FlatBufferBuilder;
 use zstd::bulk::Decompressor;
 
-use super::{Error, files::open, io_error};
-
-/// What each message of an IPC stream begins with.
-const CONTINUATION: [u8; 4] = [0xff; 4];
-
-/// In front of a buffer that compression would have made longer.
-const NOT_COMPRESSED: i64 = -1;
+use super::{
+    Error,
+    files::open,
+    io_error,
+    message::{CONTINUATION, NOT_COMPRESSED},
+};
 
 /// The most that one byte of zstd's becomes: a block has up to 128 KiB and takes four bytes at least.
 const GROWTH_MAX: usize = (128 << 10) / 4;

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
-    segment::{self, Encoder, StreamFile},
+    message::Encoder,
+    segment::{self, StreamFile},
 };
 
 /// Rows in a record batch.
@@ -107,7 +108,7 @@ impl LedgerWriter {
             ],
         )?;
         self.rows += rows.len() as u64;
-        self.file.write(&Encoder::default().encode(&batch)?)?;
+        self.file.write(&Encoder::default().encode(batch.num_rows(), batch.columns())?)?;
         self.waiting.clear();
         Ok(())
     }

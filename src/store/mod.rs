@@ -19,6 +19,7 @@ pub mod decode;
 mod files;
 pub mod index;
 pub mod ledger;
+pub mod message;
 pub mod rows;
 pub mod schedule;
 pub mod segment;

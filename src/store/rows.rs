@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, LargeStringArray, ListArray, RecordBatch,
-    StringArray, UInt32Array,
+    Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, LargeBinaryArray, LargeStringArray, ListArray,
+    RecordBatch, StringArray, UInt32Array,
     builder::{BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, StringBuilder, UInt32Builder},
+    cast::AsArray as _,
 };
 use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
@@ -42,14 +43,12 @@ macro_rules! columns {
                     + sample.old_contents.map_or(0, str::len) + sample.new_contents.map_or(0, str::len);
             }
 
-            /// Takes the rows so far as a batch.
-            ///
-            /// # Errors
-            /// None that rows can cause: lengths and types follow from the schema.
-            pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+            /// Takes the rows so far as columns for an [`Encoder`](super::message::Encoder). Long texts are plain bytes there:
+            /// in a file both are the same, and to check again what came as text would be one more way through all contents.
+            pub fn columns(&mut self) -> Vec<ArrayRef> {
                 self.len = 0;
                 self.bytes = 0;
-                RecordBatch::try_new(schema(), vec![$(Arc::new(self.$name.finish()) as ArrayRef),+])
+                vec![$(Arc::new(self.$name.finish())),+]
             }
         }
 
@@ -101,6 +100,30 @@ macro_rules! columns {
 }
 
 impl RowsBuilder {
+    /// With room for so many bytes of contents before and after and of diffs, each. Memory that grows step by step is copied and taken
+    /// up twice; room that no row comes to need is not.
+    pub fn with_room(bytes: usize) -> Self {
+        let mut rows = RowsBuilder::default();
+        for column in [&mut rows.old_contents, &mut rows.new_contents, &mut rows.diff] {
+            column.texts.reserve_exact(bytes);
+        }
+        rows
+    }
+
+    /// Takes the rows so far as a batch.
+    ///
+    /// # Errors
+    /// None that rows can cause: lengths and types follow from the schema.
+    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        let texts = |column: ArrayRef| -> Result<ArrayRef, ArrowError> {
+            match column.as_binary_opt::<i64>() {
+                Some(bytes) => Ok(Arc::new(LargeStringArray::try_from_binary(bytes.clone())?)),
+                None => Ok(column),
+            }
+        };
+        RecordBatch::try_new(schema(), self.columns().into_iter().map(texts).collect::<Result<_, _>>()?)
+    }
+
     /// Number of rows so far.
     pub fn len(&self) -> usize {
         self.len
@@ -172,11 +195,11 @@ impl LongBuilder {
         self.present.append(text.is_some());
     }
 
-    fn finish(&mut self) -> LargeStringArray {
+    fn finish(&mut self) -> LargeBinaryArray {
         let texts = Buffer::from_vec(std::mem::take(&mut self.texts));
         self.before = Some(texts.clone());
         let ends = OffsetBuffer::new(std::mem::replace(&mut self.ends, vec![0]).into());
-        LargeStringArray::try_new(ends, texts, self.present.finish()).expect("texts end where characters end")
+        LargeBinaryArray::new(ends, texts, self.present.finish())
     }
 }
 

@@ -8,9 +8,8 @@ use std::{
 
 use arrow_array::{RecordBatch, cast::AsArray as _};
 use arrow_ipc::{
-    CompressionType,
     reader::StreamReader,
-    writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message},
+    writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message},
 };
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
@@ -46,32 +45,6 @@ pub struct SegmentManifest {
     pub ledger: Option<LedgerManifest>,
 }
 
-fn options() -> Result<IpcWriteOptions, ArrowError> {
-    // zstd's own level is 3. With lower ones, versions of a file are no longer found in one another.
-    IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))
-}
-
-/// Encodes record batches, for one thread. The compressor's memory serves all of them.
-#[derive(Default)]
-pub struct Encoder {
-    context: IpcWriteContext,
-}
-
-impl Encoder {
-    /// `batch` as one compressed IPC message, ready to be appended to a segment.
-    ///
-    /// # Errors
-    /// The encoder's own; rows can't cause any.
-    pub fn encode(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-        let options = options()?;
-        let mut tracker = DictionaryTracker::new(false);
-        let (_, encoded) = IpcDataGenerator::default().encode(batch, &mut tracker, &options, &mut self.context)?;
-        let mut bytes = Vec::new();
-        write_message(&mut bytes, encoded, &options)?;
-        Ok(bytes)
-    }
-}
-
 /// An Arrow IPC stream being written, under a temporary name.
 pub(super) struct StreamFile {
     path: PathBuf,
@@ -88,7 +61,7 @@ impl StreamFile {
         let temporary = path.with_added_extension("tmp");
         let file = BufWriter::new(File::create(&temporary).map_err(io_error(&temporary))?);
         let mut stream = StreamFile { path, file, hasher: blake3::Hasher::new(), bytes: 0 };
-        let options = options()?;
+        let options = IpcWriteOptions::default();
         let mut tracker = DictionaryTracker::new(false);
         let schema =
             IpcDataGenerator::default().schema_to_bytes_with_dictionary_tracker(schema, &mut tracker, &options);
@@ -140,7 +113,7 @@ impl SegmentWriter {
         Ok(SegmentWriter { file: StreamFile::new(directory, stem, &rows::schema())?, rows: 0 })
     }
 
-    /// Appends a batch that [`Encoder::encode`] made of `rows` rows.
+    /// Appends a batch that [`super::message::Encoder::encode`] made of `rows` rows.
     ///
     /// # Errors
     /// The file can't be written.
@@ -366,7 +339,10 @@ pub fn verify_file(path: &Path, bytes: u64, blake3: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{sample::Sample, store::rows::RowsBuilder};
+    use crate::{
+        sample::Sample,
+        store::{message::Encoder, rows::RowsBuilder},
+    };
 
     fn ids(batches: impl Iterator<Item = Result<RecordBatch, Error>>) -> Result<Vec<String>, Error> {
         let mut ids = Vec::new();
@@ -394,8 +370,8 @@ mod tests {
                 builder.push(&Sample { id: &id, diff: &diff, subject: "a subject", ..Sample::default() });
                 number += 1;
             }
-            let batch = builder.finish().expect("rows make a batch");
-            writer.append(&encoder.encode(&batch).expect("it can be encoded"), rows).expect("it can be written");
+            let message = encoder.encode(builder.len(), &builder.columns()).expect("it can be encoded");
+            writer.append(&message, rows).expect("it can be written");
         }
         let (name, ..) = writer.file.seal().expect("it can be written");
         let path = directory.path().join(name);
