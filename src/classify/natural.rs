@@ -47,6 +47,10 @@ const WHATLANG_WEIGHT: f64 = 2.0;
 /// Where a language has this share of the evidence, no further model is asked: whatlang takes longer than all the rest.
 const ENOUGH: f64 = 0.5;
 
+/// As [`ENOUGH`], where English leads: from 0.2 on, no label of 970 messages that had been labelled by hand is another. Rules ask
+/// for 0.4.
+const ENOUGH_ENGLISH: f64 = 0.4;
+
 /// As [`ENOUGH`], where words and the first model say the same.
 const ENOUGH_OF_TWO: f64 = 0.25;
 
@@ -268,7 +272,7 @@ impl NaturalLanguages {
             }
         }
         let by_words = share(scores, candidates);
-        if by_words.1 >= ENOUGH {
+        if by_words.1 >= if by_words.0 == self.english { ENOUGH_ENGLISH } else { ENOUGH } {
             return by_words;
         }
         let weight = (prose.count as f64 / MODEL_WORDS as f64).min(1.0);
