@@ -195,7 +195,8 @@ impl<'a> Resolver<'a> {
         let (last_head, head) = (head(&last), head(contents));
         let same = common_prefix(last_head.as_bytes(), head.as_bytes());
         let is_other = same < head.len().max(last_head.len());
-        if is_other && (self.words == Words::Some || has_new_words(last_head, head, self.words, same)) {
+        let longer = contents.len() as isize - last.len() as isize;
+        if is_other && (self.words == Words::Some || has_new_words(last_head, head, self.words, same, longer)) {
             self.words = words(head);
             self.header = match self.words {
                 Words::None | Words::InFields => (Said::Nothing, HeaderKind::Notice),

@@ -173,8 +173,8 @@ pub fn near_words(head: &str) -> Cow<'_, str> {
 }
 
 /// Whether a head may have other [`words`] than its last version, which had `words` of the first two kinds and begins with
-/// the same `same` bytes: only what is new is looked at.
-pub fn has_new_words(last: &str, head: &str, words: Words, same: usize) -> bool {
+/// the same `same` bytes: only what is new is looked at. The file is `longer` than it was by so many bytes.
+pub fn has_new_words(last: &str, head: &str, words: Words, same: usize, longer: isize) -> bool {
     /// The longest of the words, and what can follow on blanks.
     const WORD_MAX: usize = 16;
     const BEHIND_BLANKS: usize = 3;
@@ -186,22 +186,37 @@ pub fn has_new_words(last: &str, head: &str, words: Words, same: usize) -> bool 
         let blanks = before.iter().rev().take_while(|byte| is_blank(byte)).count();
         (before.len() - blanks).saturating_sub(WORD_MAX)
     };
+    let to = |old: usize| {
+        let blanks = head[old..].iter().skip(WORD_MAX).take_while(|byte| is_blank(byte)).count();
+        (old + WORD_MAX + blanks + BEHIND_BLANKS).min(head.len())
+    };
     match words {
-        // What is old behind the change has none, and to find out where it begins takes longer than to search it.
-        Words::None => has_words_in(&head[from(same)..]),
+        // What is old behind the change has none.
+        Words::None => {
+            let old = old_end(&last[same..], &head[same..], longer);
+            let (start, end) = (same + old.start, same + old.end);
+            has_words_in(&head[from(same)..to(start)]) || end < head.len() && has_words_in(&head[from(end)..])
+        }
         Words::InFields | Words::Some => {
             // A field has one line, and what begins in it may end in the next ones.
             let from = |new: usize| memchr::memrchr(b'\n', &head[..from(new)]).map_or(0, |end| end + 1);
-            let to = |new: usize| {
-                let blanks = head[new..].iter().skip(WORD_MAX).take_while(|byte| is_blank(byte)).count();
-                let end = (new + WORD_MAX + blanks + BEHIND_BLANKS).min(head.len());
-                memchr::memchr(b'\n', &head[end..]).map_or(head.len(), |at| end + at)
-            };
+            let to = |new: usize| memchr::memchr(b'\n', &head[to(new)..]).map_or(head.len(), |at| to(new) + at);
             let (in_last, in_head) = old_part(&last[same..], &head[same..]);
             let old = same + in_head.start..same + in_head.end;
             let is_cut = same + in_last.end < last.len() || old.end < head.len();
             has_words_in(&head[from(same)..to(old.start)]) || is_cut && has_words_in(&head[from(old.end)..])
         }
+    }
+}
+
+/// The last part of `head` that is also in `last`, where all that is new stands together: what follows it has moved by as many bytes as
+/// the file is `longer`. Empty, and at the end, where it is not so.
+fn old_end(last: &[u8], head: &[u8], longer: isize) -> Range<usize> {
+    let end = head.len().min(last.len().saturating_add_signed(longer));
+    let in_last = end.checked_add_signed(-longer).filter(|in_last| *in_last <= last.len());
+    match in_last.map(|in_last| common_suffix(&last[..in_last], &head[..end])) {
+        Some(both) if both > 0 => end - both..end,
+        _ => head.len()..head.len(),
     }
 }
 
@@ -385,18 +400,21 @@ mod tests {
                 _ => text.insert(draw(text.len() + 1), parts[draw(parts.len())]),
             }
             let head = text.concat();
+            let longer = head.len() as isize - last.len() as isize;
             // What follows a head is cut off, and tells nothing.
             let (last, head) = (&last[..last.len().min(CUT)], &head[..head.len().min(CUT)]);
             let (before, now) = (words(last), words(head));
             assert_eq!(now != Words::None, WORDS.is_match(head.as_bytes()), "{head:?}");
             let same = common_prefix(last.as_bytes(), head.as_bytes());
+            // Where it is not known how long the files are, less is old.
+            let longer = if draw(4) == 0 { draw(9) as isize - 4 } else { longer };
             match before {
                 Words::None => {
-                    let has_new = has_new_words(last, head, before, same);
+                    let has_new = has_new_words(last, head, before, same, longer);
                     assert_eq!(has_new, now != Words::None, "{last:?} {head:?}");
                     *(if has_new { &mut found } else { &mut bare }) += 1;
                 }
-                Words::InFields if !has_new_words(last, head, before, same) => {
+                Words::InFields if !has_new_words(last, head, before, same, longer) => {
                     assert_ne!(now, Words::Some, "{last:?} {head:?}");
                     in_fields += 1;
                 }
