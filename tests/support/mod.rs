@@ -201,7 +201,7 @@ pub fn same_bytes(lab: &Lab, formats: &[&[&str]]) {
 /// The Python that has what reads exports back.
 pub fn python_program() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/python/bin/python");
-    std::env::var_os("GITLODE_PYTHON").map_or(python, PathBuf::from)
+    std::env::var_os("TEST_PYTHON").map_or(python, PathBuf::from)
 }
 
 /// Splits of which the repositories of [`four`] fill all.
