@@ -14,6 +14,9 @@ use super::{Error, pages, parquet::PAGE_BYTES_MAX, short};
 /// Memory for a page, and for the row that ends it.
 const MEMORY: usize = PAGE_BYTES_MAX + PAGE_BYTES_MAX / 8;
 
+/// Pages that wait for each thread: while a large batch is read, none of them has to wait, and memory has a bound.
+const WAITING: usize = 4;
+
 /// Memory of pages that were compressed. Fresh memory is cleared by the kernel, which takes longer than filling it; and what
 /// was used last is still in the processor's cache.
 #[derive(Clone, Default)]
@@ -56,8 +59,7 @@ pub(super) struct Encoders {
 impl Encoders {
     pub(super) fn new(threads: usize) -> Result<Self, Error> {
         let threads = threads.max(1);
-        // One page waits for each thread, so that none has to wait and memory has a bound.
-        let (queue, work) = bounded::<Work>(threads);
+        let (queue, work) = bounded::<Work>(WAITING * threads);
         let start = |_| {
             let mut compressors = Compressors { long: pages::compressor()?, short: short::compressor()? };
             let work = work.clone();
