@@ -96,6 +96,12 @@ pub fn debian(text: &str) -> Option<Said> {
     if !begin.contains("copyright-format") || !begin.contains("Format") {
         return None;
     }
+    // `MIT/X11` is a choice by itself.
+    let inside = |text: String| if text.contains(" OR ") { format!("({text})") } else { text };
+    let joined = |all: BTreeSet<String>| {
+        let several = all.len() > 1;
+        all.into_iter().map(|text| if several { inside(text) } else { text }).collect::<Vec<_>>().join(" AND ")
+    };
     let mut all: BTreeSet<String> = BTreeSet::new();
     for name in text.lines().filter_map(|line| line.strip_prefix("License:")) {
         let choices: Vec<&str> = name.split(" or ").flat_map(|name| name.split(" | ")).collect();
@@ -104,18 +110,14 @@ pub fn debian(text: &str) -> Option<Said> {
             let parts: Option<BTreeSet<String>> =
                 choice.split(" and ").map(|part| named(part.trim_matches([' ', ',', '\t'])).expression()).collect();
             let Some(parts) = parts else { return Some(Said::Unknown) };
-            known.insert(parts.into_iter().collect::<Vec<_>>().join(" AND "));
+            known.insert(joined(parts));
         }
-        let several = known.len() > 1;
-        let together = known.into_iter().collect::<Vec<_>>().join(" OR ");
-        all.insert(if several { format!("({together})") } else { together });
+        all.insert(known.into_iter().collect::<Vec<_>>().join(" OR "));
     }
-    let expression = match all.len() {
-        0 => return Some(Said::Unknown),
-        1 => all.into_iter().next().map(|one| one.trim_matches(['(', ')']).to_owned())?,
-        _ => all.into_iter().collect::<Vec<_>>().join(" AND "),
-    };
-    Some(Said::Known { expression, in_words: true })
+    if all.is_empty() {
+        return Some(Said::Unknown);
+    }
+    Some(Said::Known { expression: joined(all), in_words: true })
 }
 
 /// The licences of a `LICENSES/` directory with these entries: all of them may hold, since only annotations say where.
@@ -192,6 +194,18 @@ mod tests {
             (of("a/b.c"), of("doc/a/b.md"), of("img/a.png")),
             (Some("MIT"), Some("CC-BY-4.0"), Some("CC-BY-4.0"))
         );
+        for (licenses, expected) in [
+            (&["MIT/X11", "GPL-2+"][..], "GPL-2.0-or-later AND (MIT OR X11)"),
+            (&["MIT/X11"], "MIT OR X11"),
+            (&["GPL-2+ or MIT", "Expat"], "(GPL-2.0-or-later OR MIT) AND MIT"),
+            (&["GPL-2+ or MIT"], "GPL-2.0-or-later OR MIT"),
+            (&["MIT and Zlib"], "MIT AND Zlib"),
+        ] {
+            let stanzas: String = licenses.iter().map(|name| format!("\nFiles: *\nLicense: {name}\n")).collect();
+            let text = format!("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n{stanzas}");
+            let said = debian(&text).expect("it is one");
+            assert_eq!(said.expression().as_deref(), Some(expected), "{licenses:?}");
+        }
         assert_eq!(
             directory(["MIT.txt", "Apache-2.0.txt", "README.md"].into_iter()).as_deref(),
             Some("Apache-2.0 AND MIT")

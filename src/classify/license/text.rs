@@ -207,7 +207,8 @@ impl Licenses {
             ids.retain(|id| !id.starts_with("GPL-3.0"));
         }
         if !texts.iter().any(restricted) {
-            if limited {
+            // Of the GNU FDL some versions are not in the table.
+            if limited || text.contains(" gnu free documentation licen") {
                 return Said::Unknown;
             }
             // Copyleft texts speak of each other; beside permissive ones, a sentence may put a part under one.
@@ -621,6 +622,7 @@ mod tests {
             (format!("{debian}MPL-2.0\n\nFiles: z/*\nLicense: Zlib\n {mit}"), Some("MPL-2.0 AND Zlib")),
             (format!("{debian}GPL-2+ or Expat\n"), Some("GPL-2.0-or-later OR MIT")),
             (format!("{debian}own-terms\n\n{mit}"), None),
+            (format!("{mit}\n\nGNU Free Documentation License\nVersion 1.2, November 2002"), None),
             ("GPL\n".to_owned(), None),
             ("CC BY-NC 4.0\nhttps://creativecommons.org/licenses/by-nc/4.0/".to_owned(), None),
             ("Free for academic use only.".to_owned(), None),
