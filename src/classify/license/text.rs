@@ -199,7 +199,10 @@ impl Licenses {
         }
         // A choice stands at either end of a file. In collections of many, words like these belong to one of them.
         let first = texts.iter().map(|mention| mention.start).min().unwrap_or(0);
-        let ends = markers.iter().any(|marker| marker.end <= first || marker.start + ENDS >= text.len());
+        // Copyleft texts speak of choices themselves, so that beside a permissive one only what stands before both offers one.
+        let is_mixed = texts.iter().any(restricted) && !texts.iter().all(restricted);
+        let is_at_end = |marker: &Marker| !is_mixed && marker.start + ENDS >= text.len();
+        let ends = markers.iter().any(|marker| marker.end <= first || is_at_end(marker));
         let mut choice = ends && texts.len() <= 3;
         let mut ids: BTreeSet<&str> = texts.iter().filter_map(|mention| mention.id).collect();
         // The GNU LGPL 3 is written as an addition to the GPL 3, and its text is often in one file with that.
@@ -613,7 +616,13 @@ mod tests {
                     that it will be useful.";
         let debian =
             "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: ";
+        let lgpl_text = "GNU LESSER GENERAL PUBLIC LICENSE Version 3, 29 June 2007. At your option, either under this license or another.";
         for (text, expected) in [
+            (format!("{mit}\n{lgpl_text}"), Some("LGPL-3.0-only AND MIT")),
+            (
+                format!("Dual licensed, at your option, under either of these:\n{mit}\n{lgpl_text}"),
+                Some("LGPL-3.0-only OR MIT"),
+            ),
             (format!("{mpl}\n{mit}"), Some("MIT AND MPL-2.0")),
             (
                 format!("Main code: {lgpl}\nhash.c: MIT, or BSD at your option:\n{mit}"),
