@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Bytes of batches that were read and wait to be used. The batch that is read last comes on top, however large it is. So one of
-/// the largest that mining writes is gone through while the next one is read; more would be more memory to go through.
+/// the largest that mining writes is gone through while the next one is read, and threads that compress do not wait for it.
 const AHEAD_BYTES_MAX: usize = 32 << 20;
 
 /// Rows that are handed over at once.

@@ -6,7 +6,8 @@ use regex::bytes::Regex;
 
 use super::{
     Licenses,
-    text::{Mention, Said, Search, gnu_family, names_copyleft, normalized},
+    phrases::normalized,
+    text::{Mention, Said, Search, gnu_family, names_copyleft},
 };
 use crate::{bytes::common_suffix, classify::parts::Parts};
 
@@ -190,50 +191,27 @@ pub fn has_new_words(last: &str, head: &str, words: Words, same: usize, longer: 
         let blanks = head[old..].iter().skip(WORD_MAX).take_while(|byte| is_blank(byte)).count();
         (old + WORD_MAX + blanks + BEHIND_BLANKS).min(head.len())
     };
-    match words {
-        // What is old behind the change has none.
-        Words::None => {
-            let old = old_end(&last[same..], &head[same..], longer);
-            let (start, end) = (same + old.start, same + old.end);
-            has_words_in(&head[from(same)..to(start)]) || end < head.len() && has_words_in(&head[from(end)..])
-        }
-        Words::InFields | Words::Some => {
-            // A field has one line, and what begins in it may end in the next ones.
-            let from = |new: usize| memchr::memrchr(b'\n', &head[..from(new)]).map_or(0, |end| end + 1);
-            let to = |new: usize| memchr::memchr(b'\n', &head[to(new)..]).map_or(head.len(), |at| to(new) + at);
-            let (in_last, in_head) = old_part(&last[same..], &head[same..]);
-            let old = same + in_head.start..same + in_head.end;
-            let is_cut = same + in_last.end < last.len() || old.end < head.len();
-            has_words_in(&head[from(same)..to(old.start)]) || is_cut && has_words_in(&head[from(old.end)..])
-        }
+    let (old, is_cut) = old_end(&last[same..], &head[same..], longer);
+    let (mut start, mut end, mut rest) = (from(same), to(same + old.start), from(same + old.end));
+    // A field has one line, and what begins in it may end in the next ones.
+    if words != Words::None {
+        let line = |at: usize| memchr::memrchr(b'\n', &head[..at]).map_or(0, |end| end + 1);
+        (start, rest) = (line(start), line(rest));
+        end = memchr::memchr(b'\n', &head[end..]).map_or(head.len(), |at| end + at);
     }
+    has_words_in(&head[start..end]) || is_cut && has_words_in(&head[rest..])
 }
 
 /// The last part of `head` that is also in `last`, where all that is new stands together: what follows it has moved by as many bytes as
-/// the file is `longer`. Empty, and at the end, where it is not so.
-fn old_end(last: &[u8], head: &[u8], longer: isize) -> Range<usize> {
+/// the file is `longer`; and whether either goes on behind it. Empty, and at the end, where it is not so.
+fn old_end(last: &[u8], head: &[u8], longer: isize) -> (Range<usize>, bool) {
     let end = head.len().min(last.len().saturating_add_signed(longer));
     let in_last = end.checked_add_signed(-longer).filter(|in_last| *in_last <= last.len());
-    match in_last.map(|in_last| common_suffix(&last[..in_last], &head[..end])) {
-        Some(both) if both > 0 => end - both..end,
-        _ => head.len()..head.len(),
+    let both = in_last.map_or(0, |in_last| common_suffix(&last[..in_last], &head[..end]));
+    if both == 0 {
+        return (head.len()..head.len(), false);
     }
-}
-
-/// The last part of `head` that is also in `last`, as far as that is seen at once, in both: heads have a fixed length, so that
-/// the end of one moves into the middle, or out, as lines go or come.
-fn old_part(last: &[u8], head: &[u8]) -> (Range<usize>, Range<usize>) {
-    const ANCHOR: usize = 32;
-    let ends = |text: &[u8], within: &[u8]| {
-        let (_, anchor) = text.split_last_chunk::<ANCHOR>()?;
-        Some(ANCHOR + memchr::memmem::find(within, anchor)?)
-    };
-    let (in_last, in_head) = match ends(head, last) {
-        Some(end) => (end, head.len()),
-        None => (last.len(), ends(last, head).unwrap_or(0)),
-    };
-    let both = common_suffix(&last[..in_last], &head[..in_head]);
-    (in_last - both..in_last, in_head - both..in_head)
+    (end - both..end, in_last != Some(last.len()) || end < head.len())
 }
 
 /// The part of a file that may hold a header.

@@ -7,7 +7,7 @@ use std::{
 
 use regex::Regex;
 
-use super::{expression, text::Said};
+use super::{expression, phrases::normalized, text::Said};
 
 /// Whether a file name is one that [`license`] reads.
 pub fn is_metadata_name(name: &str) -> bool {
@@ -278,7 +278,7 @@ fn classified<'c>(classifiers: impl Iterator<Item = &'c str>) -> Said {
 
 /// The classifiers of <https://pypi.org/classifiers/> whose names are not among those that [`named`] knows.
 fn text_of_classifier(name: &str) -> Option<&'static str> {
-    let plain = super::text::normalized(name);
+    let plain = normalized(name);
     let plain = plain.trim();
     let later = plain.contains("or later");
     let family = [
@@ -434,24 +434,23 @@ pub(super) fn named(text: &str) -> Said {
         "GPL" | "LGPL" | "AGPL" => return Said::Unknown,
         _ => {}
     }
-    let normalized = super::text::normalized(text);
-    if REFUSED.contains(&normalized.trim()) {
+    let plain = normalized(text);
+    if REFUSED.contains(&plain.trim()) {
         return Said::Unknown;
     }
-    let by_name =
-        |normalized: &str| NAMES.iter().find(|(name, _)| *name == normalized.trim()).map(|(_, id)| (*id).to_owned());
+    let by_name = |plain: &str| NAMES.iter().find(|(name, _)| *name == plain.trim()).map(|(_, id)| (*id).to_owned());
     if LATER.is_match(text) && text.to_ascii_uppercase().contains("GPL") || text.contains("(>=") {
         let base = LATER.replace(text, " $1");
-        let base = super::text::normalized(&base);
+        let base = normalized(&base);
         let base = base.strip_suffix(" 0 ").filter(|_| by_name(&base).is_none()).unwrap_or(&base);
         if let Some(id) = by_name(base).as_deref().and_then(|id| id.strip_suffix("-only")) {
             return known(format!("{id}-or-later"));
         }
     }
-    match by_name(&normalized).or_else(|| expression(text)) {
+    match by_name(&plain).or_else(|| expression(text)) {
         Some(expression) => known(expression),
         // A name that is not known is no permission.
-        None if super::text::names_copyleft(&normalized) || normalized.contains("commercial") => Said::Unknown,
+        None if super::text::names_copyleft(&plain) || plain.contains("commercial") => Said::Unknown,
         None => Said::Nothing,
     }
 }

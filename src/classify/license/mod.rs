@@ -4,6 +4,7 @@ mod directory;
 mod expression;
 pub mod header;
 pub mod metadata;
+mod phrases;
 pub mod policy;
 pub mod reuse;
 pub mod text;
@@ -18,7 +19,7 @@ use serde::Deserialize;
 use super::catalog::{self, Text};
 pub use directory::{Combined, combine, is_text_name};
 pub use expression::{commitpack_name, declared, expression};
-use text::Phrases;
+use phrases::{Phrases, normalized};
 
 /// Who may use what is under a licence, from the least restrictive on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -171,7 +172,7 @@ impl Licenses {
         let Table { limits, mut license } = table.read()?;
         for each in &mut license {
             for phrase in each.every.iter_mut().chain(&mut each.none).chain(&mut each.headers).chain(&mut each.names) {
-                *phrase = text::normalized(phrase);
+                *phrase = normalized(phrase);
             }
         }
         let by_id = license.iter().enumerate().map(|(at, license)| (license.id.clone(), at)).collect();
@@ -191,7 +192,7 @@ impl Licenses {
             }
         }
         for limit in limits {
-            known.entry(text::normalized(&limit)).or_default().limit = true;
+            known.entry(normalized(&limit)).or_default().limit = true;
         }
         let phrases = Phrases::new(known.keys())?;
         let pattern_of = known.keys().enumerate().map(|(at, phrase)| (phrase.clone(), at)).collect();
