@@ -7,6 +7,9 @@ use crate::bytes::hex;
 /// The version of the row schema that this program writes. Older versions are read; newer ones are refused.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// Room for what is hashed for most ids, in bytes.
+const HASHED_BYTES: usize = 256;
+
 /// The stable name of a sample: the first 16 bytes of a BLAKE3 hash over commit, old path and new path.
 ///
 /// The hashed bytes are `gitlode sample 1\0`, then three fields (commit id in binary, old path, new path). A field
@@ -17,7 +20,8 @@ pub struct SampleId([u8; 16]);
 impl SampleId {
     /// The id of the sample that `commit` (binary id) makes by turning `old_path` into `new_path` (bytes as in the tree).
     pub fn of(commit: &[u8], old_path: Option<&[u8]>, new_path: Option<&[u8]>) -> Self {
-        let mut hashed = b"gitlode sample 1\0".to_vec();
+        let mut hashed = Vec::with_capacity(HASHED_BYTES);
+        hashed.extend_from_slice(b"gitlode sample 1\0");
         for field in [Some(commit), old_path, new_path] {
             hashed.push(field.is_some().into());
             if let Some(bytes) = field {

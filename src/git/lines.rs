@@ -16,10 +16,6 @@ use crate::bytes::{common_prefix, common_suffix};
 /// Lines of context in a diff, git's default.
 pub const CONTEXT: u32 = 3;
 
-/// Where a text has more lines of its own than this among the changed ones, git may prune one that both texts have:
-/// `xdl_clean_mmatch` counts the line itself twice and wants more than three times as many around it.
-const UNPRUNED_MAX: usize = 6;
-
 /// Texts that are remembered.
 const VERSIONS: usize = 4;
 
@@ -31,6 +27,9 @@ pub(super) const LINES_KEPT_MAX: usize = 1 << 16;
 
 /// Lines of a known text among which the next line of another one is looked for.
 const LOOK_AHEAD: usize = 128;
+
+/// So many lines behind one that is found have to be those of the known text as well, unless they are its next ones.
+const RUN_MIN: usize = 3;
 
 /// After so many lines that are not there, all of the known text is looked through once, and after the last it is given
 /// up.
@@ -121,8 +120,8 @@ impl Text {
             if let Some(found) = found {
                 let next = from + found + 1;
                 let len = self.common_lines(&bytes[..stop], known, next..to);
-                // A line alone may be a bracket that closes something else.
-                if len > 0 || found == 0 {
+                // A few lines alone may be brackets that close something else.
+                if len >= RUN_MIN || found == 0 {
                     self.take(known, next..next + len);
                     (from, misses) = (next + len, 0);
                 }
@@ -251,8 +250,6 @@ pub struct Comparer {
     lines: Lines,
     /// Texts that were compared, the latest last.
     known: Vec<Text>,
-    /// For each token, in which of the changed parts it is.
-    places: Vec<u8>,
     myers: Myers,
     slider: Slider,
     hunks: Vec<Hunk>,
@@ -269,16 +266,13 @@ impl Comparer {
         self.know(before);
         self.know(after);
         let (old, new) = (&self.known[self.known.len() - 2], &self.known[self.known.len() - 1]);
-        let Comparer { lines, places, myers, slider, hunks, .. } = self;
+        let Comparer { lines, myers, slider, hunks, .. } = self;
         hunks.clear();
         let common = common_tokens(&old.tokens, &new.tokens);
-        places.resize(lines.len(), 0);
-        if !decide(&old.tokens, &new.tokens, common, places, hunks) {
-            myers.compare(&old.tokens, &new.tokens, common, &lines.reads, |before, after| {
-                let number = |lines: Range<usize>| lines.start as u32..lines.end as u32;
-                hunks.push(Hunk { before: number(before), after: number(after) });
-            });
-        }
+        myers.compare(&old.tokens, &new.tokens, common, &lines.reads, |before, after| {
+            let number = |lines: Range<usize>| lines.start as u32..lines.end as u32;
+            hunks.push(Hunk { before: number(before), after: number(after) });
+        });
         let can_slide = |hunk: &Hunk| is_movable(&old.tokens, &hunk.before) || is_movable(&new.tokens, &hunk.after);
         if hunks.iter().any(can_slide) {
             slider.slide(hunks, &old.tokens, &new.tokens, |token| lines.text(token));
@@ -299,44 +293,6 @@ impl Comparer {
         };
         self.known.push(known);
     }
-}
-
-/// Finds the hunks, and returns true, where there is one way to see them: the changed lines that both texts have are the same ones in the
-/// same order, and so few are in one text alone that git prunes none. Every shortest way to turn one text into the other
-/// then leaves all of those. `places` has a zero for each token, before and after.
-fn decide(
-    old: &[Token],
-    new: &[Token],
-    (prefix, suffix): (usize, usize),
-    places: &mut [u8],
-    hunks: &mut Vec<Hunk>,
-) -> bool {
-    const BOTH: u8 = 3;
-    let (olds, news) = (&old[prefix..old.len() - suffix], &new[prefix..new.len() - suffix]);
-    olds.iter().for_each(|token| places[token.0 as usize] |= 1);
-    news.iter().for_each(|token| places[token.0 as usize] |= 2);
-    let stays = |token: &&Token| places[token.0 as usize] == BOTH;
-    let (kept, same) = (olds.iter().filter(stays).count(), olds.iter().filter(stays).eq(news.iter().filter(stays)));
-    let leaving = olds.len().max(news.len()) - kept;
-    let is_one_way = kept == 0 || same && leaving <= UNPRUNED_MAX;
-    if is_one_way {
-        let run = |tokens: &[Token], from: usize| from + tokens[from..].iter().take_while(|t| !stays(t)).count();
-        let mut from = (0, 0);
-        loop {
-            let to = (run(olds, from.0), run(news, from.1));
-            if from != to {
-                let (before, after) = (prefix + from.0..prefix + to.0, prefix + from.1..prefix + to.1);
-                let number = |lines: Range<usize>| lines.start as u32..lines.end as u32;
-                hunks.push(Hunk { before: number(before), after: number(after) });
-            }
-            if to == (olds.len(), news.len()) {
-                break;
-            }
-            from = (to.0 + 1, to.1 + 1);
-        }
-    }
-    olds.iter().chain(news).for_each(|token| places[token.0 as usize] = 0);
-    is_one_way
 }
 
 /// Whether changed lines can move up or down: the text is the same after it.
@@ -451,10 +407,8 @@ mod tests {
                 }
                 assert!(counts.iter().zip(&comparer.lines.reads).all(|(count, reads)| count <= reads));
                 let tokens = [0, 1].map(|at| &comparer.known[comparer.known.len() - 2 + at].tokens);
-                let (common, mut hunks) = (common_tokens(tokens[0], tokens[1]), Vec::new());
-                let mut places = vec![0; comparer.lines.len()];
-                outcomes[usize::from(decide(tokens[0], tokens[1], common, &mut places, &mut hunks))] += 1;
-                assert!(places.iter().all(|place| *place == 0));
+                let (common, all) = (common_tokens(tokens[0], tokens[1]), comparer.lines.len());
+                outcomes[usize::from(comparer.myers.has_one_way(tokens[0], tokens[1], common, all))] += 1;
             }
         }
         assert!(outcomes.iter().all(|count| *count > 300), "{outcomes:?}");

@@ -34,9 +34,16 @@ const SNAKE_LINES: i32 = 20;
 /// if it is farther than so many times the steps that were taken (`XDL_K_HEUR`).
 const FAR: i32 = 4;
 
+/// Where a text has more lines of its own than this among the changed ones, git may prune one that both texts have:
+/// `xdl_clean_mmatch` counts the line itself twice and wants more than three times as many around it.
+const UNPRUNED_MAX: usize = 6;
+
 /// Up to so many lines are looked for one by one in what the texts have in common: a vector at a time, which is sooner done than
 /// to count all that is there.
 const OPEN_MAX: usize = 6;
+
+/// How often a line is in the old and in the new text.
+type Times = [u32; 2];
 
 /// How a line of one text stands in the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,85 +53,80 @@ enum Occurs {
     Often,
 }
 
-/// How often a line is in the old and in the new text.
-struct Count {
-    token: Token,
-    times: [u32; 2],
-}
-
-impl Count {
-    /// Adds the lines `common` to both texts that are this one.
-    fn add(&mut self, common: &[Token]) {
-        let same = common.iter().map(|other| u32::from(*other == self.token)).sum::<u32>();
-        self.times.iter_mut().for_each(|times| *times += same);
-    }
-}
-
-/// One of the two texts.
-#[derive(Default)]
-struct Side {
-    /// Numbers of the lines between the common ends.
-    lines: Vec<u32>,
-    occurs: Vec<Occurs>,
-    /// Those of `lines` that are compared, and where they stand there.
-    kept: Vec<u32>,
-    places: Vec<u32>,
-    changed: Vec<bool>,
-}
-
-impl Side {
-    fn shrink(&mut self) {
-        let Side { lines, occurs, kept, places, changed } = self;
-        [lines, kept, places].into_iter().for_each(shrink);
-        shrink(occurs);
-        shrink(changed);
-    }
-
-    /// Takes the lines `tokens` and gives them the numbers that they have, or the next ones.
-    fn fill(&mut self, tokens: &[Token], numbers: &mut [u32], counts: &mut Vec<Count>, side: usize) {
-        self.lines.clear();
-        self.lines.extend(tokens.iter().map(|token| {
-            let number = &mut numbers[token.0 as usize];
-            if *number == 0 {
-                counts.push(Count { token: *token, times: [0; 2] });
-                *number = counts.len() as u32;
-            }
-            counts[*number as usize - 1].times[side] += 1;
-            *number - 1
-        }));
-        self.changed.clear();
-        self.changed.resize(tokens.len(), false);
-    }
-
-    /// Sets aside what can't be in both texts, and common lines in the middle of that.
-    fn prune(&mut self, counts: &[Count], other: usize, often: u32) {
-        let Side { lines, occurs, kept, places, changed } = self;
-        occurs.clear();
-        occurs.extend(lines.iter().map(|line| match counts[*line as usize].times[other] {
+impl Occurs {
+    /// From `often` times on, a line is common.
+    fn of(times: u32, often: u32) -> Self {
+        match times {
             0 => Occurs::Never,
             times if times >= often => Occurs::Often,
             _ => Occurs::Sometimes,
-        }));
-        kept.clear();
-        places.clear();
-        for (at, line) in lines.iter().enumerate() {
-            if match occurs[at] {
-                Occurs::Never => true,
-                Occurs::Sometimes => false,
-                Occurs::Often => is_among_going(occurs, at),
-            } {
-                changed[at] = true;
-            } else {
-                kept.push(*line);
-                places.push(at as u32);
+        }
+    }
+}
+
+/// One of the two texts, between the common ends.
+#[derive(Default)]
+struct Side {
+    /// Whether all of its lines are compared.
+    is_whole: bool,
+    /// Otherwise those that are, and where they stand.
+    kept: Vec<Token>,
+    places: Vec<u32>,
+    /// For each line, whether it changed: 1, or 0.
+    changed: Vec<u8>,
+}
+
+impl Side {
+    /// Begins with a text of so many lines.
+    fn start(&mut self, len: usize) {
+        let Side { is_whole, kept, places, changed } = self;
+        *is_whole = true;
+        shrink(kept);
+        shrink(places);
+        shrink(changed);
+        changed.resize(len, 0);
+    }
+
+    /// Sets aside of `lines` what can't be in both texts, and common lines in the middle of that.
+    fn prune(&mut self, lines: &[Token], times: &[Times], other: usize, often: u32) {
+        let times = |line: &Token| times[line.0 as usize][other];
+        let occurs = |line: &Token| Occurs::of(times(line), often);
+        // By far the most: what occurs, and not often.
+        let stays = |line: &Token| times(line).wrapping_sub(1) < often - 1;
+        let (mut from, mut at) = (0, 0);
+        while let Some(next) = lines[at..].iter().position(|line| !stays(line)) {
+            at += next;
+            if occurs(&lines[at]) == Occurs::Never || is_among_going(lines, at, occurs) {
+                self.changed[at] = 1;
+                self.keep(lines, from..at);
+                from = at + 1;
             }
+            at += 1;
+        }
+        if from > 0 {
+            self.is_whole = false;
+            self.keep(lines, from..lines.len());
         }
     }
 
-    /// These of the kept lines changed.
-    fn mark(&mut self, kept: Range<usize>) {
-        for place in &self.places[kept] {
-            self.changed[*place as usize] = true;
+    fn keep(&mut self, lines: &[Token], places: Range<usize>) {
+        self.kept.extend_from_slice(&lines[places.clone()]);
+        self.places.extend(places.start as u32..places.end as u32);
+    }
+
+    /// What of `lines` is compared.
+    fn compared<'a>(&'a self, lines: &'a [Token]) -> &'a [Token] {
+        if self.is_whole { lines } else { &self.kept }
+    }
+
+    /// These of the compared lines changed.
+    fn mark(&mut self, compared: Range<usize>) {
+        if self.is_whole {
+            self.changed[compared].fill(1);
+            return;
+        }
+        for place in &self.places[compared] {
+            self.changed[*place as usize] = 1;
         }
     }
 }
@@ -135,41 +137,51 @@ fn shrink<T>(memory: &mut Vec<T>) {
     memory.shrink_to(LINES_KEPT_MAX);
 }
 
-/// Whether a common line stands among lines that go, and not beside one that may stay.
-fn is_among_going(occurs: &[Occurs], at: usize) -> bool {
-    let count = |lines: &mut dyn Iterator<Item = &Occurs>| {
-        let near = lines.take(WINDOW).take_while(|occurs| **occurs != Occurs::Sometimes);
+/// Whether the common line at a place stands among lines that go, and not beside one that may stay.
+fn is_among_going(lines: &[Token], at: usize, occurs: impl Fn(&Token) -> Occurs) -> bool {
+    let count = |lines: &mut dyn Iterator<Item = &Token>| {
+        let near = lines.take(WINDOW).map(&occurs).take_while(|occurs| *occurs != Occurs::Sometimes);
         near.fold((0, 0), |(going, common), occurs| match occurs {
             Occurs::Never => (going + 1, common),
             _ => (going, common + 1),
         })
     };
-    let before = count(&mut occurs[..at].iter().rev());
+    let before = count(&mut lines[..at].iter().rev());
     if before.0 == 0 {
         return false;
     }
-    let behind = count(&mut occurs[at + 1..].iter());
+    let behind = count(&mut lines[at + 1..].iter());
     // git counts the line itself on both sides.
     behind.0 > 0 && before.0 + behind.0 > GOING_PER_COMMON * (before.1 + behind.1 + 2)
 }
 
-/// Adds what the texts have in `common` to the counts of lines for which that makes a difference: those that may be there and else
-/// in one text only, or `often`.
-fn count_common(counts: &mut [Count], numbers: &[u32], reads: &[u32], often: u32, common: [&[Token]; 2]) {
-    let is_open = |count: &Count| {
-        let reads = reads[count.token.0 as usize];
-        reads >= often || count.times.contains(&0) && reads > count.times[0].max(count.times[1])
-    };
-    if counts.iter().filter(|count| is_open(count)).nth(OPEN_MAX).is_none() {
-        for count in counts.iter_mut().filter(|count| is_open(count)) {
-            common.into_iter().for_each(|common| count.add(common));
+/// Adds what the texts have in `common` to the times of `lines` for which that makes a difference: those that may be there and
+/// else in one text only, or `often`.
+fn count_common(lines: [&[Token]; 2], times: &mut [Times], reads: &[u32], often: u32, common: [&[Token]; 2]) {
+    let mut open: Vec<Token> = Vec::new();
+    for line in lines.into_iter().flatten() {
+        let (reads, times) = (reads[line.0 as usize], times[line.0 as usize]);
+        let is_open = reads >= often || times.contains(&0) && reads > times[0].max(times[1]);
+        if is_open && !open.contains(line) {
+            open.push(*line);
+            if open.len() > OPEN_MAX {
+                break;
+            }
+        }
+    }
+    let mut add = |line: Token, more: u32| times[line.0 as usize].iter_mut().for_each(|times| *times += more);
+    if open.len() <= OPEN_MAX {
+        for line in open {
+            let same = |lines: &[Token]| lines.iter().map(|other| u32::from(*other == line)).sum::<u32>();
+            add(line, common.into_iter().map(same).sum());
         }
         return;
     }
-    for token in common.into_iter().flatten() {
-        if let Some(number) = numbers[token.0 as usize].checked_sub(1) {
-            counts[number as usize].times.iter_mut().for_each(|times| *times += 1);
-        }
+    for line in common.into_iter().flatten() {
+        let times = &mut times[line.0 as usize];
+        // Others are not asked for.
+        let is_asked = u32::from(*times != [0; 2]);
+        times.iter_mut().for_each(|times| *times += is_asked);
     }
 }
 
@@ -187,10 +199,8 @@ struct Split {
 /// Finds changed lines, for one thread.
 #[derive(Default)]
 pub struct Myers {
-    /// For each token, its number among the lines that are compared, and one more; 0 for none.
-    numbers: Vec<u32>,
-    /// Those, in the order of their numbers.
-    counts: Vec<Count>,
+    /// For each token, how often it is between the common ends.
+    times: Vec<Times>,
     old: Side,
     new: Side,
     search: Search,
@@ -198,8 +208,8 @@ pub struct Myers {
 }
 
 impl Myers {
-    /// Calls `hunk` with each run of changed lines of `old` and of `new`, in order. They have lines in `common` at their
-    /// start and end, and in between one at least of each is another. No text has a token more often than its number of `reads`.
+    /// Calls `hunk` with each run of changed lines of `old` and of `new`, in order. They have so many lines in `common` at their
+    /// start and at their end. No text has a token more often than its number of `reads`.
     pub fn compare(
         &mut self,
         old: &[Token],
@@ -208,67 +218,132 @@ impl Myers {
         reads: &[u32],
         mut hunk: impl FnMut(Range<usize>, Range<usize>),
     ) {
-        let Myers { numbers, counts, .. } = self;
-        // All of them are 0 in between.
-        numbers.resize(reads.len(), 0);
-        numbers.shrink_to(LINES_KEPT_MAX);
-        shrink(counts);
-        self.old.shrink();
-        self.new.shrink();
-        let inner = |tokens: &[Token]| common.0..tokens.len() - common.1;
-        let (olds, news) = (&old[inner(old)], &new[inner(new)]);
-        self.old.fill(olds, numbers, counts, 0);
-        self.new.fill(news, numbers, counts, 1);
-        let often = [old, new].map(|tokens| root(tokens.len()).min(COMMON_MAX));
-        // Where all is in both, nothing goes for sure, and how often a line occurs says nothing.
-        if counts.iter().any(|count| count.times.contains(&0)) {
-            count_common(
-                counts,
-                numbers,
-                reads,
-                often[0].min(often[1]),
-                [&old[..common.0], &old[old.len() - common.1..]],
-            );
-        }
-        counts.iter().for_each(|count| numbers[count.token.0 as usize] = 0);
-        self.old.prune(counts, 1, often[0]);
-        self.new.prune(counts, 0, often[1]);
-        self.run();
-        let mut at = (0, 0);
-        let run = |changed: &[bool], from: usize| from + changed[from..].iter().take_while(|changed| **changed).count();
-        loop {
-            let to = (run(&self.old.changed, at.0), run(&self.new.changed, at.1));
-            if to != at {
-                hunk(common.0 + at.0..common.0 + to.0, common.0 + at.1..common.0 + to.1);
+        let lines = inner(old, new, common);
+        let hunk = |before: Range<usize>, after: Range<usize>| {
+            let at = |lines: Range<usize>| common.0 + lines.start..common.0 + lines.end;
+            hunk(at(before), at(after));
+        };
+        let alone = self.count(lines, reads.len());
+        let times = &mut self.times;
+        if is_one_way(lines, times, alone) {
+            one_way(lines, times, hunk);
+        } else {
+            let often = [old, new].map(|tokens| root(tokens.len()).min(COMMON_MAX));
+            self.old.start(lines[0].len());
+            self.new.start(lines[1].len());
+            // Where all is in both, nothing goes for sure, and how often a line occurs says nothing.
+            if alone != [0; 2] {
+                let ends = [&old[..common.0], &old[old.len() - common.1..]];
+                count_common(lines, times, reads, often[0].min(often[1]), ends);
+                self.old.prune(lines[0], times, 1, often[0]);
+                self.new.prune(lines[1], times, 0, often[1]);
             }
-            if to == (olds.len(), news.len()) {
-                return;
-            }
-            at = (to.0 + 1, to.1 + 1);
+            self.run(lines);
+            runs([&self.old.changed, &self.new.changed], hunk);
         }
+        self.forget(lines);
     }
 
-    fn run(&mut self) {
+    /// Counts `lines`, which have tokens below `tokens`; how many of each text are not in the other.
+    fn count(&mut self, lines: [&[Token]; 2], tokens: usize) -> [usize; 2] {
+        let Myers { times, .. } = self;
+        // All of them are 0 in between.
+        times.resize(tokens, [0; 2]);
+        times.shrink_to(LINES_KEPT_MAX);
+        for (side, lines) in lines.into_iter().enumerate() {
+            lines.iter().for_each(|line| times[line.0 as usize][side] += 1);
+        }
+        [0, 1].map(|side| lines[side].iter().filter(|line| times[line.0 as usize][1 - side] == 0).count())
+    }
+
+    fn forget(&mut self, lines: [&[Token]; 2]) {
+        lines.into_iter().flatten().for_each(|line| self.times[line.0 as usize] = [0; 2]);
+    }
+
+    /// Whether [`Myers::compare`] has one answer only.
+    #[cfg(test)]
+    pub(super) fn has_one_way(&mut self, old: &[Token], new: &[Token], common: (usize, usize), tokens: usize) -> bool {
+        assert!(self.times.iter().all(|times| *times == [0; 2]), "nothing is left of what was compared before");
+        let lines = inner(old, new, common);
+        let alone = self.count(lines, tokens);
+        let is_one_way = is_one_way(lines, &self.times, alone);
+        self.forget(lines);
+        is_one_way
+    }
+
+    fn run(&mut self, lines: [&[Token]; 2]) {
         let Myers { old, new, search, parts, .. } = self;
-        search.prepare(old.kept.len(), new.kept.len());
+        let (olds, news) = (old.compared(lines[0]).len(), new.compared(lines[1]).len());
+        search.prepare(olds, news);
         parts.clear();
-        parts.push((0..old.kept.len(), 0..new.kept.len(), false));
+        parts.push((0..olds, 0..news, false));
         while let Some((mut a, mut b, exact)) = parts.pop() {
-            let (olds, news) = (&old.kept[a.clone()], &new.kept[b.clone()]);
+            let (olds, news) = (&old.compared(lines[0])[a.clone()], &new.compared(lines[1])[b.clone()]);
             let same = common_prefix(olds, news);
-            (a.start, b.start) = (a.start + same, b.start + same);
-            let same = common_suffix(&olds[same..], &news[same..]);
-            (a.end, b.end) = (a.end - same, b.end - same);
+            let same = (same, common_suffix(&olds[same..], &news[same..]));
+            (a.start, b.start) = (a.start + same.0, b.start + same.0);
+            (a.end, b.end) = (a.end - same.1, b.end - same.1);
             if a.is_empty() || b.is_empty() {
                 old.mark(a);
                 new.mark(b);
                 continue;
             }
-            let Split { at, exact } = search.split(&old.kept[a.clone()], &new.kept[b.clone()], exact);
+            let inner = |lines: &[Token]| same.0..lines.len() - same.1;
+            let Split { at, exact } = search.split(&olds[inner(olds)], &news[inner(news)], exact);
             let at = (a.start + at.0, b.start + at.1);
             parts.push((at.0..a.end, at.1..b.end, exact[1]));
             parts.push((a.start..at.0, b.start..at.1, exact[0]));
         }
+    }
+}
+
+/// The lines between what the texts have in common at their ends.
+fn inner<'a>(old: &'a [Token], new: &'a [Token], common: (usize, usize)) -> [&'a [Token]; 2] {
+    [old, new].map(|tokens| &tokens[common.0..tokens.len() - common.1])
+}
+
+/// Whether there is one way to see what changed: the lines that both texts have are the same ones in the same order, and so few
+/// are in one text `alone` that git prunes none. Every shortest way to turn one text into the other then leaves all of those.
+fn is_one_way([old, new]: [&[Token]; 2], times: &[Times], alone: [usize; 2]) -> bool {
+    let stays = |line: &&Token| !times[line.0 as usize].contains(&0);
+    alone[0] == old.len()
+        || old.len() - alone[0] == new.len() - alone[1]
+            && alone.iter().all(|alone| *alone <= UNPRUNED_MAX)
+            && old.iter().filter(stays).eq(new.iter().filter(stays))
+}
+
+/// Calls `hunk` with the runs of lines that are not in both texts.
+fn one_way(lines: [&[Token]; 2], times: &[Times], mut hunk: impl FnMut(Range<usize>, Range<usize>)) {
+    let goes = |line: &&Token| times[line.0 as usize].contains(&0);
+    let run = |side: usize, from: usize| from + lines[side][from..].iter().take_while(goes).count();
+    let mut from = (0, 0);
+    loop {
+        let to = (run(0, from.0), run(1, from.1));
+        if from != to {
+            hunk(from.0..to.0, from.1..to.1);
+        }
+        if to == (lines[0].len(), lines[1].len()) {
+            return;
+        }
+        from = (to.0 + 1, to.1 + 1);
+    }
+}
+
+/// Calls `hunk` with the runs of lines that changed: as many others stand between two runs in both texts.
+fn runs(changed: [&[u8]; 2], mut hunk: impl FnMut(Range<usize>, Range<usize>)) {
+    let length = |side: usize, of: u8, from: usize| {
+        let rest = &changed[side][from..];
+        memchr::memchr(1 - of, rest).unwrap_or(rest.len())
+    };
+    let mut from = (0, 0);
+    while from != (changed[0].len(), changed[1].len()) {
+        let same = length(0, 0, from.0).min(length(1, 0, from.1));
+        from = (from.0 + same, from.1 + same);
+        let to = (from.0 + length(0, 1, from.0), from.1 + length(1, 1, from.1));
+        if from != to {
+            hunk(from.0..to.0, from.1..to.1);
+        }
+        from = to;
     }
 }
 
@@ -333,7 +408,7 @@ impl Search {
     }
 
     /// Neither text is empty, and they differ in their first and in their last lines. Unless `exact`, shortcuts are taken.
-    fn split(&mut self, a: &[u32], b: &[u32], exact: bool) -> Split {
+    fn split(&mut self, a: &[Token], b: &[Token], exact: bool) -> Split {
         let (rows, columns) = (a.len() as i32, b.len() as i32);
         let ends = (-columns, rows);
         let at = |diagonal: i32| (diagonal + columns + 1) as usize;
@@ -395,8 +470,8 @@ impl Search {
 /// Of the places that a search has reached, the farthest that has equal lines where it came from: right before it for the
 /// search from the start, right behind it for that from the end (`is_back`).
 fn far_snake(
-    a: &[u32],
-    b: &[u32],
+    a: &[Token],
+    b: &[Token],
     front: &Front,
     cost: i32,
     at: impl Fn(i32) -> usize,
@@ -461,7 +536,7 @@ fn around(places: &mut [i32], at: usize) -> &mut [i32; 3] {
 }
 
 /// Where in `a` the lines end that are equal from these places on.
-fn end_of_equal(a: &[u32], b: &[u32], row: i32, column: i32) -> i32 {
+fn end_of_equal(a: &[Token], b: &[Token], row: i32, column: i32) -> i32 {
     let (mut at, mut other) = (row as usize, column as usize);
     while let (Some(x), Some(y)) = (a.get(at), b.get(other)) {
         if x != y {
@@ -473,7 +548,7 @@ fn end_of_equal(a: &[u32], b: &[u32], row: i32, column: i32) -> i32 {
 }
 
 /// Where in `a` the lines begin that are equal right before these places, one of which may be before the start.
-fn start_of_equal(a: &[u32], b: &[u32], row: i32, column: i32) -> i32 {
+fn start_of_equal(a: &[Token], b: &[Token], row: i32, column: i32) -> i32 {
     let (mut at, mut other) = (row as usize, column as usize);
     while let (Some(x), Some(y)) = (a.get(at.wrapping_sub(1)), b.get(other.wrapping_sub(1))) {
         if x != y {
