@@ -30,6 +30,7 @@ enum Command<'d> {
 }
 
 /// Takes the first command off `delta`; none where it is damaged.
+#[inline]
 fn command<'d>(delta: &mut &'d [u8]) -> Option<Command<'d>> {
     let (&command, rest) = delta.split_first()?;
     *delta = rest;
@@ -39,18 +40,13 @@ fn command<'d>(delta: &mut &'d [u8]) -> Option<Command<'d>> {
         return Some(Command::Insert(new));
     }
     // Bits say which bytes of offset and length follow.
-    let mut number = |bits: Range<u8>| {
-        let mut value = 0usize;
-        for (place, bit) in bits.enumerate() {
-            if command & 1 << bit != 0 {
-                let (&byte, rest) = delta.split_first()?;
-                value |= usize::from(byte) << (8 * place);
-                *delta = rest;
-            }
-        }
-        Some(value)
-    };
-    let (from, length) = (number(0..4)?, number(4..7)?);
+    let (mut value, mut taken, mut bits) = (0u64, 0, command & 0x7f);
+    while bits != 0 {
+        value |= u64::from(*delta.get(taken)?) << (8 * bits.trailing_zeros());
+        (taken, bits) = (taken + 1, bits & (bits - 1));
+    }
+    *delta = &delta[taken..];
+    let (from, length) = ((value & 0xffff_ffff) as usize, (value >> 32) as usize);
     let length = if length == 0 { 0x10000 } else { length };
     Some(Command::Copy(from..from + length))
 }
