@@ -120,9 +120,18 @@ fn check(given: &BTreeMap<&'static str, String>) -> Result<(), (&'static str, St
             "tie_break.tsv" => language::tie_break::TieBreak::check(text).map_err(|at| format!("line {at}")),
             _ => {
                 let of = |name| given.get(name).map_or_else(|| compiled_in(name).table(), |text| Text::Toml(text));
-                language::linguist::Linguist::new(language::linguist::TABLES.map(of))
-                    .and_then(|linguist| linguist.compile_all())
-                    .map_err(|e| e.to_string())
+                let linguist = language::linguist::Linguist::new(language::linguist::TABLES.map(of));
+                let Err(language::linguist::Error::Table { table, reason }) =
+                    linguist.and_then(|linguist| linguist.compile_all())
+                else {
+                    continue;
+                };
+                // One that is compiled in is at odds with what was given.
+                let (at, reason) = match given.get_key_value(table) {
+                    Some((at, _)) => (at, reason),
+                    None => (name, format!("with the {table} that is compiled in, {reason}")),
+                };
+                return Err((*at, reason));
             }
         };
         outcome.map_err(|reason| (*name, reason))?;
@@ -188,6 +197,17 @@ mod tests {
             assert_eq!(check(&BTreeMap::from([(name, text.to_owned())])), Ok(()), "{name}");
             let broken = BTreeMap::from([(name, format!("oops = 1\n{text}"))]);
             assert!(check(&broken).is_err_and(|(at, reason)| at == name && !reason.is_empty()), "{name}");
+            // Whichever of them is wrong, also among others that are right.
+            let all = TABLES.iter().map(|table| (table.name, table.text.to_owned()));
+            let broken: BTreeMap<_, _> = all.chain(broken).collect();
+            assert!(check(&broken).is_err_and(|(at, _)| at == name), "{name}");
         }
+        // Without languages, rules name some that are not there.
+        let alone = BTreeMap::from([("linguist.toml", "generic = []\nlanguage = []".to_owned())]);
+        let (at, reason) = check(&alone).expect_err("there are no languages");
+        assert!(
+            at == "linguist.toml" && reason.starts_with("with the heuristics.toml that is compiled in"),
+            "{reason}"
+        );
     }
 }

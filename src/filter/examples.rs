@@ -10,7 +10,9 @@ pub(super) fn example(value: toml::Value, fields: &[Field]) -> Result<Vec<(Field
     match value {
         toml::Value::Table(mut table) => {
             // `times` repeats all texts, for bounds that nobody would write out.
-            if let Some(times) = table.remove("times").and_then(|times| usize::try_from(times.as_integer()?).ok()) {
+            if let Some(times) = table.remove("times") {
+                let times = times.as_integer().and_then(|times| usize::try_from(times).ok());
+                let times = times.ok_or("`times` is not a number from 0 on")?;
                 for (_, value) in table.iter_mut() {
                     if let toml::Value::String(text) = value {
                         *text = text.repeat(times.min(1_000_000));
@@ -100,6 +102,32 @@ mod tests {
 
     use super::*;
     use crate::filter::load;
+
+    #[test]
+    fn texts_are_repeated_so_many_times() {
+        let read = |times: &str| {
+            let table: toml::Table = format!("subject = \"ab\"\ntimes = {times}").parse().expect("a table");
+            example(toml::Value::Table(table), &[]).map(|values| values[0].1.to_string())
+        };
+        assert_eq!(read("2"), Ok("\"abab\"".into()));
+        for wrong in ["-1", "1.5", "\"2\""] {
+            assert!(read(wrong).is_err_and(|reason| reason.contains("times")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_distance_is_shown_as_far_as_it_was_counted() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("f.toml");
+        let text = "id = \"x\"\nwhy = \"y\"\n[[rule]]\nid = \"r\"\nwhy = \"z\"\nedit_distance = { max = 3 }\n";
+        fs::write(&path, text).expect("it can be written");
+        let ruleset = load(path.to_str().expect("UTF-8")).expect("it is valid");
+        let (rule, texts) = (&ruleset.rules()[0], ruleset.texts("", ""));
+        for (new, shown) in [("ab", "1"), ("abcd", "3"), ("abcdef", "4 or more"), ("abcdefgh", "4 or more")] {
+            let values = [(Field::OldContents, "a".into()), (Field::NewContents, new.into())];
+            assert_eq!(rule.observe(&ExampleView(&values), &texts).0, shown, "{new}");
+        }
+    }
 
     #[test]
     fn an_expression_that_fails_drops_and_is_counted() {

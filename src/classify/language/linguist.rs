@@ -138,8 +138,8 @@ pub struct Linguist {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Error {
-    #[error("the table of {what}: {reason}")]
-    Table { what: &'static str, reason: String },
+    #[error("{table}: {reason}")]
+    Table { table: &'static str, reason: String },
 }
 
 impl Linguist {
@@ -155,7 +155,7 @@ impl Linguist {
     /// # Errors
     /// A table is not valid, or names a language that is not there.
     pub fn new([languages, heuristics, vendored]: [Text<'_>; 3]) -> Result<Self, Error> {
-        let LanguageTable { generic, language: languages } = read("languages", languages)?;
+        let LanguageTable { generic, language: languages } = read(TABLES[0], languages)?;
         let by_name: HashMap<String, LanguageId> =
             (0..).zip(&languages).map(|(number, language)| (language.name.clone(), number)).collect();
         let heuristics = Heuristics::read(heuristics, |name| by_name.get(name).copied())?;
@@ -294,8 +294,8 @@ impl Linguist {
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(what: &'static str, table: Text<'_>) -> Result<T, Error> {
-    table.read().map_err(|reason| Error::Table { what, reason })
+fn read<T: serde::de::DeserializeOwned>(table: &'static str, text: Text<'_>) -> Result<T, Error> {
+    text.read().map_err(|reason| Error::Table { table, reason })
 }
 
 fn add(index: &mut HashMap<String, Vec<LanguageId>>, key: String, id: LanguageId) {

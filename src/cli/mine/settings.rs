@@ -50,8 +50,11 @@ pub(in crate::cli) fn date(text: &str) -> Result<i64, String> {
 
 /// The last second of a day, of a date without a time.
 pub(super) fn end_of(text: &str) -> Result<i64, String> {
-    let is_day =
-        text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && text.contains('-');
+    // A minus before everything is that of seconds before 1970.
+    let is_day = text.len() == 10
+        && !text.starts_with('-')
+        && text.contains('-')
+        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     date(text).map(|seconds| if is_day { seconds + 86_399 } else { seconds })
 }
 
@@ -144,4 +147,22 @@ pub(in crate::cli) fn opt_outs(args: &Args, target: Option<&Store>) -> Result<Op
         .map_or_else(|| Ok(OptOuts::default()), |store| Ok::<_, Error>(purge::opt_outs(store)?))?;
     all.add(given);
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_ends_in_the_evening_and_a_second_does_not() {
+        for (text, seconds) in [
+            ("2024-01-31", 1_706_745_599),
+            ("2024-01-31T12:00:00Z", 1_706_702_400),
+            ("1706702400", 1_706_702_400),
+            ("-100000000", -100_000_000),
+            ("-1000000000", -1_000_000_000),
+        ] {
+            assert_eq!(end_of(text), Ok(seconds), "{text}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look, literal::Extractor};
 use serde::Deserialize;
 
 use super::{
-    Error, LanguageId,
+    Error, LanguageId, TABLES,
     patterns::{AnyOf, any_of, pattern_syntax},
     read,
 };
@@ -121,11 +121,11 @@ impl Heuristics {
     /// # Errors
     /// It is not valid, or names a language that is not there.
     pub(super) fn read(table: Text<'_>, find: impl Fn(&str) -> Option<LanguageId>) -> Result<Self, Error> {
-        let Table { disambiguation } = read("heuristics", table)?;
+        let Table { disambiguation } = read(TABLES[1], table)?;
         let mut heuristics = Heuristics { disambiguations: Vec::new(), by_extension: HashMap::new() };
         let known = |name: &String| {
             let reason = || format!("there is no language {name}");
-            find(name).ok_or_else(|| Error::Table { what: "heuristics", reason: reason() })
+            find(name).ok_or_else(|| Error::Table { table: TABLES[1], reason: reason() })
         };
         for RawDisambiguation { extensions, rule } in disambiguation {
             let languages = rule.iter().map(|rule| rule.languages.iter().map(known).collect());
@@ -227,7 +227,7 @@ impl Heuristics {
         let patterns = self.disambiguations.iter().flat_map(|disambiguation| &disambiguation.raw);
         for rule in patterns {
             for any in rule.every.iter().chain(std::iter::once(&rule.none)) {
-                any_of(any, true).map_err(|e| Error::Table { what: "heuristics", reason: e.to_string() })?;
+                any_of(any, true).map_err(|e| Error::Table { table: TABLES[1], reason: e.to_string() })?;
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use regex_automata::{Anchored, Input};
 use serde::Deserialize;
 
 use super::{
-    Error,
+    Error, TABLES,
     patterns::{AnyOf, any_of, at_start},
     read,
 };
@@ -29,8 +29,8 @@ impl Vendored {
     const STARTS: [&'static str; 2] = ["(^|/)", r"(^|\/)"];
 
     pub(super) fn read(table: Text<'_>) -> Result<Self, Error> {
-        let Table { patterns } = read("vendored paths", table)?;
-        Self::new(patterns).map_err(|e| Error::Table { what: "vendored paths", reason: e.to_string() })
+        let Table { patterns } = read(TABLES[2], table)?;
+        Self::new(patterns).map_err(|e| Error::Table { table: TABLES[2], reason: e.to_string() })
     }
 
     fn new(patterns: Vec<String>) -> Result<Self, Box<regex_automata::meta::BuildError>> {
