@@ -98,8 +98,6 @@ pub struct Blobs {
 /// A blob that was asked for.
 struct Recent {
     id: ObjectId,
-    /// Where it is, if it is in a pack.
-    place: Option<Place>,
     text: Result<Text, Skip>,
 }
 
@@ -124,22 +122,21 @@ impl Blobs {
         size(&self.objects, id).map_err(ReadError::skip)
     }
 
-    /// The blob `id` as text.
+    /// The blob `id` as text. `place` is where it is, if it is in a pack.
     ///
     /// # Errors
     /// The reason why it can't be: missing, corrupt, too large, an LFS pointer, binary or undecodable.
-    pub fn text(&mut self, id: ObjectId) -> Result<Text, Skip> {
+    pub fn text(&mut self, id: ObjectId, place: Option<Place>) -> Result<Text, Skip> {
         let known = self.recent.iter().find(|recent| recent.id == id);
-        let (place, text) = match known {
-            Some(Recent { place, text, .. }) => (*place, text.clone()),
+        let text = match known {
+            Some(Recent { text, .. }) => text.clone(),
             None => {
-                let place = self.decoder.place(&id);
                 let text = self.decode(id, place);
                 if self.recent.len() == RECENT_BLOBS_MAX {
                     self.recent.pop_front();
                 }
-                self.recent.push_back(Recent { id, place, text: text.clone() });
-                (place, text)
+                self.recent.push_back(Recent { id, text: text.clone() });
+                text
             }
         };
         if let Some(place) = place {

@@ -153,7 +153,7 @@ impl Decoder {
 
     /// Where the object `id` is, if it is in a pack.
     pub(super) fn place(&self, id: &oid) -> Option<Place> {
-        catch_unwind(AssertUnwindSafe(|| self.packs.place(id))).ok().flatten()
+        self.packs.place(id)
     }
 
     /// The object `id`, if it is of the kind and can be decoded here.

@@ -6,16 +6,16 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use gix::ObjectId;
 use hashbrown::{HashMap, hash_map::Entry};
 
-use super::{
-    packs::{Packs, Place},
-    repository::Repository,
-};
+use super::packs::{Packs, Place};
 
 /// Marks an object that was decoded: what it is made of is counted for it once.
 const DECODED: u32 = 1 << 31;
+
+/// So many objects are counted beside those that are asked for: what a file is made of in a pack is mostly what it will be
+/// later.
+const OBJECTS_AHEAD: usize = 1 << 18;
 
 /// Counts of a forest of deltas, shared by threads.
 #[derive(Default)]
@@ -27,28 +27,16 @@ impl Needs {
     /// What an object takes at most, in bytes: tables double.
     pub const OBJECT_BYTES: usize = 40;
 
-    /// The counts for objects that will be asked for, each as often as it is among `ids`, and for what they are made of. No
-    /// more than `objects_max` are counted: many more could be behind a few ids.
-    pub fn of(repository: &Repository, ids: impl Iterator<Item = ObjectId>, objects_max: usize) -> Self {
-        let packs = repository.packs();
-        let mut needs = Needs { counts: HashMap::with_capacity(objects_max / 2) };
-        let (mut last, mut place) = (None, None);
-        for id in ids {
-            // Hostile bytes must not take the thread with them; what is odd is counted in part, and kept for longer.
-            let _odd = catch_unwind(AssertUnwindSafe(|| {
-                // What a file is after a change is mostly what it is before the next one.
-                if last.replace(id) != Some(id) {
-                    place = packs.place(&id);
-                }
-                needs.add(&packs, place, objects_max);
-            }));
-        }
-        needs
+    /// Counts a need for the object at `place`, and when it is the first one, for what it is made of. No more than
+    /// `objects_max` are counted, and some ahead of that: many more could be behind a few objects.
+    pub fn count(&mut self, packs: &Packs, place: Place, objects_max: usize) {
+        let objects_max = objects_max.saturating_add(OBJECTS_AHEAD);
+        // Hostile bytes must not take the thread with them; what is odd is counted in part, and kept for longer.
+        let _odd = catch_unwind(AssertUnwindSafe(|| self.add(packs, place, objects_max)));
     }
 
-    /// Counts a need for an object, and when it is the first one, for what it is made of.
-    fn add(&mut self, packs: &Packs, place: Option<Place>, objects_max: usize) {
-        let mut next = place;
+    fn add(&mut self, packs: &Packs, place: Place, objects_max: usize) {
+        let mut next = Some(place);
         while let Some(place) = next {
             let is_full = self.counts.len() >= objects_max;
             next = match self.counts.entry(place) {

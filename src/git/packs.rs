@@ -2,6 +2,7 @@
 
 use std::{
     cmp::Ordering,
+    num::NonZeroU64,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -14,25 +15,27 @@ use gix::{
     },
 };
 
-/// Where an object is: the number of the pack, and where in it the entry begins. Very many are counted, so it is one number.
+/// Where an object is: the number of the pack, and where in it the entry begins, which is never its start. Very many are
+/// kept, so it is one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place(u64);
+pub struct Place(NonZeroU64);
 
 impl Place {
     const OFFSET_BITS: u32 = 48;
 
-    /// None where one of the two is larger than any that is real.
+    /// None where one of the two is none that is real.
     pub(super) fn new(pack: usize, offset: u64) -> Option<Self> {
         let is_real = offset >> Self::OFFSET_BITS == 0 && pack >> (u64::BITS - Self::OFFSET_BITS) == 0;
-        is_real.then_some(Place((pack as u64) << Self::OFFSET_BITS | offset))
+        let number = NonZeroU64::new((pack as u64) << Self::OFFSET_BITS | offset);
+        number.filter(|_| is_real && offset > 0).map(Place)
     }
 
     pub(super) fn pack(self) -> usize {
-        (self.0 >> Self::OFFSET_BITS) as usize
+        (self.0.get() >> Self::OFFSET_BITS) as usize
     }
 
     pub(super) fn offset(self) -> u64 {
-        self.0 & ((1 << Self::OFFSET_BITS) - 1)
+        self.0.get() & ((1 << Self::OFFSET_BITS) - 1)
     }
 }
 
@@ -58,12 +61,14 @@ impl Packs {
         Packs { list: indices.iter().filter_map(|path| open(path)).collect() }
     }
 
-    /// Where the object `id` is.
-    pub(super) fn place(&self, id: &oid) -> Option<Place> {
-        self.list
-            .iter()
-            .enumerate()
-            .find_map(|(pack, (index, _))| Place::new(pack, index.pack_offset_at_index(lookup(index, id)?)))
+    /// Where the object `id` is, if it is in a pack.
+    pub fn place(&self, id: &oid) -> Option<Place> {
+        let in_pack = |(pack, (index, _)): (usize, &(index::File, _))| {
+            Place::new(pack, index.pack_offset_at_index(lookup(index, id)?))
+        };
+        // Hostile bytes must not take the thread with them.
+        let found = catch_unwind(AssertUnwindSafe(|| self.list.iter().enumerate().find_map(in_pack)));
+        found.ok().flatten()
     }
 
     /// The pack that `place` is in.
@@ -165,10 +170,10 @@ mod tests {
 
     #[test]
     fn places_hold_what_they_are_made_of() {
-        for (pack, offset) in [(0, 0), (1, 12), (0xffff, (1 << 48) - 1)] {
+        for (pack, offset) in [(0, 12), (1, 12), (0xffff, (1 << 48) - 1)] {
             let place = Place::new(pack, offset).expect("a real one");
             assert_eq!((place.pack(), place.offset()), (pack, offset));
         }
-        assert_eq!([Place::new(0, 1 << 48), Place::new(0x10000, 0)], [None, None]);
+        assert_eq!([(0, 1 << 48), (0x10000, 12), (0, 0), (1, 0)].map(|(pack, at)| Place::new(pack, at)), [None; 4]);
     }
 }

@@ -229,7 +229,7 @@ impl Repository {
     }
 
     /// The packs as they are when this is first asked; what comes later is for [`Repository::objects`] to find.
-    pub(super) fn packs(&self) -> Arc<Packs> {
+    pub fn packs(&self) -> Arc<Packs> {
         Arc::clone(self.packs.get_or_init(|| Arc::new(Packs::open(&self.objects_dir, self.hash))))
     }
 

@@ -77,13 +77,26 @@ pub fn extract<E: From<git::Error> + From<store::Error> + Send>(
     consume: impl FnMut(u64, Block) -> Result<(), E>,
 ) -> Result<(), E> {
     let labels = CommitLabels::of_none(plan.commits.len());
-    let candidates = plan.candidates.get(from as usize * CHANGES_PER_BLOCK..).unwrap_or_default();
-    let ids =
-        candidates.iter().flat_map(|Candidate { change, .. }| [change.old, change.new]).flatten().map(|file| file.id);
-    let needs = Arc::new(Needs::of(repository, ids, 2 * candidates.len()));
+    let needs = match from {
+        0 => Arc::clone(&plan.needs),
+        // Rows that are there already need nothing.
+        _ => {
+            Arc::new(needs_of(plan.candidates.get(from as usize * CHANGES_PER_BLOCK..).unwrap_or_default(), repository))
+        }
+    };
     let start = || Extractor::new(repository, plan, job, &labels, Some(Arc::clone(&needs)), keep);
     let work = |extractor: &mut Extractor<'_>, number: u64| extractor.block(number, interrupt);
-    in_runs(RUN, threads, from..plan.blocks(), start, work, consume)
+    let weight = |block: &Block| block.batches.iter().map(|(message, _)| message.len()).sum();
+    in_runs(RUN, threads, from..plan.blocks(), start, work, weight, consume)
+}
+
+/// What the rows of `candidates` need.
+fn needs_of(candidates: &[Candidate], repository: &Repository) -> Needs {
+    let (packs, mut needs) = (repository.packs(), Needs::default());
+    for place in candidates.iter().flat_map(|candidate| candidate.places).flatten() {
+        needs.count(&packs, place, 2 * candidates.len());
+    }
+    needs
 }
 
 /// What the source list declares.
@@ -270,8 +283,9 @@ impl<'a> Extractor<'a> {
                 return Err(dropped(rule, Layer::Header, &header, &texts, commit.id, (old_file, new_file)));
             }
         }
-        let old = change.old.map(|file| blobs.text(file.id)).transpose()?;
-        let new = change.new.map(|file| blobs.text(file.id)).transpose()?;
+        let [old_place, new_place] = candidate.places;
+        let old = change.old.map(|file| blobs.text(file.id, old_place)).transpose()?;
+        let new = change.new.map(|file| blobs.text(file.id, new_place)).transpose()?;
         let (old_text, new_text) = (old.as_ref().map(|t| t.text.as_str()), new.as_ref().map(|t| t.text.as_str()));
         if path.path != new_path {
             *path = languages.for_path(new_path);

@@ -18,6 +18,7 @@ mod negatives;
 mod ordered;
 mod others;
 mod pairs;
+mod paths;
 pub mod plan;
 pub mod progress;
 pub mod purge;

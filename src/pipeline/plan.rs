@@ -3,7 +3,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use gix::ObjectId;
@@ -12,8 +15,9 @@ use super::{
     candidate::{CommitView, TreeView},
     commit::Facts,
     job::{Job, Refusal, dropped, files},
-    license::{Directories, Place, is_evidence},
+    license::{self, Directories, is_evidence},
     ordered::{RUN, in_runs},
+    paths::Paths,
 };
 use crate::{
     classify::language::Languages,
@@ -23,6 +27,7 @@ use crate::{
         self,
         change::{Change, Changes, Directory, TreeDiff},
         needs::Needs,
+        packs::{Packs, Place},
         rename,
         repository::Repository,
         trees::Trees,
@@ -47,6 +52,8 @@ pub struct Candidate {
     pub change: Change,
     /// Position in [`Plan::places`] of the nearest directory that says something about licences.
     pub directory: Option<u32>,
+    /// Where the blobs before and after are, if they are in a pack.
+    pub places: [Option<Place>; 2],
 }
 
 /// Everything that is known before a blob is read.
@@ -57,8 +64,10 @@ pub struct Plan {
     pub files_changed: Vec<(u32, u32)>,
     /// Candidates in the order of rows: by path, then by commit time and id.
     pub candidates: Vec<Candidate>,
+    /// How often objects are needed for them.
+    pub needs: Arc<Needs>,
     /// Directories with licence texts or package metadata.
-    pub places: Vec<Place>,
+    pub places: Vec<license::Place>,
     /// The account of changes that were decided without reading a blob.
     pub early: Counts,
     /// The account of commits that gave nothing to compare.
@@ -103,14 +112,17 @@ pub fn plan<E: From<git::Error> + Send>(
     let mut plan = Plan {
         files_changed: vec![(0, 0); total],
         candidates: Vec::new(),
+        needs: Arc::default(),
         places: Vec::new(),
         early: Counts::default(),
         commits_skipped: skipped,
         commits_decided: HashSet::new(),
         commits: Vec::new(),
     };
-    let mut directories = Directories::default();
-    let comparing = Comparing { repository, job, trees: &trees, interrupt };
+    let packs = repository.packs();
+    let mut adding =
+        Adding { packs: &packs, directories: Directories::default(), needs: Needs::default(), paths: Paths::default() };
+    let comparing = Comparing { repository, packs: &packs, job, trees: &trees, interrupt };
     let compare = |trees: &mut Trees, block: u64| -> Result<Vec<Result<Compared, Refusal>>, E> {
         let from = block as usize * COMMITS_PER_BLOCK;
         let mut differ = TreeDiff::new(trees, job.recipe.commit_changes_max, interrupt);
@@ -135,27 +147,27 @@ pub fn plan<E: From<git::Error> + Send>(
         0..blocks,
         || Trees::new(repository, is_evidence),
         compare,
+        |compared| compared.iter().flatten().map(|compared| compared.bytes() as usize).sum(),
         |block, compared| {
             for (at, compared) in compared.into_iter().enumerate() {
                 repository.hold(compared.as_ref().map_or(0, Compared::bytes))?;
-                plan.add(block as usize * COMMITS_PER_BLOCK + at, compared, &mut directories, drops)?;
+                plan.add(block as usize * COMMITS_PER_BLOCK + at, compared, &mut adding, drops)?;
             }
             progress(((block + 1) * COMMITS_PER_BLOCK as u64).min(total as u64), total as u64);
             Ok(())
         },
     )?;
-    plan.candidates.sort_by(|a, b| {
-        let key = |c: &Candidate| (c.commit, c.change.kind);
-        a.change.path.cmp(&b.change.path).then_with(|| key(a).cmp(&key(b)))
-    });
+    adding.paths.sort(&mut plan.candidates);
     plan.commits = commits;
-    plan.places = directories.into_places();
+    plan.needs = Arc::new(adding.needs);
+    plan.places = adding.directories.into_places();
     Ok(plan)
 }
 
 /// Compares single commits, on any thread.
 struct Comparing<'a> {
     repository: &'a Repository,
+    packs: &'a Packs,
     job: Job<'a>,
     trees: &'a HashMap<ObjectId, ObjectId>,
     interrupt: &'a AtomicBool,
@@ -203,7 +215,11 @@ impl Comparing<'_> {
         for change in regular {
             let refusal = self.refusal(commit, &change, files_changed, seen.as_ref(), facts.as_ref());
             match refusal {
-                None => compared.candidates.push(change),
+                None => {
+                    let place = |file: git::change::File| self.packs.place(&file.id);
+                    let places = [change.old.and_then(place), change.new.and_then(place)];
+                    compared.candidates.push((change, places));
+                }
                 Some(refusal) => {
                     refusal.count(&mut compared.counts);
                     if let Refusal::Drop(dropped) = refusal {
@@ -257,7 +273,8 @@ struct Compared {
     /// Paths that it changes (a rename is two), and how many of them are there before and after.
     files_changed: (u32, u32),
     directories: Vec<Directory>,
-    candidates: Vec<Change>,
+    /// Each with where its blobs are.
+    candidates: Vec<(Change, [Option<Place>; 2])>,
     /// The account of all others.
     counts: Counts,
     drops: Vec<Dropped>,
@@ -266,7 +283,8 @@ struct Compared {
 impl Compared {
     /// What its candidates take in a plan, in bytes, with the room that a growing list has, and what is counted of their blobs.
     fn bytes(&self) -> u64 {
-        let candidate = |change: &Change| 2 * (size_of::<Candidate>() + Needs::OBJECT_BYTES) + change.path.len();
+        let each = 2 * (size_of::<Candidate>() + Needs::OBJECT_BYTES + Paths::CANDIDATE_BYTES);
+        let candidate = |(change, _): &(Change, _)| each + change.path.len();
         let directory =
             |directory: &Directory| if directory.notable.is_empty() { 0 } else { directory.path.len() + 64 };
         let candidates: usize = self.candidates.iter().map(candidate).sum();
@@ -274,12 +292,20 @@ impl Compared {
     }
 }
 
+/// What is gathered of candidates while they come.
+struct Adding<'a> {
+    packs: &'a Packs,
+    directories: Directories,
+    needs: Needs,
+    paths: Paths,
+}
+
 impl Plan {
     fn add<E>(
         &mut self,
         commit: usize,
         compared: Result<Compared, Refusal>,
-        directories: &mut Directories,
+        adding: &mut Adding<'_>,
         drops: &mut dyn FnMut(Dropped) -> Result<(), E>,
     ) -> Result<(), E> {
         let number = u32::try_from(commit).unwrap_or(u32::MAX);
@@ -295,11 +321,15 @@ impl Plan {
         self.early.add(&compared.counts);
         compared.drops.into_iter().try_for_each(drops)?;
         if !compared.candidates.is_empty() {
-            let positions = directories.add(compared.directories);
-            self.candidates.extend(compared.candidates.into_iter().map(|change| {
+            let positions = adding.directories.add(compared.directories);
+            for (change, places) in compared.candidates {
                 let directory = positions.get(change.directory as usize).copied().flatten();
-                Candidate { commit: number, change, directory }
-            }));
+                self.candidates.push(Candidate { commit: number, change, directory, places });
+                adding.paths.see_last(&self.candidates);
+                for place in places.into_iter().flatten() {
+                    adding.needs.count(adding.packs, place, 2 * self.candidates.len());
+                }
+            }
         }
         Ok(())
     }
