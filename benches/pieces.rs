@@ -32,7 +32,7 @@ use gitlode::{
         lines::Comparer,
         repository::{Repository, Revision},
         trees::Trees,
-        walk::{self, Window},
+        walk::{self, Span, Window},
     },
     sample::ChangeKind,
 };
@@ -185,8 +185,8 @@ fn objects(criterion: &mut Criterion) {
     let never = AtomicBool::new(false);
     let tips = repository.tips(&Revision::Head).expect("it has a branch");
     let window = Window { since: None, until: None };
-    let walked = walk::walk(&repository, &tips, &[], &Default::default(), window, &never, &mut |_, _| {})
-        .expect("nothing is damaged");
+    let span = Span { tips: &tips, hidden: &[], others: &Default::default(), window };
+    let (walked, ()) = walk::walk(&repository, span, 1, &never, ()).expect("nothing is damaged");
     let commits = walked.commits;
     let tree_of = |parent: ObjectId| commits.iter().find(|commit| commit.id == parent).map(|commit| commit.tree);
     let pairs: Vec<_> = commits.iter().map(|commit| (commit.parent.and_then(tree_of), commit.tree)).collect();

@@ -162,6 +162,24 @@ impl Decoder {
         self.decode_at(place)
     }
 
+    /// The object `id`, if it is of the kind and stands in a pack as it is, and not as a delta. It is not remembered: nothing
+    /// is made of most of them.
+    pub(super) fn decode_whole(&mut self, id: &oid) -> Option<Vec<u8>> {
+        let place = self.place(id)?;
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            let (_, data) = self.packs.get(place)?;
+            let entry = data.entry(place.offset()).ok()?;
+            let is_whole = entry.header.as_kind() == Some(self.kind);
+            if !is_whole || entry.decompressed_size > self.bytes_max.min(OBJECT_BYTES_MAX) {
+                return None;
+            }
+            let mut bytes = vec![0; usize::try_from(entry.decompressed_size).ok()?];
+            data.decompress_entry(&entry, &mut self.inflate, &mut bytes).ok()?;
+            Some(bytes)
+        }));
+        decoded.ok().flatten()
+    }
+
     /// The object at `place`, if it is of the kind and can be decoded here.
     pub(super) fn decode_at(&mut self, place: Place) -> Option<Contents> {
         // Hostile bytes must not take the thread with them, whatever the libraries below do about them.

@@ -46,12 +46,25 @@ impl Ancestry {
         self.commits.insert(id, noted);
     }
 
+    /// An empty one for another part of the same walk.
+    pub fn part(&self) -> Self {
+        Ancestry { commits: HashMap::with_hasher(self.commits.hasher().clone()) }
+    }
+
+    /// Adds the commits of a part.
+    pub fn add(&mut self, mut other: Ancestry) {
+        if self.commits.len() < other.commits.len() {
+            std::mem::swap(self, &mut other);
+        }
+        self.commits.extend(other.commits);
+    }
+
     /// All commits, in no order.
     pub fn commits(&self) -> &HashMap<ObjectId, Noted> {
         &self.commits
     }
 
-    /// A hash of a subject, of this ancestry alone.
+    /// A hash of a subject, of this ancestry and its parts alone.
     pub fn hash(&self, subject: &str) -> u64 {
         self.commits.hasher().hash_one(subject)
     }

@@ -3,8 +3,10 @@
 use std::{
     borrow::Cow,
     collections::{BTreeSet, HashSet},
+    panic::resume_unwind,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
+    thread,
 };
 
 use gix::ObjectId;
@@ -27,7 +29,7 @@ use crate::{
     git::{
         self,
         repository::{ObjectsRead, Repository, Revision},
-        walk,
+        walk::{self, Span, Window},
     },
     sample::SCHEMA_VERSION,
     store::{
@@ -166,6 +168,7 @@ pub fn mine_repository(
     let Settings { recipe, rules, .. } = settings;
     progress(Progress::Walking);
     let threads = options.threads.min(usize::try_from(options.memory / THREAD_BYTES).unwrap_or(usize::MAX)).max(1);
+    let options = &Options { threads, ..options.clone() };
     let repository = Repository::open(path)?.with_memory(options.memory, threads);
     let tips = repository.tips(&recipe.revision)?;
     let license = match tips[..] {
@@ -173,9 +176,9 @@ pub fn mine_repository(
         _ => None,
     };
     let license_now = license.as_deref();
-    let (mut batch, walked) =
+    let Due { mut batch, walked, history } =
         match Work::find(store, id, settings, &tips, license_now, options, &repository, interrupt)? {
-            Work::Due(batch, walked) => (*batch, walked),
+            Work::Due(due) => *due,
             Work::UpToDate { has_holes } => {
                 if let Some(store) = store.filter(|_| !options.dry_run) {
                     // A run that was killed right behind its checkpoint left the rows that this replaced.
@@ -203,9 +206,17 @@ pub fn mine_repository(
         }
         _ => None,
     };
-    let plan = plan::plan(&repository, walked, job, threads, interrupt, &on_compare, &mut |dropped| {
-        ledger.as_mut().map_or(Ok(()), |ledger| Ok::<_, Error>(ledger.add(dropped)?))
-    })?;
+    let (plan, concluded) = thread::scope(|scope| {
+        let concluded = scope.spawn(|| history.conclude(&repository));
+        let plan = plan::plan(&repository, walked, job, threads, interrupt, &on_compare, &mut |dropped| {
+            ledger.as_mut().map_or(Ok(()), |ledger| Ok::<_, Error>(ledger.add(dropped)?))
+        });
+        (plan, concluded.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let plan = plan?;
+    // What could not be read for the other must not pass for its outcome.
+    repository.check()?;
+    (batch.reversals, batch.roots) = concluded;
     batch.ledger = ledger.map(LedgerWriter::seal).transpose()?.flatten();
     if plan.early.has_lost_objects() || plan.commits_skipped.has_lost_objects() {
         repository.check_files()?;
@@ -244,12 +255,61 @@ pub fn has_holes(funnel: &Funnel) -> bool {
     funnel.commits.has_lost_objects() || funnel.changes.has_lost_objects()
 }
 
+/// A batch that is to be mined.
+struct Due {
+    batch: Batch,
+    /// The commits in it.
+    walked: walk::Walked,
+    history: History,
+}
+
+/// What is noted of every commit of a walk.
+#[derive(Default)]
+struct Noted {
+    reversals: Reversals,
+    ancestry: Ancestry,
+}
+
+impl walk::Notes for Noted {
+    fn part(&self) -> Self {
+        Noted { reversals: Reversals::default(), ancestry: self.ancestry.part() }
+    }
+
+    fn see(&mut self, id: ObjectId, commit: &git::commit::Commit<'_>) {
+        self.reversals.see(id, commit);
+        self.ancestry.see(id, commit);
+    }
+
+    fn add(&mut self, part: Self) {
+        self.reversals.add(part.reversals);
+        self.ancestry.add(part.ancestry);
+    }
+}
+
+/// What tells of a history as a whole. No row depends on it, so rows need not wait for it.
+struct History {
+    noted: Noted,
+    /// The batches before.
+    before: Vec<Checkpoint>,
+    attached: Option<Others>,
+}
+
+impl History {
+    /// What the commits of the walk take back, and what they go back to.
+    fn conclude(self, repository: &Repository) -> (Vec<Reversal>, Option<Roots>) {
+        let Noted { reversals, ancestry } = self.noted;
+        let elsewhere = self.attached.as_ref().map(|attached| (&attached.commits, &attached.roots));
+        let roots = roots::of_walk(&ancestry, repository, &self.before, elsewhere);
+        (reversals.resolve(repository, &ancestry), roots)
+    }
+}
+
 /// What there is to do.
 enum Work {
     /// Nothing new.
     UpToDate { has_holes: bool },
-    /// A batch to be mined and the commits in it.
-    Due(Box<Batch>, walk::Walked),
+    /// A batch to be mined.
+    Due(Box<Due>),
 }
 
 impl Work {
@@ -329,34 +389,26 @@ impl Work {
         let none = HashSet::new();
         let others = attached.as_ref().map_or(&none, |attached| &attached.commits);
         let walk = |hidden: &[ObjectId]| {
-            let (mut reversals, mut ancestry) = (Reversals::default(), Ancestry::default());
-            let mut note = |id: ObjectId, commit: &git::commit::Commit<'_>| {
-                reversals.see(id, commit);
-                ancestry.see(id, commit);
-            };
-            let walked = walk::walk(repository, tips, hidden, others, recipe.window, interrupt, &mut note)?;
-            Ok::<_, Error>((walked, reversals, ancestry))
+            let span = Span { tips, hidden, others, window: recipe.window };
+            walk::walk(repository, span, options.threads, interrupt, Noted::default())
         };
-        let (mut walked, mut reversals, mut ancestry) = walk(&hidden)?;
+        let (mut walked, mut noted) = walk(&hidden)?;
         if !walked.continues {
             // Only a history that was read whole can show that it was rewritten.
             if walked.skipped.has_lost_objects() {
                 return Err(Error::Unreadable { name: id.name.clone() });
             }
             batch.restart(&mut hidden);
-            (walked, reversals, ancestry) = walk(&hidden)?;
+            (walked, noted) = walk(&hidden)?;
         }
         // What the batches before leave out stays left out.
         let carried = || earlier.last().filter(|_| !batch.replaced).and_then(|last| last.behind.clone());
         let behind = attached.as_ref().map(|attached| attached.behind.clone());
         batch.behind = behind.or_else(carried);
         batch.hidden = hex(&hidden);
-        batch.reversals = reversals.resolve(repository, &ancestry);
-        let before = if batch.batch == 0 { &[] } else { &earlier[..] };
-        let elsewhere = attached.as_ref().map(|attached| (&attached.commits, &attached.roots));
-        batch.roots = roots::of_walk(&ancestry, repository, before, elsewhere);
         batch.set_digest(id, tips, settings, options);
-        Ok(Work::Due(Box::new(batch), walked))
+        let before = if batch.batch == 0 { Vec::new() } else { earlier };
+        Ok(Work::Due(Box::new(Due { batch, walked, history: History { noted, before, attached } })))
     }
 }
 
@@ -370,7 +422,8 @@ fn reaches_as_far(
 ) -> Result<bool, Error> {
     let Some(last) = earlier.last().filter(|last| !last.shallow.is_empty()) else { return Ok(false) };
     let seen: u64 = earlier.iter().map(|batch| batch.funnel.commits.candidates).sum();
-    let now = walk::walk(repository, tips, &[], &HashSet::new(), walk::Window::default(), interrupt, &mut |_, _| {})?;
+    let span = Span { tips, hidden: &[], others: &HashSet::new(), window: Window::default() };
+    let (now, ()) = walk::walk(repository, span, 1, interrupt, ())?;
     let is_there = |id: &String| ObjectId::from_hex(id.as_bytes()).is_ok_and(|id| now.trees.contains_key(&id));
     Ok(now.trees.len() as u64 >= seen && last.shallow.iter().all(is_there))
 }

@@ -2,7 +2,7 @@
 //! sorts the changes by path, so that versions of a file are neighbours.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,6 +10,7 @@ use std::{
 };
 
 use gix::ObjectId;
+use hashbrown::HashMap;
 
 use super::{
     candidate::{CommitView, TreeView},

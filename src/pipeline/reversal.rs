@@ -44,6 +44,11 @@ impl Reversals {
         }
     }
 
+    /// Adds what `other` has seen.
+    pub fn add(&mut self, other: Reversals) {
+        self.found.extend(other.found);
+    }
+
     /// Finds the commits that are meant. An id in full is taken as it is, also where this repository lacks it. `ancestry` is of
     /// the walk that they were noted in.
     pub fn resolve(self, repository: &Repository, ancestry: &Ancestry) -> Vec<Reversal> {

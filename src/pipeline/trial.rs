@@ -24,7 +24,7 @@ use crate::{
     filter::{Action, Layer, Ruleset, Texts, View},
     git::{
         repository::{Repository, Revision},
-        walk::{self, Window},
+        walk::{self, Span, Window},
     },
     sample::Sample,
     store::{Store, ledger::Dropped},
@@ -246,9 +246,10 @@ pub fn on_repository(path: &Path, trial: &Ruleset, recipe: &Recipe, n: usize) ->
     let origin = Origin { name: &name, license: license.as_deref(), scope: trial.license_scope, ..Origin::default() };
     let job = Job { recipe, rules: trial, origin: &origin, opt_outs: None };
     let interrupt = AtomicBool::new(false);
-    let walked = walk::walk(&repository, &tips, &[], &HashSet::new(), Window::default(), &interrupt, &mut |_, _| {})?;
-    let mut draws = Draws::new(n);
+    let span = Span { tips: &tips, hidden: &[], others: &HashSet::new(), window: Window::default() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (walked, ()) = walk::walk(&repository, span, threads, &interrupt, ())?;
+    let mut draws = Draws::new(n);
     let plan = plan::plan::<Error>(&repository, walked, job, threads, &interrupt, &|_, _| {}, &mut |dropped| {
         draws.drop(&dropped);
         Ok(())
