@@ -162,11 +162,10 @@ impl Decoder {
         self.decode_at(place)
     }
 
-    /// The object `id`, if it is of the kind and stands in a pack as it is, and not as a delta. It is not remembered: nothing
-    /// is made of most of them.
-    pub(super) fn decode_whole(&mut self, id: &oid) -> Option<Vec<u8>> {
+    /// As [`Decoder::decode`], of objects that are mostly no deltas, and nothing is made of: such a one is not remembered.
+    pub(super) fn decode_once(&mut self, id: &oid) -> Option<Vec<u8>> {
         let place = self.place(id)?;
-        let decoded = catch_unwind(AssertUnwindSafe(|| {
+        let whole = catch_unwind(AssertUnwindSafe(|| {
             let (_, data) = self.packs.get(place)?;
             let entry = data.entry(place.offset()).ok()?;
             let is_whole = entry.header.as_kind() == Some(self.kind);
@@ -177,7 +176,8 @@ impl Decoder {
             data.decompress_entry(&entry, &mut self.inflate, &mut bytes).ok()?;
             Some(bytes)
         }));
-        decoded.ok().flatten()
+        let whole = whole.ok().flatten();
+        whole.or_else(|| self.decode_at(place).map(|object| object.as_bytes().to_vec()))
     }
 
     /// The object at `place`, if it is of the kind and can be decoded here.

@@ -27,6 +27,11 @@ impl Needs {
     /// What an object takes at most, in bytes: tables double.
     pub const OBJECT_BYTES: usize = 40;
 
+    /// No counts yet, with room for those of so many objects.
+    pub fn with_room(objects: usize) -> Self {
+        Needs { counts: HashMap::with_capacity(objects) }
+    }
+
     /// Counts a need for the object at `place`, and when it is the first one, for what it is made of. No more than
     /// `objects_max` are counted, and some ahead of that: many more could be behind a few objects.
     pub fn count(&mut self, packs: &Packs, place: Place, objects_max: usize) {

@@ -61,6 +61,11 @@ impl Packs {
         Packs { list: indices.iter().filter_map(|path| open(path)).collect() }
     }
 
+    /// How many objects they have, those of several packs more than once.
+    pub fn objects(&self) -> usize {
+        self.list.iter().map(|(index, _)| index.num_objects() as usize).sum()
+    }
+
     /// Where the object `id` is, if it is in a pack.
     pub fn place(&self, id: &oid) -> Option<Place> {
         let in_pack = |(pack, (index, _)): (usize, &(index::File, _))| {

@@ -160,9 +160,7 @@ pub fn walk<N: Notes>(
 
 /// What all threads found.
 fn joined<N: Notes>(first: Part<N>, others: Vec<Part<N>>) -> (Walked, N) {
-    let Part { mut commits, trees: of_first, mut skipped, mut notes } = first;
-    let mut trees = HashMap::with_capacity(of_first.len() + others.iter().map(|part| part.trees.len()).sum::<usize>());
-    trees.extend(of_first);
+    let Part { mut commits, mut trees, mut skipped, mut notes } = first;
     for part in others {
         commits.extend(part.commits);
         trees.extend(part.trees);
@@ -220,7 +218,7 @@ enum Task {
 /// What a thread found.
 struct Part<N> {
     commits: Vec<Commit>,
-    trees: Vec<(ObjectId, ObjectId)>,
+    trees: HashMap<ObjectId, ObjectId>,
     skipped: Counts,
     notes: N,
 }
@@ -324,7 +322,7 @@ struct Worker<'w, 'a, N> {
 
 impl<'w, 'a, N: Notes> Worker<'w, 'a, N> {
     fn new(walking: &'w Walking<'a>, notes: N) -> Self {
-        let part = Part { commits: Vec::new(), trees: Vec::new(), skipped: Counts::default(), notes };
+        let part = Part { commits: Vec::new(), trees: HashMap::new(), skipped: Counts::default(), notes };
         Worker { walking, reader: Reader::new(walking.repository), part }
     }
 
@@ -391,7 +389,7 @@ impl<'w, 'a, N: Notes> Worker<'w, 'a, N> {
         for Decoded { id, tree, parents, object } in batch {
             let parts = Parts { tree, parents, said: Said::parse(&object) };
             self.part.notes.see(id, &parts);
-            self.part.trees.push((id, tree));
+            self.part.trees.insert(id, tree);
             let (time, parents) = (time(&parts.said), parts.parents);
             let skip = if parents.len() > 1 {
                 Skip::Merge
@@ -426,7 +424,7 @@ impl Reader {
 
     /// The object of the commit `id`. What it says is not looked at.
     fn decode(&mut self, id: ObjectId) -> Result<Decoded, ReadError> {
-        let object = match self.decoder.decode_whole(&id) {
+        let object = match self.decoder.decode_once(&id) {
             Some(object) => {
                 self.objects.count(gix::objs::Kind::Commit);
                 object

@@ -24,7 +24,8 @@ use crate::{
     classify::{
         author::Authors,
         language::{Languages, PathFacts},
-        license, message,
+        license::{self, Licenses},
+        message,
         natural::{self, Judge, NaturalLanguages},
     },
     filter::{Layer, Texts, View},
@@ -97,6 +98,14 @@ fn needs_of(candidates: &[Candidate], repository: &Repository) -> Needs {
         needs.count(&packs, place, 2 * candidates.len());
     }
     needs
+}
+
+/// Makes the tables that rows ask for, so that nobody has to wait for them.
+pub fn prepare() {
+    Languages::in_use();
+    NaturalLanguages::in_use();
+    Authors::in_use();
+    Licenses::in_use();
 }
 
 /// What the source list declares.

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
+    sync::{OnceLock, atomic::AtomicBool},
     thread,
 };
 
@@ -171,24 +171,19 @@ pub fn mine_repository(
     let options = &Options { threads, ..options.clone() };
     let repository = Repository::open(path)?.with_memory(options.memory, threads);
     let tips = repository.tips(&recipe.revision)?;
-    let license = match tips[..] {
-        [tip] => license::of_repository(&repository, tip).and_then(|found| found.expression),
-        _ => None,
-    };
-    let license_now = license.as_deref();
-    let Due { mut batch, walked, history } =
-        match Work::find(store, id, settings, &tips, license_now, options, &repository, interrupt)? {
-            Work::Due(due) => *due,
-            Work::UpToDate { has_holes } => {
-                if let Some(store) = store.filter(|_| !options.dry_run) {
-                    // A run that was killed right behind its checkpoint left the rows that this replaced.
-                    store::sweep(&store.directory(&id.identity), &[])?;
-                }
-                return Ok(Report { unchanged: true, has_holes, ..Report::default() });
+    let license = TipLicense { repository: &repository, tips: &tips, found: OnceLock::new() };
+    let Due { mut batch, walked, history } = match Work::find(store, id, settings, &license, options, interrupt)? {
+        Work::Due(due) => *due,
+        Work::UpToDate { has_holes } => {
+            if let Some(store) = store.filter(|_| !options.dry_run) {
+                // A run that was killed right behind its checkpoint left the rows that this replaced.
+                store::sweep(&store.directory(&id.identity), &[])?;
             }
-        };
+            return Ok(Report { unchanged: true, has_holes, ..Report::default() });
+        }
+    };
     let on_compare = |done, total| progress(Progress::Comparing { done, total });
-    batch.note_license(license, &tips, &repository);
+    batch.note_license(&license);
     // Rules see what the list says last where nothing else is known.
     let declared = || recipe.license.as_deref().map(crate::classify::license::declared);
     let repository_license = batch.license.clone().or_else(declared);
@@ -213,7 +208,7 @@ pub fn mine_repository(
         });
         (plan, concluded.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
-    let plan = plan?;
+    let mut plan = plan?;
     // What could not be read for the other must not pass for its outcome.
     repository.check()?;
     (batch.reversals, batch.roots) = concluded;
@@ -234,7 +229,12 @@ pub fn mine_repository(
         progress(Progress::Extracting { done, total, rows });
         Ok::<_, Error>(())
     })?;
-    writing.seal()?;
+    thread::scope(|scope| {
+        // Disks are waited for, so there is time to free what is not needed any more.
+        let candidates = std::mem::take(&mut plan.candidates);
+        scope.spawn(move || drop(candidates));
+        writing.seal()
+    })?;
     batch.complete(&plan, id, &tips, recipe, repository.objects_read())
 }
 
@@ -261,6 +261,23 @@ struct Due {
     /// The commits in it.
     walked: walk::Walked,
     history: History,
+}
+
+/// What a repository says of its licence at its tip, once somebody asked; of several tips nothing can be said.
+struct TipLicense<'a> {
+    repository: &'a Repository,
+    tips: &'a [ObjectId],
+    found: OnceLock<Option<String>>,
+}
+
+impl TipLicense<'_> {
+    fn get(&self) -> Option<&str> {
+        let find = || match self.tips {
+            [tip] => license::of_repository(self.repository, *tip).and_then(|found| found.expression),
+            _ => None,
+        };
+        self.found.get_or_init(find).as_deref()
+    }
 }
 
 /// What is noted of every commit of a walk.
@@ -313,17 +330,15 @@ enum Work {
 }
 
 impl Work {
-    #[allow(clippy::too_many_arguments)]
     fn find(
         store: Option<&Store>,
         id: &RepositoryId,
         settings: &Settings,
-        tips: &[ObjectId],
-        license: Option<&str>,
+        license: &TipLicense<'_>,
         options: &Options,
-        repository: &Repository,
         interrupt: &AtomicBool,
     ) -> Result<Work, Error> {
+        let TipLicense { repository, tips, .. } = *license;
         let (Settings { recipe, rules, renews, .. }, replace) = (settings, settings.is_to_replace());
         let directory = store.map(|store| store.directory(&id.identity));
         let earlier = directory.as_deref().map(store::visible).transpose()?.unwrap_or_default();
@@ -351,7 +366,7 @@ impl Work {
             let same_edge = last.shallow == batch.shallow;
             // Rules that look at the repository's licence or at a column judge all of its history by it.
             let by_license = rules.license_scope == LicenseScope::Repository && !rules.is_empty();
-            let same_license = !by_license || license == last.license.as_deref();
+            let same_license = !by_license || license.get() == last.license.as_deref();
             let same_columns = !rules.read_columns() || last.repository.columns == id.columns;
             // What was left out has to be somewhere.
             let same_root = match (store, &last.behind) {
@@ -383,14 +398,18 @@ impl Work {
             return Err(Error::NoTip { name: id.name.clone() });
         }
         let attached = match store {
-            Some(store) => Others::find(store, id, settings, license, options, interrupt)?,
+            Some(store) => Others::find(store, id, settings, &|| license.get(), options, interrupt)?,
             None => None,
         };
         let none = HashSet::new();
         let others = attached.as_ref().map_or(&none, |attached| &attached.commits);
         let walk = |hidden: &[ObjectId]| {
             let span = Span { tips, hidden, others, window: recipe.window };
-            walk::walk(repository, span, options.threads, interrupt, Noted::default())
+            thread::scope(|scope| {
+                // A history that is a line leaves all threads but one with little to do.
+                (options.threads > 1).then(|| scope.spawn(|| (license.get(), extract::prepare())));
+                walk::walk(repository, span, options.threads, interrupt, Noted::default())
+            })
         };
         let (mut walked, mut noted) = walk(&hidden)?;
         if !walked.continues {
@@ -481,7 +500,9 @@ impl Batch {
     }
 
     /// Takes note of the licence at the tip, and of what it was: of several tips nothing can be said.
-    fn note_license(&mut self, license: Option<String>, tips: &[ObjectId], repository: &Repository) {
+    fn note_license(&mut self, license: &TipLicense<'_>) {
+        let TipLicense { repository, tips, .. } = *license;
+        let license = license.get().map(str::to_owned);
         if let ([tip], Some((before, of))) = (tips, self.before.take())
             && before != license
             && of.len() == 1

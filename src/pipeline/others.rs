@@ -32,11 +32,11 @@ impl Others {
     ///
     /// # Errors
     /// An interruption.
-    pub fn find(
+    pub fn find<'l>(
         store: &Store,
         id: &RepositoryId,
         settings: &Settings,
-        license: Option<&str>,
+        license: &dyn Fn() -> Option<&'l str>,
         options: &Options,
         interrupt: &AtomicBool,
     ) -> Result<Option<Others>, Error> {
@@ -48,7 +48,7 @@ impl Others {
         // What is wrong with the root is not the fork's trouble.
         let Ok(batches) = store::visible(&store.directory(root)) else { return Ok(None) };
         let by_license = rules.license_scope == LicenseScope::Repository && !rules.is_empty();
-        if by_license && batches.last().is_none_or(|last| last.license.as_deref() != license) {
+        if by_license && batches.last().is_none_or(|last| last.license.as_deref() != license()) {
             return Ok(None);
         }
         let is_same = |batch: &Checkpoint| Recipe::read(&batch.recipe).is_ok_and(|recipe| recipe == settings.recipe);

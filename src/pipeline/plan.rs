@@ -42,6 +42,9 @@ use crate::{
 /// Commits that a thread compares in one go.
 const COMMITS_PER_BLOCK: usize = 64;
 
+/// Objects that a commit may be expected to need, and more than most do.
+const OBJECTS_PER_COMMIT: usize = 8;
+
 /// Changes in a block, the unit of resuming.
 pub const CHANGES_PER_BLOCK: usize = 128;
 
@@ -121,8 +124,9 @@ pub fn plan<E: From<git::Error> + Send>(
         commits: Vec::new(),
     };
     let packs = repository.packs();
-    let mut adding =
-        Adding { packs: &packs, directories: Directories::default(), needs: Needs::default(), paths: Paths::default() };
+    // A table that grows leaves memory behind. About half of all objects of a history are blobs, and few commits need few.
+    let needs = Needs::with_room((packs.objects() / 2).min(OBJECTS_PER_COMMIT * total));
+    let mut adding = Adding { packs: &packs, directories: Directories::default(), needs, paths: Paths::default() };
     let comparing = Comparing { repository, packs: &packs, job, trees: &trees, interrupt };
     let compare = |trees: &mut Trees, block: u64| -> Result<Vec<Result<Compared, Refusal>>, E> {
         let from = block as usize * COMMITS_PER_BLOCK;
