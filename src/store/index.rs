@@ -89,7 +89,9 @@ impl Index {
     /// As [`Index::open`].
     pub fn rebuild(store: &Store) -> Result<Self, Error> {
         let path = Self::path(store);
-        if Self::connect(&path, OpenFlags::default()).is_err() {
+        let usable = Self::connect(&path, OpenFlags::default()).ok();
+        let is_new = usable.is_none();
+        if is_new {
             for suffix in ["", "-journal", "-wal", "-shm"] {
                 let mut file = path.clone().into_os_string();
                 file.push(suffix);
@@ -98,14 +100,19 @@ impl Index {
                     _ => {}
                 }
             }
-            let connection = Connection::open(&path).map_err(sql(&path))?;
-            let version = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
-            connection.execute_batch(&version).map_err(sql(&path))?;
         }
-        let mut index = Self::connect(&path, OpenFlags::default()).map_err(sql(&path))?;
+        let mut index = match usable {
+            Some(index) => index,
+            None => Self::at(&path, OpenFlags::default()).map_err(sql(&path))?,
+        };
         // A repository with damaged manifests is missing here, and fails by itself when it is read or mined.
         let (batches, _) = store.batches_and_damage()?;
+        // All at once: each transaction waits for the disk four times.
         let transaction = index.connection.transaction().map_err(sql(&path))?;
+        if is_new {
+            let tables = format!("{TABLES} PRAGMA user_version = {VERSION};");
+            transaction.execute_batch(&tables).map_err(sql(&path))?;
+        }
         transaction.execute_batch("DELETE FROM segment; DELETE FROM repository;").map_err(sql(&path))?;
         for group in batches.chunk_by(|(a, _), (b, _)| a == b) {
             let checkpoints: Vec<&Checkpoint> = group.iter().map(|(_, checkpoint)| checkpoint).collect();
@@ -119,9 +126,16 @@ impl Index {
         store.root().join("index.sqlite")
     }
 
-    fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Self> {
-        let connection = Connection::open_with_flags(path, flags & !OpenFlags::SQLITE_OPEN_CREATE)?;
+    /// What is at `path`, whatever it is.
+    fn at(path: &Path, flags: OpenFlags) -> rusqlite::Result<Self> {
+        let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        Ok(Index { path: path.to_owned(), connection })
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Self> {
+        let index = Self::at(path, flags & !OpenFlags::SQLITE_OPEN_CREATE)?;
+        let connection = &index.connection;
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let tables: i64 = connection.query_row(
             "SELECT count(*) FROM sqlite_schema WHERE name IN ('repository', 'segment', 'run', 'source')",
@@ -131,7 +145,7 @@ impl Index {
         if version != VERSION || tables != 4 {
             return Err(rusqlite::Error::InvalidQuery);
         }
-        Ok(Index { path: path.to_owned(), connection })
+        Ok(index)
     }
 
     /// Whether it lists as many batches of each repository as there are. A run that was killed between a checkpoint
