@@ -43,6 +43,10 @@ const GROUP_BYTES_MAX: usize = 24 << 20;
 /// The same of all rows that wait.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
+/// Row groups that may wait beside one for each thread, so that reading goes on while the last pages of one are compressed. Nearly
+/// all of a row group is compressed by then.
+const GROUPS_AHEAD: usize = 2;
+
 /// What a row takes beside its contents, roughly.
 const ROW_BYTES: usize = 512;
 
@@ -111,6 +115,8 @@ pub struct ParquetFiles<'a> {
     layout: Arc<Layout>,
     waiting: BTreeMap<Place, Waiting>,
     waiting_bytes: usize,
+    /// The language of the row before, and where that went.
+    before: Option<(String, Place)>,
     encoders: Encoders,
     group_bytes_max: usize,
     waiting_bytes_max: usize,
@@ -128,6 +134,7 @@ impl<'a> ParquetFiles<'a> {
             layout: Arc::new(Layout::new(options.columns)?),
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
+            before: None,
             encoders: Encoders::new(options.threads)?,
             group_bytes_max,
             waiting_bytes_max: WAITING_BYTES_MAX,
@@ -137,7 +144,7 @@ impl<'a> ParquetFiles<'a> {
     }
 
     pub(super) fn push(&mut self, sample: &Sample<'_>, split: usize) -> Result<(), Error> {
-        let place = place(&self.options, sample.lang, split);
+        let place = self.place(sample.lang, split);
         let rows = self.waiting.entry(place.clone()).or_insert_with(|| self.layout.waiting());
         let before = rows.size();
         rows.push(sample, &self.encoders)?;
@@ -154,11 +161,23 @@ impl<'a> ParquetFiles<'a> {
         Ok(())
     }
 
+    /// Where rows of `lang` go, which is mostly where the row before went.
+    fn place(&mut self, lang: &str, split: usize) -> Place {
+        match &self.before {
+            Some((before, place)) if before == lang && place.split == split => place.clone(),
+            _ => {
+                let place = place(&self.options, lang, split);
+                self.before = Some((lang.to_owned(), place.clone()));
+                place
+            }
+        }
+    }
+
     /// Makes a row group of the rows that wait for `place`.
     fn encode(&mut self, place: &Place) -> Result<(), Error> {
         let Some(rows) = self.waiting.remove(place) else { return Ok(()) };
         self.waiting_bytes -= rows.size();
-        while self.encoding.len() >= self.options.threads.max(1) {
+        while self.encoding.len() >= self.options.threads.max(1) + GROUPS_AHEAD {
             self.append_oldest()?;
         }
         self.begin(place.clone(), rows);

@@ -29,6 +29,9 @@ use crate::{
 /// the largest that mining writes is gone through while the next one is read, and threads that compress do not wait for it.
 const AHEAD_BYTES_MAX: usize = 32 << 20;
 
+/// Segments that were found to be whole and wait to be read. They stay in the kernel's cache until then, mostly 64 MiB each.
+const CHECKED_AHEAD: usize = 2;
+
 /// Rows that are handed over at once.
 const CHUNK_ROWS: usize = 128;
 
@@ -81,8 +84,11 @@ impl SegmentRows {
     }
 }
 
+/// What orders rows.
+type Key = (String, i64, String, String);
+
 /// What orders rows within a repository: path, then commit time and ids. It is the order of every segment as well.
-pub(super) fn key(sample: &Sample<'_>) -> (String, i64, String, String) {
+pub(super) fn key(sample: &Sample<'_>) -> Key {
     let path = sample.new_file.or(sample.old_file).unwrap_or_default();
     (path.to_owned(), sample.commit_time.unwrap_or(0), sample.commit.to_owned(), sample.id.to_owned())
 }
@@ -129,7 +135,7 @@ pub(super) fn for_each_or<E: From<store::Error>>(
     let (repositories, paths): (Vec<_>, Vec<_>) =
         groups.into_iter().map(|(names, (paths, checkpoint))| ((names, checkpoint), paths)).unzip();
     thread::scope(|scope| {
-        let (chunks, free) = Reader::start(scope, paths);
+        let (chunks, free) = Reader::start(scope, &paths);
         let shared = shared_rows(&batches, interrupt).map_err(told)?;
         for chunk in chunks {
             let chunk = chunk.map_err(told)?;
@@ -178,16 +184,36 @@ struct Reader {
     free: Receiver<Chunk>,
     ahead_bytes: usize,
     decoder: Decoder,
+    /// Whether segments are whole, in the order in which they are read.
+    whole: Receiver<Result<(), store::Error>>,
+}
+
+/// Starts a thread that finds out whether segments are whole, in the order of `repositories`: a flipped bit may still be a row.
+fn check<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    repositories: &'scope [Vec<Whole<'scope>>],
+) -> Receiver<Result<(), store::Error>> {
+    let (send, whole) = bounded(CHECKED_AHEAD);
+    scope.spawn(move || {
+        for (path, manifest) in repositories.iter().flatten() {
+            let result = segment::verify_file(path, manifest.bytes, &manifest.blake3);
+            if send.send(result).is_err() {
+                return;
+            }
+        }
+    });
+    whole
 }
 
 impl Reader {
     /// Starts the thread. Whoever is done with a chunk sends it back: memory that is freed where it was allocated serves again.
     fn start<'scope>(
         scope: &'scope thread::Scope<'scope, '_>,
-        repositories: Vec<Vec<Whole<'scope>>>,
+        repositories: &'scope [Vec<Whole<'scope>>],
     ) -> (Receiver<Result<Chunk, store::Error>>, Sender<Chunk>) {
         let (send, chunks) = bounded(CHUNK_ROWS);
         let (freed, free) = unbounded();
+        let whole = check(scope, repositories);
         scope.spawn(move || {
             let decoder = match Decoder::new() {
                 Ok(decoder) => decoder,
@@ -197,8 +223,8 @@ impl Reader {
                     return;
                 }
             };
-            let mut reader = Reader { chunk: Chunk::default(), chunks: send, free, ahead_bytes: 0, decoder };
-            for (repository, paths) in repositories.into_iter().enumerate() {
+            let mut reader = Reader { chunk: Chunk::default(), chunks: send, free, ahead_bytes: 0, decoder, whole };
+            for (repository, paths) in repositories.iter().enumerate() {
                 reader.chunk.repository = repository;
                 match reader.merge(paths) {
                     Ok(true) => {}
@@ -215,19 +241,21 @@ impl Reader {
     }
 
     /// Reads the rows of a repository. Whether anybody wants more.
-    fn merge(&mut self, paths: Vec<Whole<'_>>) -> Result<bool, store::Error> {
+    fn merge(&mut self, paths: &[Whole<'_>]) -> Result<bool, store::Error> {
         let mut heap = BinaryHeap::new();
         let mut segments = Vec::new();
-        for (segment, (path, manifest)) in paths.into_iter().enumerate() {
-            // A flipped bit may still be a row.
-            segment::verify_file(&path, manifest.bytes, &manifest.blake3)?;
-            let mut rows = SegmentRows::open(path)?;
+        for (segment, (path, _)) in paths.iter().enumerate() {
+            // A thread that has ended too early has panicked, which ends this export.
+            let Ok(whole) = self.whole.recv() else { return Ok(false) };
+            whole?;
+            let mut rows = SegmentRows::open(path.clone())?;
             if rows.advance(&mut self.decoder)? {
                 heap.push(Reverse((key(&rows.sample()), segment)));
             }
             segments.push(rows);
         }
-        while let Some(Reverse((_, segment))) = heap.pop() {
+        let mut next = heap.pop();
+        while let Some(Reverse((_, segment))) = next {
             let rows = &mut segments[segment];
             self.chunk.rows.extend(rows.rows.clone().map(|batch| (batch, rows.at)));
             let is_last = rows.is_last_of_batch();
@@ -238,9 +266,15 @@ impl Reader {
             if (is_last || self.chunk.rows.len() >= CHUNK_ROWS) && !self.hand_over() {
                 return Ok(false);
             }
-            if rows.advance(&mut self.decoder)? {
-                heap.push(Reverse((key(&rows.sample()), segment)));
-            }
+            next = match rows.advance(&mut self.decoder)? {
+                false => heap.pop(),
+                // The last segment that has rows left needs no place among others.
+                true if heap.is_empty() => Some(Reverse((Key::default(), segment))),
+                true => {
+                    heap.push(Reverse((key(&rows.sample()), segment)));
+                    heap.pop()
+                }
+            };
         }
         Ok(true)
     }
