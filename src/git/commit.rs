@@ -78,6 +78,24 @@ impl<'a> Said<'a> {
         (said.author, said.committer) = (author.unwrap_or_default(), committer.unwrap_or_default());
         said
     }
+
+    /// What of the commit object `bytes` says something: [`Said::parse`] finds the same in it. Signatures are longer than most
+    /// messages.
+    pub fn alone(bytes: &[u8]) -> Vec<u8> {
+        let mut kept = Vec::with_capacity(4);
+        let mut rest = bytes;
+        loop {
+            let (line, behind) = rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1));
+            if matches!(line, b"" | b"\n") {
+                kept.push(rest);
+                return kept.concat();
+            }
+            if [&b"author "[..], b"committer ", b"encoding "].iter().any(|name| line.starts_with(name)) {
+                kept.push(line);
+            }
+            rest = behind;
+        }
+    }
 }
 
 impl<'a> Person<'a> {
@@ -138,6 +156,8 @@ mod tests {
         let Said { author, message, .. } = commit.said;
         // Tree and parents are lines that say nothing.
         assert_eq!(Said::parse(&bytes), commit.said);
+        let alone = Said::alone(&bytes);
+        assert!(Said::parse(&alone) == commit.said && !alone.starts_with(b"tree "));
         let person = format!("{}|{}", text(author.name), text(author.email));
         Some((person, (author.time, author.zone), commit.parents.len(), text(message)))
     }
@@ -163,6 +183,7 @@ mod tests {
             "",
         );
         case(b"author A <a> 5 +0000\ngpgsig x\n parent y\n z\n\nm", "A|a", (Some(5), Some(0)), 0, "m");
+        case(b"author A <a> 5 +0000\nencoding latin1\ngpgsig x\n \n z\n\nm\n", "A|a", (Some(5), Some(0)), 0, "m\n");
         case(b"author <> nonsense zone\n\nm", "|", (None, None), 0, "m");
         case(b"author nobody\n\nm", "|", (None, None), 0, "m");
         case(b"author A <a@b\n\nm", "A|", (None, None), 0, "m");

@@ -49,7 +49,7 @@ pub struct Commit {
     pub tree: ObjectId,
     /// The first parent, none for a root commit.
     pub parent: Option<ObjectId>,
-    /// The object, as long as there is room for it: it is asked for again.
+    /// What [`Said::alone`] leaves of the object, as long as there is room for it: it is asked for again.
     pub object: Option<Box<[u8]>>,
 }
 
@@ -398,8 +398,9 @@ impl<'w, 'a, N: Notes> Worker<'w, 'a, N> {
             } else if !window.contains(time) {
                 Skip::OutsideWindow
             } else {
-                let is_kept = self.walking.keep(object.len())?;
-                let object = is_kept.then(|| object.into_boxed_slice());
+                let said = Said::alone(&object);
+                let is_kept = self.walking.keep(said.len())?;
+                let object = is_kept.then(|| said.into_boxed_slice());
                 self.part.commits.push(Commit { time, id, tree, parent: parents.first().copied(), object });
                 continue;
             };
