@@ -2,7 +2,8 @@
 //!
 //! arrow-ipc's own reader makes a decompressor for each batch, and takes memory for each buffer that the kernel clears first. Here
 //! all buffers of a batch are decompressed one behind the other, in memory of a batch before that nobody has any more. The
-//! crate is then given the batch as if it had never been compressed, so types, lengths and texts are checked by it as ever.
+//! crate is then given the batch as if it had never been compressed, so types and lengths are checked by it as ever. Texts are
+//! bytes to it, and checked here, a vector at a time.
 
 use std::{
     collections::HashMap,
@@ -11,13 +12,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, GenericStringArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions, cast::AsArray as _};
 use arrow_buffer::{Buffer, MutableBuffer};
 use arrow_ipc::{
     BodyCompressionMethod, CompressionType, FieldNode, Message, MetadataVersion, RecordBatchBuilder, convert,
     reader::RecordBatchDecoder,
 };
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use encoding_rs::Encoding;
 use flatbuffers::FlatBufferBuilder;
 use zstd::bulk::Decompressor;
 
@@ -133,6 +135,8 @@ impl Messages {
 pub struct Stream {
     messages: Messages,
     schema: SchemaRef,
+    /// The same with bytes for texts.
+    bytes: SchemaRef,
 }
 
 /// Bytes that are read of a segment at once.
@@ -150,8 +154,9 @@ impl Stream {
         }
         let schema = messages.message()?.header_as_schema().map(convert::try_fb_to_schema);
         let schema = schema.ok_or_else(|| messages.damaged("it does not begin with a schema"))?;
-        let schema = schema.map_err(|e| messages.damaged(e))?.into();
-        Ok(Stream { messages, schema })
+        let schema = schema.map_err(|e| messages.damaged(e))?;
+        let bytes = with_bytes(&schema).into();
+        Ok(Stream { messages, schema: schema.into(), bytes })
     }
 
     /// The next batch, and the memory that it takes.
@@ -166,8 +171,9 @@ impl Stream {
         let message = self.messages.message()?;
         let batch = message.header_as_record_batch();
         let batch = batch.ok_or_else(|| self.messages.damaged("it has a message that no segment has"))?;
-        let decoded = decoder.decode(&self.schema, batch, message.version());
-        decoded.map(Some).map_err(|e| self.messages.damaged(e))
+        let decoded = decoder.decode(&self.bytes, batch, message.version());
+        let texts = |(batch, bytes)| Ok((with_texts(&self.schema, &batch)?, bytes));
+        decoded.and_then(texts).map(Some).map_err(|e| self.messages.damaged(e))
     }
 }
 
@@ -259,6 +265,43 @@ impl Decoder {
     }
 }
 
+/// `schema` with bytes for the texts of its columns.
+fn with_bytes(schema: &Schema) -> Schema {
+    let field = |field: &Field| match field.data_type() {
+        DataType::Utf8 => field.clone().with_data_type(DataType::Binary),
+        DataType::LargeUtf8 => field.clone().with_data_type(DataType::LargeBinary),
+        _ => field.clone(),
+    };
+    Schema::new(schema.fields().iter().map(|of| field(of)).collect::<Vec<_>>())
+}
+
+/// `batch`, which is of [`with_bytes`], with the columns of `schema`.
+fn with_texts(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| match field.data_type() {
+        DataType::Utf8 => text::<i32>(column),
+        DataType::LargeUtf8 => text::<i64>(column),
+        _ => Ok(ArrayRef::clone(column)),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns.collect::<Result<_, _>>()?, &options)
+}
+
+/// A column of bytes as one of texts.
+fn text<O: OffsetSizeTrait>(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let (offsets, values, nulls) = column.as_binary::<O>().clone().into_parts();
+    let bytes = &values[offsets[0].as_usize()..offsets[offsets.len() - 1].as_usize()];
+    // All of it is looked at in one go, so a value might still begin within a letter.
+    let begins = |offset: &O| {
+        let byte = bytes.get(offset.as_usize() - offsets[0].as_usize());
+        byte.is_none_or(|byte| !(0x80..0xc0).contains(byte))
+    };
+    if Encoding::utf8_valid_up_to(bytes) < bytes.len() || !offsets.iter().all(begins) {
+        return Err(ArrowError::IpcError("a text is no UTF-8".to_owned()));
+    }
+    // SAFETY: all values together are UTF-8, and each begins where a letter does, so each is UTF-8.
+    Ok(std::sync::Arc::new(unsafe { GenericStringArray::<O>::new_unchecked(offsets, values, nulls) }))
+}
+
 fn too_large() -> ArrowError {
     ArrowError::IpcError("a batch is larger than memory can be".to_owned())
 }
@@ -315,7 +358,7 @@ fn take(memory: &mut Vec<Buffer>, size: usize) -> Result<MutableBuffer, ArrowErr
 mod tests {
     use std::{fs, panic::catch_unwind, sync::Arc};
 
-    use arrow_array::{Array as _, ArrayRef, Float64Array, LargeStringArray, StringArray};
+    use arrow_array::{Array as _, BinaryArray, Float64Array, LargeBinaryArray, LargeStringArray, StringArray};
     use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 
     use super::*;
@@ -433,6 +476,44 @@ mod tests {
             let _is_whole_up_to_there = catch_unwind(|| rows(&path)).expect("damage is an error");
         }
         assert!(told > whole.len() / 62, "{told} of {}", whole.len());
+    }
+
+    #[test]
+    fn a_text_is_one_value_by_value() {
+        let long = "ünï ".repeat(40);
+        for (values, is_text) in [
+            (vec![], true),
+            (vec![&b""[..], b"", b""], true),
+            (vec![b"a", "ü".as_bytes(), long.as_bytes(), b""], true),
+            // Whole, it would be one.
+            (vec![b"a\xc3", b"\xbc"], false),
+            (vec![long.as_bytes(), b"\xc3", b"", b"\xbc"], false),
+            (vec![long.as_bytes(), b"\xc3"], false),
+            (vec![b"\xed\xa0\x80"], false),
+            (vec![b"a", b"\xff", b"a"], false),
+        ] {
+            let small: ArrayRef = Arc::new(BinaryArray::from(values.clone()));
+            let large: ArrayRef = Arc::new(LargeBinaryArray::from(values.clone()));
+            let of = |column: &ArrayRef, from, len| {
+                [text::<i32>, text::<i64>][usize::from(column.as_binary_opt::<i32>().is_none())](
+                    &column.slice(from, len),
+                )
+            };
+            for column in [&small, &large] {
+                assert_eq!(of(column, 0, values.len()).is_ok(), is_text, "{values:?}");
+                for at in 0..values.len() {
+                    let one = of(column, at, 1);
+                    assert_eq!(one.is_ok(), std::str::from_utf8(values[at]).is_ok(), "{values:?} {at}");
+                    if let Ok(one) = one {
+                        let texts = one.as_string_opt::<i64>().map(|one| one.value(0).as_bytes().to_vec());
+                        assert_eq!(
+                            texts.unwrap_or_else(|| one.as_string::<i32>().value(0).as_bytes().to_vec()),
+                            values[at]
+                        );
+                    }
+                }
+            }
+        }
     }
 
     #[test]
