@@ -38,6 +38,10 @@ const CACHE_BYTES_MIN: usize = 6 << 20;
 /// As [`CACHE_BYTES_MIN`], where it is known what is still needed: most of what is remembered then is.
 const NEEDED_BYTES_MIN: usize = 16 << 20;
 
+/// Of what a thread may remember, trees as they are decoded get one part in so many: most serve a few commits, and those that are
+/// taken apart are remembered as well.
+const TREES_PART: usize = 8;
+
 /// Objects of one size that are remembered: git's chains have 50 deltas (`--depth`), and one base.
 const CACHE_OBJECTS: usize = 64;
 
@@ -76,14 +80,14 @@ impl Contents {
         }
     }
 
-    /// Bytes that it takes in a cache.
+    /// Bytes that it takes in a cache. What of its memory was never used takes nothing.
     fn weight(&self) -> usize {
         /// The entry of the cache and the counts of who has it.
         const ENTRY: usize = 128;
         ENTRY
             + match self {
-                Contents::Text(text) => text.capacity(),
-                Contents::Bytes(bytes) => bytes.capacity(),
+                Contents::Text(text) => text.len(),
+                Contents::Bytes(bytes) => bytes.len(),
             }
     }
 
@@ -297,7 +301,8 @@ impl Decoder {
         let best = self.spare.iter().enumerate().filter(fits).min_by_key(|(_, spare)| spare.capacity());
         match best.map(|(at, _)| at) {
             Some(at) => self.spare.swap_remove(at),
-            None => Vec::with_capacity(size),
+            // Of few sizes, so that it fits the next versions and the next file.
+            None => Vec::with_capacity(size.next_power_of_two()),
         }
     }
 
@@ -309,7 +314,7 @@ impl Decoder {
                 let least = if self.needs.is_some() { NEEDED_BYTES_MIN } else { CACHE_BYTES_MIN };
                 self.cache_bytes.min(least.max(CACHE_OBJECTS * size))
             }
-            _ => self.cache_bytes,
+            _ => self.cache_bytes / TREES_PART,
         };
         while self.cache.len() + self.cache.weight() + size >= most {
             let Some((_, oldest)) = self.cache.pop_back() else { break };

@@ -15,7 +15,7 @@ use super::{
 use crate::bytes::common_prefix;
 
 /// Of what a thread may remember of objects, trees that were taken apart get one part in so many,
-const TREES_PART: usize = 3;
+const TREES_PART: usize = 12;
 
 /// and the last trees of directories.
 const LAST_PART: usize = 12;

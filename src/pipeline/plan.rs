@@ -39,6 +39,12 @@ use crate::{
     verdict::{Counts, Skip},
 };
 
+/// Room is made for so many candidates of a commit: a list that grows is moved again and again, to memory that is cleared for it.
+const CHANGES_PER_COMMIT: usize = 4;
+
+/// No room is made for more candidates before they are there.
+const CANDIDATES_MAX: usize = 1 << 16;
+
 /// Commits that a thread compares in one go.
 const COMMITS_PER_BLOCK: usize = 64;
 
@@ -115,7 +121,7 @@ pub fn plan<E: From<git::Error> + Send>(
     let total = commits.len();
     let mut plan = Plan {
         files_changed: vec![(0, 0); total],
-        candidates: Vec::new(),
+        candidates: Vec::with_capacity(total.saturating_mul(CHANGES_PER_COMMIT).min(CANDIDATES_MAX)),
         needs: Arc::default(),
         places: Vec::new(),
         early: Counts::default(),
