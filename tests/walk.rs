@@ -163,6 +163,33 @@ fn damage_and_an_edge_are_the_same_for_all_threads() {
     }
 }
 
+#[test]
+fn an_error_of_the_last_thread_at_work_is_told() {
+    let lab = Lab::new();
+    let path = repository(&lab);
+    let fits = |bytes: u64, threads: usize| {
+        let repository = Repository::open(&path).expect("a repository").with_memory(bytes, threads);
+        let tips = repository.tips(&Revision::AllBranches).expect("branches");
+        let span = Span { tips: &tips, hidden: &[], others: &HashSet::new(), window: Window::default() };
+        match walk(&repository, span, threads, &AtomicBool::new(false), ()) {
+            Ok(_) => true,
+            Err(Error::Memory { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    // The least that is enough: with less, what is looked at last has no room.
+    let (mut less, mut enough) = (0, 1 << 30);
+    while less + 1 < enough {
+        let between = (less + enough) / 2;
+        *if fits(between, 1) { &mut enough } else { &mut less } = between;
+    }
+    for threads in THREADS {
+        for run in 0..20 {
+            assert!(fits(enough, threads) && !fits(less, threads), "{threads} {run}");
+        }
+    }
+}
+
 /// Does something at the hundredth commit.
 struct AtHundred<'a>(&'a (dyn Fn() + Sync), usize);
 

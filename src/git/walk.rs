@@ -253,9 +253,14 @@ impl Walking<'_> {
         }
     }
 
-    /// Ends it, unless it has ended.
+    /// Ends it. An error stays, and counts more than that nothing is left: the thread that finds it may be the last one at work,
+    /// while others see nothing to do any more.
     fn end(&self, end: Result<(), Error>) {
-        self.state().end.get_or_insert(end);
+        let mut state = self.state();
+        if !matches!(state.end, Some(Err(_))) {
+            state.end = Some(end);
+        }
+        drop(state);
         self.changed.notify_all();
     }
 
