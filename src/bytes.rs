@@ -8,15 +8,41 @@ pub fn hex(bytes: &[u8]) -> String {
     faster_hex::hex_string(bytes)
 }
 
+/// How many bytes `a` and `b` have in common at the start.
+pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let mut same = in_steps::<u8, { STEPS[0] }>(a, b);
+    for (a, b) in a[same..].as_chunks().0.iter().zip(b[same..].as_chunks().0) {
+        match u128::from_le_bytes(*a) ^ u128::from_le_bytes(*b) {
+            0 => same += STEPS[1],
+            // Where they differ is in the lowest bits that do; to look at one byte after the other takes longer.
+            differs => return same + (differs.trailing_zeros() / u8::BITS) as usize,
+        }
+    }
+    same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
+}
+
+/// How many bytes `a` and `b` have in common at the end.
+pub fn common_suffix(a: &[u8], b: &[u8]) -> usize {
+    let same = in_steps_back::<u8, { STEPS[0] }>(a, b);
+    let (mut a, mut b, mut same) = (&a[..a.len() - same], &b[..b.len() - same], same);
+    while let (Some((front_a, last_a)), Some((front_b, last_b))) = (a.split_last_chunk(), b.split_last_chunk()) {
+        match u128::from_le_bytes(*last_a) ^ u128::from_le_bytes(*last_b) {
+            0 => (a, b, same) = (front_a, front_b, same + STEPS[1]),
+            differs => return same + (differs.leading_zeros() / u8::BITS) as usize,
+        }
+    }
+    same + a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+}
+
 /// How many items `a` and `b` have in common at the start.
-pub fn common_prefix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+pub fn common_items<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let far = in_steps::<T, { STEPS[0] }>(a, b);
     let near = far + in_steps::<T, { STEPS[1] }>(&a[far..], &b[far..]);
     near + a[near..].iter().zip(&b[near..]).take_while(|(a, b)| a == b).count()
 }
 
 /// How many items `a` and `b` have in common at the end.
-pub fn common_suffix<T: PartialEq>(a: &[T], b: &[T]) -> usize {
+pub fn common_items_back<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let far = in_steps_back::<T, { STEPS[0] }>(a, b);
     let near = far + in_steps_back::<T, { STEPS[1] }>(&a[..a.len() - far], &b[..b.len() - far]);
     let (a, b) = (&a[..a.len() - near], &b[..b.len() - near]);

@@ -12,7 +12,7 @@ use super::{
     figure::{COLOURS, LOOK, PAGE_WIDTH, cut, grouped, percent, size, visible},
 };
 use crate::{
-    bytes::{common_prefix, common_suffix},
+    bytes::{common_items, common_items_back},
     sample::Sample,
     store::ledger::Dropped,
     verdict::{Counts, Funnel},
@@ -209,8 +209,8 @@ fn mark_changes(lines: &mut [Line]) {
 fn mark_pair(old: &mut Line, new: &mut Line) {
     // Behind the sign.
     let (a, b): (Vec<char>, Vec<char>) = (old.before.chars().skip(1).collect(), new.before.chars().skip(1).collect());
-    let start = common_prefix(&a, &b);
-    let end = common_suffix(&a[start..], &b[start..]);
+    let start = common_items(&a, &b);
+    let end = common_items_back(&a[start..], &b[start..]);
     let has_words = |text: &[char]| text.iter().any(|c| !c.is_whitespace());
     // Lines that have little in common are no versions of each other.
     if (start + end) * 2 < a.len().max(b.len()) || !has_words(&a[..start]) && !has_words(&a[a.len() - end..]) {

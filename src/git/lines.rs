@@ -11,7 +11,7 @@ use gix::diff::blob::Token;
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use super::{myers::Myers, slider::Slider};
-use crate::bytes::{common_prefix, common_suffix};
+use crate::bytes::{common_items, common_items_back, common_prefix, common_suffix};
 
 /// Lines of context in a diff, git's default.
 pub const CONTEXT: u32 = 3;
@@ -305,8 +305,8 @@ fn is_movable(tokens: &[Token], lines: &Range<u32>) -> bool {
 
 /// How many tokens `a` and `b` have in common at the start, and how many of the others at the end.
 fn common_tokens(a: &[Token], b: &[Token]) -> (usize, usize) {
-    let prefix = common_prefix(a, b);
-    (prefix, common_suffix(&a[prefix..], &b[prefix..]))
+    let prefix = common_items(a, b);
+    (prefix, common_items_back(&a[prefix..], &b[prefix..]))
 }
 
 /// The lengths in bytes of the whole lines that two texts have in common at the start, and of those at the end.

@@ -11,7 +11,7 @@ use std::ops::Range;
 use gix::diff::blob::Token;
 
 use super::lines::LINES_KEPT_MAX;
-use crate::bytes::{common_prefix, common_suffix};
+use crate::bytes::{common_items, common_items_back};
 
 /// From so many occurrences in the other text on, a line is common at most (`XDL_MAX_EQLIMIT`).
 const COMMON_MAX: u32 = 1024;
@@ -279,8 +279,8 @@ impl Myers {
         parts.push((0..olds, 0..news, false));
         while let Some((mut a, mut b, exact)) = parts.pop() {
             let (olds, news) = (&old.compared(lines[0])[a.clone()], &new.compared(lines[1])[b.clone()]);
-            let same = common_prefix(olds, news);
-            let same = (same, common_suffix(&olds[same..], &news[same..]));
+            let same = common_items(olds, news);
+            let same = (same, common_items_back(&olds[same..], &news[same..]));
             (a.start, b.start) = (a.start + same.0, b.start + same.0);
             (a.end, b.end) = (a.end - same.1, b.end - same.1);
             if a.is_empty() || b.is_empty() {

@@ -4,7 +4,9 @@ use std::{
     cmp::Ordering,
     num::NonZeroU64,
     panic::{AssertUnwindSafe, catch_unwind},
+    ops::Range,
     path::Path,
+    sync::OnceLock,
 };
 
 use gix::{
@@ -43,6 +45,8 @@ impl Place {
 #[derive(Default)]
 pub struct Packs {
     list: Vec<(index::File, data::File)>,
+    /// What makes looks at each of them shorter, where many are to come.
+    starts: OnceLock<Vec<Starts>>,
 }
 
 impl Packs {
@@ -58,7 +62,19 @@ impl Packs {
             files.then(|| Some((index::File::at(path, hash).ok()?, data::File::at(&data, hash).ok()?))).flatten()
         };
         let open = |path: &Path| catch_unwind(AssertUnwindSafe(|| open(path))).ok().flatten();
-        Packs { list: indices.iter().filter_map(|path| open(path)).collect() }
+        Packs { list: indices.iter().filter_map(|path| open(path)).collect(), starts: OnceLock::new() }
+    }
+
+    /// Prepares for so many calls of [`Packs::place`].
+    pub fn expect(&self, calls: usize) {
+        /// To go once through an index takes as long as so many objects of it by looks that it spares.
+        const OBJECTS_PER_CALL: usize = 16;
+        if self.objects() / OBJECTS_PER_CALL < calls {
+            let starts = |index: &index::File| Starts::of(index.num_objects(), |at| index.oid_at_index(at));
+            let all = || self.list.iter().map(|(index, _)| starts(index)).collect();
+            // Hostile bytes must not take the thread with them.
+            let _odd = catch_unwind(AssertUnwindSafe(|| self.starts.get_or_init(all)));
+        }
     }
 
     /// How many objects they have, those of several packs more than once.
@@ -68,8 +84,9 @@ impl Packs {
 
     /// Where the object `id` is, if it is in a pack.
     pub fn place(&self, id: &oid) -> Option<Place> {
+        let starts = self.starts.get();
         let in_pack = |(pack, (index, _)): (usize, &(index::File, _))| {
-            Place::new(pack, index.pack_offset_at_index(lookup(index, id)?))
+            Place::new(pack, index.pack_offset_at_index(lookup(index, starts.map(|starts| &starts[pack]), id)?))
         };
         // Hostile bytes must not take the thread with them.
         let found = catch_unwind(AssertUnwindSafe(|| self.list.iter().enumerate().find_map(in_pack)));
@@ -92,35 +109,88 @@ impl Packs {
 pub(super) fn base_offset(index: &index::File, entry: &data::Entry) -> Option<u64> {
     match entry.header {
         Header::OfsDelta { base_distance } => entry.checked_base_pack_offset(base_distance),
-        Header::RefDelta { base_id } => Some(index.pack_offset_at_index(lookup(index, &base_id)?)),
+        Header::RefDelta { base_id } => Some(index.pack_offset_at_index(lookup(index, None, &base_id)?)),
         Header::Blob | Header::Commit | Header::Tree | Header::Tag => None,
     }
 }
 
 /// The position of `id` in an index.
-fn lookup(index: &index::File, id: &oid) -> Option<u32> {
-    position(index.num_objects(), |at| index.oid_at_index(at), id)
+fn lookup(index: &index::File, starts: Option<&Starts>, id: &oid) -> Option<u32> {
+    let all = || Among { positions: 0..index.num_objects(), values: (0, u64::MAX) };
+    position(starts.map_or_else(all, |starts| starts.among(id)), |at| index.oid_at_index(at), id)
 }
 
-/// The position of `id` among `count` sorted ids. They are drawn as if by lot, so where one must stand is known within a few
+/// The first bytes of an id, as a number.
+fn value(id: &oid) -> u64 {
+    id.as_bytes().first_chunk().map_or(0, |start| u64::from_be_bytes(*start))
+}
+
+/// Some ids of an index that stand one behind the other.
+struct Among {
+    positions: Range<u32>,
+    /// Their values are not below the first and not above the second.
+    values: (u64, u64),
+}
+
+/// Where in an index the ids begin that have the same first bits, a few each.
+struct Starts {
+    bits: u32,
+    /// One position for each value of the bits, and the number of ids.
+    positions: Vec<u32>,
+}
+
+impl Starts {
+    /// Two raised to this power is how many ids have the same bits.
+    const SHARED: u32 = 2;
+
+    fn of<'i>(count: u32, id_at: impl Fn(u32) -> &'i oid) -> Self {
+        let bits = count.checked_ilog2().unwrap_or_default().saturating_sub(Self::SHARED);
+        let mut starts = Starts { bits, positions: Vec::with_capacity((1 << bits) + 1) };
+        for at in 0..count {
+            let len = starts.first_bits(id_at(at)) + 1;
+            // In an index whose ids are in no order, some are not found by this, and left to gix.
+            if starts.positions.len() < len {
+                starts.positions.resize(len, at);
+            }
+        }
+        starts.positions.resize((1 << bits) + 1, count);
+        starts
+    }
+
+    fn first_bits(&self, id: &oid) -> usize {
+        value(id).checked_shr(u64::BITS - self.bits).unwrap_or_default() as usize
+    }
+
+    /// The ids that begin with the bits of `id`.
+    fn among(&self, id: &oid) -> Among {
+        let at = self.first_bits(id);
+        let others = u64::MAX >> self.bits;
+        let from = value(id) & !others;
+        Among { positions: self.positions[at]..self.positions[at + 1], values: (from, from | others) }
+    }
+}
+
+/// The position of `id` among sorted ids. They are drawn as if by lot, so where one must stand is known within a few
 /// places; of the dozen and more that halving looks at, each is somewhere else in memory.
-fn position<'i>(count: u32, id_at: impl Fn(u32) -> &'i oid, id: &oid) -> Option<u32> {
+fn position<'i>(among: Among, id_at: impl Fn(u32) -> &'i oid, id: &oid) -> Option<u32> {
     /// Within so many looks it is found in an index as git writes it; beyond them, what is left is halved.
     const GUESSES: u32 = 12;
-    let start_of = |id: &oid| id.as_bytes().first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
-    let wanted = start_of(id);
-    let (mut from, mut to, mut looks) = (0, count, 0);
-    let (mut below, mut above) = (0, u64::MAX);
+    let wanted = value(id);
+    let (Among { positions: Range { start: mut from, end: mut to }, values: (mut below, mut above) }, mut looks) =
+        (among, 0);
     while from < to {
-        let among = u128::from(to - from);
-        let guess = among * u128::from(wanted.saturating_sub(below)) / (u128::from(above.saturating_sub(below)) + 1);
+        let (far, all) = (wanted.saturating_sub(below), above.saturating_sub(below));
+        // Of numbers, the highest 32 bits are enough, and much sooner divided.
+        let cut = u32::BITS.saturating_sub(all.leading_zeros());
+        let guess = u64::from(to - from) * (far >> cut).min(u64::from(u32::MAX)) / ((all >> cut) + 1);
         let guess = u32::try_from(guess).unwrap_or(u32::MAX).min(to - from - 1);
         let at = from + if looks < GUESSES { guess } else { (to - from) / 2 };
         let found = id_at(at);
-        match found.cmp(id) {
+        let found_value = value(found);
+        match found_value.cmp(&wanted).then_with(|| found.cmp(id)) {
             Ordering::Equal => return Some(at),
-            Ordering::Less => (from, below) = (at + 1, start_of(found)),
-            Ordering::Greater => (to, above) = (at, start_of(found)),
+            Ordering::Less => (from, below) = (at + 1, found_value),
+            Ordering::Greater => (to, above) = (at, found_value),
         }
         looks += 1;
     }
@@ -151,9 +221,13 @@ mod tests {
                 let mut ids: Vec<ObjectId> = (0..count).map(|_| id(spread)).collect();
                 ids.sort();
                 ids.dedup();
-                let find = |ids: &[ObjectId], id: &oid| position(ids.len() as u32, |at| &ids[at as usize], id);
-                for (at, id) in ids.iter().enumerate() {
-                    assert_eq!(find(&ids, id), Some(at as u32), "{spread} {count}");
+                let find = |ids: &[ObjectId], id: &oid| {
+                    let at = |at: u32| &*ids[at as usize];
+                    let all = Among { positions: 0..ids.len() as u32, values: (0, u64::MAX) };
+                    [position(all, at, id), position(Starts::of(ids.len() as u32, at).among(id), at, id)]
+                };
+                for (at, id) in ids.iter().enumerate().step_by(7) {
+                    assert_eq!(find(&ids, id), [Some(at as u32); 2], "{spread} {count}");
                 }
                 let others = [
                     id(spread),
@@ -162,12 +236,12 @@ mod tests {
                     ObjectId::try_from(&[255; 20][..]).expect("an id"),
                 ];
                 for other in others {
-                    assert_eq!(find(&ids, &other), ids.binary_search(&other).ok().map(|at| at as u32));
+                    assert_eq!(find(&ids, &other), [ids.binary_search(&other).ok().map(|at| at as u32); 2]);
                 }
                 // In no order, the search ends, and what it finds is there.
                 ids.reverse();
-                for id in &ids {
-                    assert!(find(&ids, id).is_none_or(|at| ids[at as usize] == *id));
+                for id in ids.iter().step_by(7) {
+                    assert!(find(&ids, id).into_iter().flatten().all(|at| ids[at as usize] == *id));
                 }
             }
         }

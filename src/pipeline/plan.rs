@@ -130,6 +130,7 @@ pub fn plan<E: From<git::Error> + Send>(
         commits: Vec::new(),
     };
     let packs = repository.packs();
+    packs.expect(OBJECTS_PER_COMMIT * total);
     // A table that grows leaves memory behind. About half of all objects of a history are blobs, and few commits need few.
     let needs = Needs::with_room((packs.objects() / 2).min(OBJECTS_PER_COMMIT * total));
     let mut adding = Adding { packs: &packs, directories: Directories::default(), needs, paths: Paths::default() };
