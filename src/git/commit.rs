@@ -115,15 +115,7 @@ impl<'a> Person<'a> {
 
 /// A decimal number with or without a sign; none where it is anything else, or too large.
 fn number(word: &[u8]) -> Option<i64> {
-    let (is_negative, digits) = match word {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] | digits => (false, digits),
-    };
-    let number = digits.iter().try_fold(0_i64, |number, byte| {
-        let digit = i64::from(byte.checked_sub(b'0').filter(|digit| *digit < 10)?);
-        number.checked_mul(10)?.checked_add(digit)
-    });
-    number.filter(|_| !digits.is_empty()).map(|number| if is_negative { -number } else { number })
+    std::str::from_utf8(word).ok()?.parse().ok()
 }
 
 /// Takes lines off the front.

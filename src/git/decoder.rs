@@ -54,13 +54,13 @@ const SPARE_MAX: usize = 32;
 /// Objects that no row to come needs and somebody still holds: the texts that are kept for the next rows, and those of one row.
 const DONE_MAX: usize = 24;
 
-/// A decoded object: text where its bytes are UTF-8. A version of a text is made from the text before, so that what both
+/// A decoded object: a blob is text where its bytes are UTF-8. A version of a text is made from the text before, so that what both
 /// have is not checked again.
 #[derive(Clone)]
 pub enum Contents {
     /// UTF-8.
     Text(Rc<String>),
-    /// Anything else.
+    /// Anything else, and what is no blob.
     Bytes(Rc<Vec<u8>>),
 }
 
@@ -130,6 +130,8 @@ pub struct Decoder {
     needs: Option<Arc<Needs>>,
     /// What no row to come needs and somebody still held, oldest first.
     done: VecDeque<Contents>,
+    /// Memory for the deltas of an object, and for two of them.
+    chain: Vec<(Place, data::Entry)>,
     deltas: [Vec<u8>; 2],
     spare: Vec<Vec<u8>>,
 }
@@ -144,8 +146,8 @@ impl Decoder {
         let config = CLruCacheConfig::new(cache_bytes).with_hasher(DefaultHashBuilder::default()).with_scale(Bytes);
         let (inflate, cache) = (Inflate::default(), CLruCache::with_config(config));
         let (cache_bytes, deltas, spare) = (cache_bytes.get(), Default::default(), Vec::new());
-        let (needs, done) = (None, VecDeque::new());
-        Decoder { kind, packs, cache_bytes, bytes_max, inflate, cache, needs, done, deltas, spare }
+        let (needs, done, chain) = (None, VecDeque::new(), Vec::new());
+        Decoder { kind, packs, cache_bytes, bytes_max, inflate, cache, needs, done, chain, deltas, spare }
     }
 
     /// Lets go what is not needed any more by these counts. [`Decoder::serve`] has to be told of every object that was asked for.
@@ -195,7 +197,8 @@ impl Decoder {
         let packs = Arc::clone(&self.packs);
         let (index, data) = packs.get(place)?;
         let mut place = place;
-        let mut chain = Vec::new();
+        let mut chain = std::mem::take(&mut self.chain);
+        chain.clear();
         let mut object = loop {
             if let Some(known) = self.cache.get(&place) {
                 break known.clone();
@@ -213,7 +216,8 @@ impl Decoder {
                 // What was there before is written over, or the object is damaged.
                 bytes.resize(size, 0);
                 data.decompress_entry(&entry, &mut self.inflate, &mut bytes).ok()?;
-                break self.remember(place, Contents::new(bytes));
+                let object = self.contents(bytes);
+                break self.remember(place, object);
             }
             let base = Place::new(place.pack(), base_offset(index, &entry)?)?;
             if chain.is_empty() {
@@ -242,6 +246,7 @@ impl Decoder {
             }
             base = place;
         }
+        self.chain = chain;
         Some(object)
     }
 
@@ -288,7 +293,15 @@ impl Decoder {
             memory.clear();
         }
         apply(base.as_bytes(), commands, size, &mut memory)?;
-        Some(Contents::new(memory))
+        Some(self.contents(memory))
+    }
+
+    /// Only of blobs is it asked whether they are text.
+    fn contents(&self, bytes: Vec<u8>) -> Contents {
+        match self.kind {
+            gix::objs::Kind::Blob => Contents::new(bytes),
+            _ => Contents::Bytes(Rc::new(bytes)),
+        }
     }
 
     /// A buffer for `size` bytes, with anything in it.
@@ -296,13 +309,11 @@ impl Decoder {
         if size < SPARE_BYTES_MIN {
             return Vec::with_capacity(size);
         }
-        // The smallest that holds them and wastes no more than as much again.
-        let fits = |spare: &(usize, &Vec<u8>)| (size..=2 * size + 256).contains(&spare.1.capacity());
-        let best = self.spare.iter().enumerate().filter(fits).min_by_key(|(_, spare)| spare.capacity());
-        match best.map(|(at, _)| at) {
+        // Of few sizes, so that it fits the next versions and the next file.
+        let capacity = size.next_power_of_two();
+        match self.spare.iter().position(|spare| spare.capacity() == capacity) {
             Some(at) => self.spare.swap_remove(at),
-            // Of few sizes, so that it fits the next versions and the next file.
-            None => Vec::with_capacity(size.next_power_of_two()),
+            None => Vec::with_capacity(capacity),
         }
     }
 

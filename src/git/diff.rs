@@ -34,20 +34,25 @@ pub fn unified(
     new: Option<&Rc<String>>,
 ) -> Unified {
     let mut out = Vec::with_capacity(DIFF_BYTES);
-    let [old_path, new_path] = [change.old_path.as_deref().unwrap_or(&change.path), &change.path];
-    let paths = [quoted("a/", old_path), quoted("b/", new_path)];
-    write_header(&mut out, change, &paths);
+    let new_path = Path::new(&change.path);
+    let old_path = change.old_path.as_deref().map_or(new_path, Path::new);
+    write_header(&mut out, change, [old_path, new_path]);
     let nothing = Rc::default();
     let (before, after) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
     if before == after {
         return Unified::of(out, &[]);
     }
-    for (sign, quoted, path, exists) in
-        [("--- ", &paths[0], old_path, change.old.is_some()), ("+++ ", &paths[1], new_path, change.new.is_some())]
+    for (sign, prefix, path, exists) in
+        [("--- ", "a/", old_path, change.old.is_some()), ("+++ ", "b/", new_path, change.new.is_some())]
     {
-        // A name with a space gets a tab behind it, so that a patch reader finds its end.
-        let end: &[u8] = if exists && path.contains(&b' ') { b"\t\n" } else { b"\n" };
-        push(&mut out, &[sign.as_bytes(), if exists { quoted } else { b"/dev/null" }, end]);
+        out.extend_from_slice(sign.as_bytes());
+        if exists {
+            path.write(&mut out, prefix);
+            // A name with a space gets a tab behind it, so that a patch reader finds its end.
+            out.extend_from_slice(if path.bytes.contains(&b' ') { b"\t\n" } else { b"\n" });
+        } else {
+            out.extend_from_slice(b"/dev/null\n");
+        }
     }
     let hunks = write_hunks(&mut out, comparer, before, after).hunks;
     Unified::of(out, hunks)
@@ -171,10 +176,14 @@ fn function_part(line: &str) -> &str {
     line[..end].trim_end_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c'])
 }
 
-/// `paths` are those before and after, with their prefixes and as git quotes them.
-fn write_header(out: &mut Vec<u8>, change: &Change, paths: &[Vec<u8>; 2]) {
+/// `paths` are those before and after.
+fn write_header(out: &mut Vec<u8>, change: &Change, paths: [Path<'_>; 2]) {
     let mode = |executable: bool| -> &[u8] { if executable { b"100755" } else { b"100644" } };
-    push(out, &[b"diff --git ", &paths[0], b" ", &paths[1], b"\n"]);
+    for (before, prefix, path) in [("diff --git ", "a/", paths[0]), (" ", "b/", paths[1])] {
+        out.extend_from_slice(before.as_bytes());
+        path.write(out, prefix);
+    }
+    out.push(b'\n');
     let modes = (change.old.map(|f| mode(f.executable)), change.new.map(|f| mode(f.executable)));
     let mut index_mode = None;
     match modes {
@@ -183,11 +192,14 @@ fn write_header(out: &mut Vec<u8>, change: &Change, paths: &[Vec<u8>; 2]) {
         (Some(old), Some(new)) if old != new => push(out, &[b"old mode ", old, b"\nnew mode ", new, b"\n"]),
         (mode, _) => index_mode = mode,
     }
-    if let Some(old_path) = &change.old_path {
+    if change.old_path.is_some() {
         out.extend_from_slice(b"similarity index ");
         write_number(out, change.similarity_percent.into());
-        let (from, to) = (quoted("", old_path), quoted("", &change.path));
-        push(out, &[b"%\nrename from ", &from, b"\nrename to ", &to, b"\n"]);
+        for (before, path) in [("%\nrename from ", paths[0]), ("\nrename to ", paths[1])] {
+            out.extend_from_slice(before.as_bytes());
+            path.write(out, "");
+        }
+        out.push(b'\n');
     }
     let ids = (change.old.map(|file| file.id), change.new.map(|file| file.id));
     let null = ids.0.or(ids.1).map(|id| id.kind().null());
@@ -206,28 +218,43 @@ fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
-/// A path behind a prefix as git quotes it by default (core.quotePath): C escapes, octal for every byte outside of ASCII.
-fn quoted(prefix: &str, path: &[u8]) -> Vec<u8> {
-    let plain = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';
-    if path.iter().all(plain) {
-        return [prefix.as_bytes(), path].concat();
+/// A path, and whether git prints it as it is.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    bytes: &'a [u8],
+    is_plain: bool,
+}
+
+impl<'a> Path<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Path { bytes, is_plain: bytes.iter().fold(true, |all, byte| all & is_plain(*byte)) }
     }
-    let mut out = [b"\"", prefix.as_bytes()].concat();
-    for byte in path {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\x07' => out.extend_from_slice(b"\\a"),
-            b'\x08' => out.extend_from_slice(b"\\b"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\x0b' => out.extend_from_slice(b"\\v"),
-            b'\x0c' => out.extend_from_slice(b"\\f"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            byte if plain(byte) => out.push(*byte),
-            byte => out.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+
+    /// Behind `prefix` as git quotes it by default (core.quotePath): C escapes, octal for every byte outside of ASCII.
+    fn write(self, out: &mut Vec<u8>, prefix: &str) {
+        if self.is_plain {
+            return push(out, &[prefix.as_bytes(), self.bytes]);
         }
+        push(out, &[b"\"", prefix.as_bytes()]);
+        for byte in self.bytes {
+            match byte {
+                b'"' => out.extend_from_slice(b"\\\""),
+                b'\\' => out.extend_from_slice(b"\\\\"),
+                b'\x07' => out.extend_from_slice(b"\\a"),
+                b'\x08' => out.extend_from_slice(b"\\b"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\x0b' => out.extend_from_slice(b"\\v"),
+                b'\x0c' => out.extend_from_slice(b"\\f"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                byte if is_plain(*byte) => out.push(*byte),
+                byte => out.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+            }
+        }
+        out.push(b'"');
     }
-    out.push(b'"');
-    out
+}
+
+fn is_plain(byte: u8) -> bool {
+    (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\'
 }

@@ -78,7 +78,11 @@ impl Tree {
     /// Takes `bytes` apart. `known` is a tree that may have entries in common with it.
     fn parse(bytes: Rc<Vec<u8>>, hash: HashKind, notable: Notable, known: Option<&Tree>) -> Tree {
         let known = known.filter(|known| known.damage == 0);
-        let mut tree = Tree { bytes, hash, starts: vec![0], notable: Vec::new(), damage: 0 };
+        // Most trees have as many entries as the version before.
+        let room = known.map_or((1, 0), |known| (known.starts.len() + 1, known.notable.len()));
+        let (starts, of_notable) = (Vec::with_capacity(room.0), Vec::with_capacity(room.1));
+        let mut tree = Tree { bytes, hash, starts, notable: of_notable, damage: 0 };
+        tree.starts.push(0);
         let bytes = Rc::clone(&tree.bytes);
         // The first entry of `known` that may come next here, too, and the last one that was taken.
         let (mut next, mut last): (usize, Option<Entry<'_>>) = (0, None);

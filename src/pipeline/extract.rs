@@ -272,9 +272,8 @@ impl<'a> Extractor<'a> {
         let new_path = new_file.or(old_file).unwrap_or_default();
         let facts = Facts::read(blobs.objects(), commit, buffer)?;
         let (files_changed, files_modified) = plan.files_changed[candidate.commit as usize];
-        let commit_hex = hex(commit.id.as_bytes());
         let texts = job.texts(&facts.message);
-        let commit_view = CommitView::new(origin, commit_hex.clone(), &facts, recipe.message_language);
+        let commit_view = CommitView::new(origin, hex(commit.id.as_bytes()), &facts, recipe.message_language);
         let tree = TreeView {
             commit: &commit_view,
             old_file,
@@ -328,15 +327,17 @@ impl<'a> Extractor<'a> {
         }
         let commitpack_license = license_spdx.and(named.1.as_deref());
         let id = SampleId::of(commit.id.as_bytes(), old_file.map(str::as_bytes), new_file.map(str::as_bytes)).to_hex();
-        let hex_of = |id: Option<ObjectId>| id.map(|id| hex(id.as_bytes()));
-        let parent = hex_of(commit.parent);
-        let (old_blob, new_blob) = (hex_of(change.old.map(|f| f.id)), hex_of(change.new.map(|f| f.id)));
+        let mut digits = [gix::hash::Kind::hex_buf(); 3];
+        let mut digits = digits.iter_mut();
+        let mut hex_of = |id: Option<ObjectId>| id.zip(digits.next()).map(|(id, digits)| &*id.hex_to_buf(digits));
+        let [parent, old_blob, new_blob] =
+            [commit.parent, change.old.map(|file| file.id), change.new.map(|file| file.id)].map(&mut hex_of);
         let person = |text: &'_ str| recipe.authors.then(|| text.to_owned());
         let (author_name, author_email) = (person(&facts.author.name), person(&facts.author.email));
         let (committer_name, committer_email) = (person(&facts.committer.name), person(&facts.committer.email));
         let sample = Sample {
             id: &id,
-            commit: &commit_hex,
+            commit: &commit_view.id,
             old_file,
             new_file,
             old_contents: old_text,
@@ -347,14 +348,14 @@ impl<'a> Extractor<'a> {
             license: commitpack_license,
             repos: origin.name,
             diff: &unified.text,
-            parent: parent.as_deref(),
+            parent,
             kind: change.kind.as_str(),
             files_changed,
             files_modified: Some(files_modified),
             additions: unified.additions,
             deletions: unified.deletions,
-            old_blob: old_blob.as_deref(),
-            new_blob: new_blob.as_deref(),
+            old_blob,
+            new_blob,
             old_encoding: old.as_ref().map(|t| t.encoding),
             new_encoding: new.as_ref().map(|t| t.encoding),
             message_encoding: facts.message_encoding,
