@@ -379,6 +379,29 @@ impl Front {
         }
     }
 
+    /// Goes on from the highest diagonal to the lowest: `reach` is told each, and the places on those beside it, and says which
+    /// place is reached there, and whether the other search has come to it as well: that is the last one, and is returned.
+    fn step(
+        &mut self,
+        at: impl Fn(i32) -> usize,
+        mut reach: impl FnMut(i32, [i32; 2]) -> (i32, bool),
+    ) -> Option<(i32, i32)> {
+        if self.min > self.max {
+            return None;
+        }
+        let [below @ .., above] = &mut self.places[at(self.min) - 1..at(self.max) + 2] else { return None };
+        let (mut diagonal, mut right) = (self.max, *above);
+        for [left, here] in below.as_rchunks_mut().1.iter_mut().rev() {
+            let (place, is_last) = reach(diagonal, [*left, right]);
+            *here = place;
+            if is_last {
+                return Some((place, diagonal));
+            }
+            (diagonal, right) = (diagonal - 2, *left);
+        }
+        None
+    }
+
     /// The diagonals that a step looks at, from the highest on.
     fn diagonals(&self) -> impl Iterator<Item = i32> + use<> {
         let (min, max) = (self.min, self.max);
@@ -422,32 +445,27 @@ impl Search {
             cost += 1;
             let mut has_snake = false;
             forward.widen(ends, i32::MIN, at);
-            let mut diagonal = forward.max;
-            while diagonal >= forward.min {
-                let [left, here, right] = around(&mut forward.places, at(diagonal));
-                let from = if *left >= *right { *left + 1 } else { *right };
+            // The two can meet in every second step only.
+            let others = if is_odd { backward.min..backward.max + 1 } else { 0..0 };
+            let last = forward.step(at, |diagonal, [left, right]| {
+                let from = right.max(left + 1);
                 let row = end_of_equal(a, b, from, from - diagonal);
-                *here = row;
                 has_snake |= row - from > SNAKE_LINES;
-                let reached = is_odd && diagonal >= backward.min && diagonal <= backward.max;
-                if reached && backward.places[at(diagonal)] <= row {
-                    return met(row, diagonal);
-                }
-                diagonal -= 2;
+                (row, others.contains(&diagonal) && backward.places[at(diagonal)] <= row)
+            });
+            if let Some((row, diagonal)) = last {
+                return met(row, diagonal);
             }
             backward.widen(ends, i32::MAX, at);
-            let mut diagonal = backward.max;
-            while diagonal >= backward.min {
-                let [left, here, right] = around(&mut backward.places, at(diagonal));
-                let from = if *left < *right { *left } else { *right - 1 };
+            let others = if is_odd { 0..0 } else { forward.min..forward.max + 1 };
+            let last = backward.step(at, |diagonal, [left, right]| {
+                let from = left.min(right - 1);
                 let row = start_of_equal(a, b, from, from - diagonal);
-                *here = row;
                 has_snake |= from - row > SNAKE_LINES;
-                let reached = !is_odd && diagonal >= forward.min && diagonal <= forward.max;
-                if reached && row <= forward.places[at(diagonal)] {
-                    return met(row, diagonal);
-                }
-                diagonal -= 2;
+                (row, others.contains(&diagonal) && row <= forward.places[at(diagonal)])
+            });
+            if let Some((row, diagonal)) = last {
+                return met(row, diagonal);
             }
             if exact {
                 continue;
@@ -527,12 +545,6 @@ fn farthest([forward, backward]: [&Front; 2], rows: i32, columns: i32, at: impl 
     } else {
         Split { at: (back_row as usize, (back - back_row) as usize), exact: [false, true] }
     }
-}
-
-/// What stands at a place, and beside it.
-fn around(places: &mut [i32], at: usize) -> &mut [i32; 3] {
-    let near = &mut places[at - 1..at + 2];
-    near.try_into().expect("three of them")
 }
 
 /// Where in `a` the lines end that are equal from these places on.

@@ -3,8 +3,8 @@
 use std::{
     cmp::Ordering,
     num::NonZeroU64,
-    panic::{AssertUnwindSafe, catch_unwind},
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::OnceLock,
 };
