@@ -5,7 +5,11 @@
 //! takes the tokens of all that it has in common with one that is known: only what is new is hashed. Which text that is
 //! decides how long it takes, and nothing else: equal lines have equal tokens in any case.
 
-use std::{hash::BuildHasher as _, ops::Range, rc::Rc};
+use std::{
+    hash::{BuildHasher as _, Hasher as _},
+    ops::Range,
+    rc::Rc,
+};
 
 use gix::diff::blob::Token;
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
@@ -215,7 +219,10 @@ impl Lines {
 
     fn token(&mut self, line: &[u8]) -> Token {
         let Lines { by_line, hasher, bytes, ends, reads } = self;
-        let hash = hasher.hash_one(line);
+        // Lines have ends, so that none needs its length to be told from another one.
+        let mut hasher = hasher.build_hasher();
+        hasher.write(line);
+        let hash = hasher.finish();
         let is_it = |(other, number): &(u64, u32)| *other == hash && bytes[Self::line(ends, *number)] == *line;
         match by_line.entry(hash, is_it, |(hash, _)| *hash) {
             Entry::Occupied(entry) => {

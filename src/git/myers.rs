@@ -34,6 +34,9 @@ const SNAKE_LINES: i32 = 20;
 /// if it is farther than so many times the steps that were taken (`XDL_K_HEUR`).
 const FAR: i32 = 4;
 
+/// Where so many lines are equal, more mostly are, and many are compared at once.
+const LONG_SNAKE: i32 = 8;
+
 /// Where a text has more lines of its own than this among the changed ones, git may prune one that both texts have:
 /// `xdl_clean_mmatch` counts the line itself twice and wants more than three times as many around it.
 const UNPRUNED_MAX: usize = 6;
@@ -235,8 +238,12 @@ impl Myers {
             if alone != [0; 2] {
                 let ends = [&old[..common.0], &old[old.len() - common.1..]];
                 count_common(lines, times, reads, often[0].min(often[1]), ends);
-                self.old.prune(lines[0], times, 1, often[0]);
-                self.new.prune(lines[1], times, 0, often[1]);
+                // Nothing goes among lines that all stay.
+                for (number, side) in [&mut self.old, &mut self.new].into_iter().enumerate() {
+                    if alone[number] > 0 {
+                        side.prune(lines[number], times, 1 - number, often[number]);
+                    }
+                }
             }
             self.run(lines);
             runs([&self.old.changed, &self.new.changed], hunk);
@@ -552,9 +559,12 @@ fn end_of_equal(a: &[Token], b: &[Token], row: i32, column: i32) -> i32 {
     let (mut at, mut other) = (row as usize, column as usize);
     while let (Some(x), Some(y)) = (a.get(at), b.get(other)) {
         if x != y {
-            break;
+            return at as i32;
         }
         (at, other) = (at + 1, other + 1);
+        if at as i32 - row == LONG_SNAKE {
+            return (at + common_items(&a[at..], &b[other..])) as i32;
+        }
     }
     at as i32
 }
@@ -564,9 +574,12 @@ fn start_of_equal(a: &[Token], b: &[Token], row: i32, column: i32) -> i32 {
     let (mut at, mut other) = (row as usize, column as usize);
     while let (Some(x), Some(y)) = (a.get(at.wrapping_sub(1)), b.get(other.wrapping_sub(1))) {
         if x != y {
-            break;
+            return at as i32;
         }
         (at, other) = (at - 1, other - 1);
+        if row - at as i32 == LONG_SNAKE {
+            return (at - common_items_back(&a[..at], &b[..other])) as i32;
+        }
     }
     at as i32
 }
