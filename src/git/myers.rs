@@ -158,25 +158,16 @@ fn is_among_going(lines: &[Token], at: usize, occurs: impl Fn(&Token) -> Occurs)
     behind.0 > 0 && before.0 + behind.0 > GOING_PER_COMMON * (before.1 + behind.1 + 2)
 }
 
-/// Adds what the texts have in `common` to the times of `lines` for which that makes a difference: those that may be there and
-/// else in one text only, or `often`.
+/// Adds what the texts have in `common` to the times of `lines` for which that makes a difference.
 fn count_common(lines: [&[Token]; 2], times: &mut [Times], reads: &[u32], often: u32, common: [&[Token]; 2]) {
-    let mut open: Vec<Token> = Vec::new();
-    for line in lines.into_iter().flatten() {
-        let (reads, times) = (reads[line.0 as usize], times[line.0 as usize]);
-        let is_open = reads >= often || times.contains(&0) && reads > times[0].max(times[1]);
-        if is_open && !open.contains(line) {
-            open.push(*line);
-            if open.len() > OPEN_MAX {
-                break;
-            }
-        }
-    }
-    let mut add = |line: Token, more: u32| times[line.0 as usize].iter_mut().for_each(|times| *times += more);
-    if open.len() <= OPEN_MAX {
+    let len = |texts: [&[Token]; 2]| texts[0].len() + texts[1].len();
+    // Few are sooner counted than it is found out which of them matter.
+    let open = if len(common) < len(lines) { None } else { open_lines(lines, times, reads, often) };
+    if let Some(open) = open {
         for line in open {
             let same = |lines: &[Token]| lines.iter().map(|other| u32::from(*other == line)).sum::<u32>();
-            add(line, common.into_iter().map(same).sum());
+            let more: u32 = common.into_iter().map(same).sum();
+            times[line.0 as usize].iter_mut().for_each(|times| *times += more);
         }
         return;
     }
@@ -186,6 +177,23 @@ fn count_common(lines: [&[Token]; 2], times: &mut [Times], reads: &[u32], often:
         let is_asked = u32::from(*times != [0; 2]);
         times.iter_mut().for_each(|times| *times += is_asked);
     }
+}
+
+/// Those of `lines` that may be elsewhere in the texts as well, and else are in one text only or may be there `often`; none where
+/// they are many.
+fn open_lines(lines: [&[Token]; 2], times: &[Times], reads: &[u32], often: u32) -> Option<Vec<Token>> {
+    let mut open: Vec<Token> = Vec::new();
+    for line in lines.into_iter().flatten() {
+        let (reads, times) = (reads[line.0 as usize], times[line.0 as usize]);
+        let is_open = reads >= often || times.contains(&0) && reads > times[0].max(times[1]);
+        if is_open && !open.contains(line) {
+            if open.len() == OPEN_MAX {
+                return None;
+            }
+            open.push(*line);
+        }
+    }
+    Some(open)
 }
 
 /// git's idea of a square root: a power of two.
@@ -222,10 +230,17 @@ impl Myers {
         mut hunk: impl FnMut(Range<usize>, Range<usize>),
     ) {
         let lines = inner(old, new, common);
-        let hunk = |before: Range<usize>, after: Range<usize>| {
+        let mut hunk = |before: Range<usize>, after: Range<usize>| {
             let at = |lines: Range<usize>| common.0 + lines.start..common.0 + lines.end;
             hunk(at(before), at(after));
         };
+        if lines.iter().any(|lines| lines.is_empty()) {
+            let [before, after] = lines.map(|lines| 0..lines.len());
+            if before != after {
+                hunk(before, after);
+            }
+            return;
+        }
         let alone = self.count(lines, reads.len());
         let times = &mut self.times;
         if is_one_way(lines, times, alone) {
@@ -257,10 +272,15 @@ impl Myers {
         // All of them are 0 in between.
         times.resize(tokens, [0; 2]);
         times.shrink_to(LINES_KEPT_MAX);
-        for (side, lines) in lines.into_iter().enumerate() {
-            lines.iter().for_each(|line| times[line.0 as usize][side] += 1);
-        }
-        [0, 1].map(|side| lines[side].iter().filter(|line| times[line.0 as usize][1 - side] == 0).count())
+        let [old, new] = lines;
+        old.iter().for_each(|line| times[line.0 as usize][0] += 1);
+        let count = |line: &Token| {
+            let times = &mut times[line.0 as usize];
+            times[1] += 1;
+            usize::from(times[0] == 0)
+        };
+        let of_new = new.iter().map(count).sum();
+        [old.iter().filter(|line| times[line.0 as usize][1] == 0).count(), of_new]
     }
 
     fn forget(&mut self, lines: [&[Token]; 2]) {
