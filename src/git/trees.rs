@@ -177,8 +177,11 @@ impl Tree {
 
     /// The entry at a position below [`Tree::len`].
     pub fn entry(&self, at: usize) -> Option<Entry<'_>> {
-        let start = *self.starts.get(at)? as usize;
-        parse_entry(self.bytes.get(start..)?, self.hash).map(|(entry, _)| entry)
+        let (start, end) = (*self.starts.get(at)? as usize, *self.starts.get(at + 1)? as usize);
+        let (mode, rest) = parse_mode(self.bytes.get(start..end)?)?;
+        // It is known where it ends, so its name needs not be looked through.
+        let (name, id) = rest.split_at_checked(rest.len().checked_sub(self.hash.len_in_bytes())?)?;
+        Some(Entry { name: name.split_last()?.1, mode, id: ObjectId::try_from(id).ok()? })
     }
 
     /// How many entries from position `at` on are the same as those of `other` from position `from` on.
@@ -345,6 +348,22 @@ const MODE_BYTES_MAX: usize = 7;
 
 /// The entry at the start of `bytes`, and its length.
 fn parse_entry(bytes: &[u8], hash: HashKind) -> Option<(Entry<'_>, usize)> {
+    let (mode, rest) = parse_mode(bytes)?;
+    let (name, rest) = rest.split_at(memchr::memchr(0, rest)?);
+    let (id, rest) = rest[1..].split_at_checked(hash.len_in_bytes())?;
+    let id = ObjectId::try_from(id).ok()?;
+    (!name.is_empty()).then_some((Entry { name, mode, id }, bytes.len() - rest.len()))
+}
+
+/// The mode at the start of an entry, and what stands behind the space after it.
+fn parse_mode(bytes: &[u8]) -> Option<(Mode, &[u8])> {
+    // Nearly all are one of these.
+    if let Some(rest) = bytes.strip_prefix(b"100644 ") {
+        return Some((Mode::Regular { executable: false }, rest));
+    }
+    if let Some(rest) = bytes.strip_prefix(b"40000 ") {
+        return Some((Mode::Tree, rest));
+    }
     let (mut mode, mut space) = (0u32, 0);
     loop {
         match bytes.get(space)? {
@@ -354,17 +373,13 @@ fn parse_entry(bytes: &[u8], hash: HashKind) -> Option<(Entry<'_>, usize)> {
         }
         space += 1;
     }
-    let name_end = space + 1 + memchr::memchr(0, &bytes[space + 1..])?;
-    let name = &bytes[space + 1..name_end];
-    let id_end = name_end + 1 + hash.len_in_bytes();
-    let id = ObjectId::try_from(bytes.get(name_end + 1..id_end)?).ok()?;
     let mode = match mode & 0o170_000 {
         0o040_000 => Mode::Tree,
         0o100_000 => Mode::Regular { executable: mode & 0o100 != 0 },
         0o120_000 => Mode::Symlink,
         _ => Mode::Submodule,
     };
-    (!name.is_empty()).then_some((Entry { name, mode, id }, id_end))
+    Some((mode, &bytes[space + 1..]))
 }
 
 #[cfg(test)]
