@@ -35,7 +35,7 @@ PHASES = {
         "changed lines: the rest": r"<?gitlode::git::lines",
         "text of diffs": r"<?gitlode::git::diff",
         "inflating": r".*(sirocco|zlib|decompress_entry)",
-        "deltas, and what is remembered": r"<?gitlode::git::packs",
+        "deltas, and what is remembered": r"<?gitlode::git::(packs|needs|decoder|delta)",
         "encodings": r"<?gitlode::git::text",
         "other reading of blobs": r"<?gitlode::git::blobs",
         "commits": r"<?gitlode::git::commit",

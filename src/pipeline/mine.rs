@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::{OnceLock, atomic::AtomicBool},
+    sync::atomic::AtomicBool,
     thread,
 };
 
@@ -13,16 +13,14 @@ use gix::ObjectId;
 use serde::Serialize;
 
 use super::{
-    ancestry::Ancestry,
     candidate::Origin,
     extract::{self, Block},
+    history::{History, Noted, TipLicense},
     job::Job,
     license,
     others::Others,
     plan::{self, Plan},
     recipe::{Recipe, Settings},
-    reversal::Reversals,
-    roots,
 };
 use crate::{
     filter::LicenseScope,
@@ -171,7 +169,7 @@ pub fn mine_repository(
     let options = &Options { threads, ..options.clone() };
     let repository = Repository::open(path)?.with_memory(options.memory, threads);
     let tips = repository.tips(&recipe.revision)?;
-    let license = TipLicense { repository: &repository, tips: &tips, found: OnceLock::new() };
+    let license = TipLicense::new(&repository, &tips);
     let Due { mut batch, walked, history } = match Work::find(store, id, settings, &license, options, interrupt)? {
         Work::Due(due) => *due,
         Work::UpToDate { has_holes } => {
@@ -261,64 +259,6 @@ struct Due {
     /// The commits in it.
     walked: walk::Walked,
     history: History,
-}
-
-/// What a repository says of its licence at its tip, once somebody asked; of several tips nothing can be said.
-struct TipLicense<'a> {
-    repository: &'a Repository,
-    tips: &'a [ObjectId],
-    found: OnceLock<Option<String>>,
-}
-
-impl TipLicense<'_> {
-    fn get(&self) -> Option<&str> {
-        let find = || match self.tips {
-            [tip] => license::of_repository(self.repository, *tip).and_then(|found| found.expression),
-            _ => None,
-        };
-        self.found.get_or_init(find).as_deref()
-    }
-}
-
-/// What is noted of every commit of a walk.
-#[derive(Default)]
-struct Noted {
-    reversals: Reversals,
-    ancestry: Ancestry,
-}
-
-impl walk::Notes for Noted {
-    fn part(&self) -> Self {
-        Noted { reversals: Reversals::default(), ancestry: self.ancestry.part() }
-    }
-
-    fn see(&mut self, id: ObjectId, commit: &git::commit::Commit<'_>) {
-        self.reversals.see(id, commit);
-        self.ancestry.see(id, commit);
-    }
-
-    fn add(&mut self, part: Self) {
-        self.reversals.add(part.reversals);
-        self.ancestry.add(part.ancestry);
-    }
-}
-
-/// What tells of a history as a whole. No row depends on it, so rows need not wait for it.
-struct History {
-    noted: Noted,
-    /// The batches before.
-    before: Vec<Checkpoint>,
-    attached: Option<Others>,
-}
-
-impl History {
-    /// What the commits of the walk take back, and what they go back to.
-    fn conclude(self, repository: &Repository) -> (Vec<Reversal>, Option<Roots>) {
-        let Noted { reversals, ancestry } = self.noted;
-        let elsewhere = self.attached.as_ref().map(|attached| (&attached.commits, &attached.roots));
-        let roots = roots::of_walk(&ancestry, repository, &self.before, elsewhere);
-        (reversals.resolve(repository, &ancestry), roots)
-    }
 }
 
 /// What there is to do.

@@ -9,6 +9,7 @@ pub mod compact;
 mod draw;
 pub mod export;
 pub mod extract;
+mod history;
 pub mod job;
 pub mod join;
 pub mod known;
