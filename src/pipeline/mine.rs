@@ -172,10 +172,10 @@ pub fn mine_repository(
     let license = TipLicense::new(&repository, &tips);
     let Due { mut batch, walked, history } = match Work::find(store, id, settings, &license, options, interrupt)? {
         Work::Due(due) => *due,
-        Work::UpToDate { has_holes } => {
+        Work::UpToDate { has_holes, visible } => {
             if let Some(store) = store.filter(|_| !options.dry_run) {
                 // A run that was killed right behind its checkpoint left the rows that this replaced.
-                store::sweep(&store.directory(&id.identity), &[])?;
+                store::sweep_around(&store.directory(&id.identity), &visible, &[])?;
             }
             return Ok(Report { unchanged: true, has_holes, ..Report::default() });
         }
@@ -263,8 +263,8 @@ struct Due {
 
 /// What there is to do.
 enum Work {
-    /// Nothing new.
-    UpToDate { has_holes: bool },
+    /// Nothing new beside the batches that are there.
+    UpToDate { has_holes: bool, visible: Vec<Checkpoint> },
     /// A batch to be mined.
     Due(Box<Due>),
 }
@@ -319,7 +319,7 @@ impl Work {
             let same_facts = same_edge && same_license && same_columns && same_root;
             let same = older.as_ref().is_ok_and(|older| older == recipe) && same_facts && !replace;
             if same && last.tips == hex(tips) && last.repository == *id {
-                return Ok(Work::UpToDate { has_holes: batch.has_holes });
+                return Ok(Work::UpToDate { has_holes: batch.has_holes, visible: earlier });
             }
             let settings = older.map_or_else(|_| vec!["recipe".into()], |older| recipe.differences(&older));
             if !settings.is_empty() && !replace && !renews {

@@ -427,13 +427,17 @@ pub fn check_presence(directory: &Path, checkpoints: &[Checkpoint]) -> Result<()
 /// # Errors
 /// A file can't be removed.
 pub fn sweep(directory: &Path, keep: &[&str]) -> Result<(), Error> {
-    if !directory.exists() {
-        return Ok(());
-    }
-    let visible = visible(directory)?;
+    if directory.exists() { sweep_around(directory, &visible(directory)?, keep) } else { Ok(()) }
+}
+
+/// As [`sweep`] where the visible batches are known.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_around(directory: &Path, visible: &[Checkpoint], keep: &[&str]) -> Result<(), Error> {
     let mut wanted: HashSet<String> =
         keep.iter().flat_map(|stem| ["json", "arrow", "ledger.arrow"].map(|end| format!("{stem}.{end}"))).collect();
-    for checkpoint in &visible {
+    for checkpoint in visible {
         wanted.insert(format!("{}.json", batch_stem(checkpoint.generation, checkpoint.batch)));
         wanted.extend(checkpoint.files());
     }
