@@ -72,12 +72,19 @@ mod tests {
     fn what_is_common_is_counted_over_blocks() {
         for length in [0, 1, 15, 16, 17, 255, 256, 257, 600] {
             let a: Vec<u8> = (0..length).map(|at| at as u8).collect();
-            assert_eq!((common_prefix(&a, &a), common_suffix(&a, &a)), (a.len(), a.len()));
+            let wide = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).collect::<Vec<u32>>();
+            let ends = |a: &[u8], b: &[u8]| {
+                let ends = (common_prefix(a, b), common_suffix(a, b));
+                let (a, b) = (wide(a), wide(b));
+                assert_eq!((common_items(&a, &b), common_items_back(&a, &b)), ends);
+                ends
+            };
+            assert_eq!(ends(&a, &a), (a.len(), a.len()));
             for at in 0..a.len() {
                 let mut b = a.clone();
                 b[at] ^= 0x80;
-                assert_eq!((common_prefix(&a, &b), common_suffix(&a, &b)), (at, a.len() - at - 1));
-                assert_eq!((common_prefix(&a, &a[..at]), common_suffix(&a, &a[at..])), (at, a.len() - at));
+                assert_eq!(ends(&a, &b), (at, a.len() - at - 1));
+                assert_eq!((ends(&a, &a[..at]).0, ends(&a, &a[at..]).1), (at, a.len() - at));
             }
         }
     }
