@@ -49,6 +49,9 @@ const SEARCH: [CParameter; 4] = [
 /// Room in front of a page for its levels. One run takes up to 10 bytes, so mostly they need no more.
 const LEVELS: usize = 32;
 
+/// What the header of a page takes, roughly.
+const HEADER_BYTES: usize = 64;
+
 /// What statistics keep of a value, in bytes: the crate's own default.
 const BOUND_BYTES: usize = 64;
 
@@ -236,6 +239,11 @@ impl LongColumn {
         Ok(length)
     }
 
+    /// Bytes of the page that is not compressed yet.
+    pub(super) fn page_bytes(&self) -> usize {
+        self.page.text_bytes
+    }
+
     fn end_page(&mut self, encoders: &Encoders) {
         let page = std::mem::take(&mut self.page);
         let (is_nullable, pool) = (self.is_nullable, encoders.pool.clone());
@@ -253,10 +261,11 @@ impl LongColumn {
 
     /// Waits for all pages and puts them behind one another.
     pub(super) fn finish(self, column: &ColumnDescPtr) -> Result<LongChunk, Error> {
-        let mut sink = TrackedWrite::new(Vec::new());
-        let mut chunk = Described::new(column, self.pages.len());
-        for made in self.pages {
-            let compressed = made.wait()?;
+        let pages = self.pages.into_iter().map(Made::wait).collect::<Result<Vec<_>, _>>()?;
+        let size: usize = pages.iter().map(|page| page.bytes.len() + HEADER_BYTES).sum();
+        let mut sink = TrackedWrite::new(Vec::with_capacity(size));
+        let mut chunk = Described::new(column, pages.len());
+        for compressed in pages {
             let page = Page::DataPage {
                 buf: compressed.bytes.clone(),
                 num_values: compressed.rows,
