@@ -55,12 +55,9 @@ const HEADER_BYTES: usize = 64;
 /// What statistics keep of a value, in bytes: the crate's own default.
 const BOUND_BYTES: usize = 64;
 
-/// What a first page takes when it is no longer tiny. Behind that it takes memory that was used before, of which there is as
-/// much as all pages together need at once.
+/// A first page with less memory than this takes four times what it needs, since many languages have few rows, and doubling copies
+/// as much once more; one with more takes memory that was used before.
 const SMALL: usize = 1 << 20;
-
-/// Up to here a first page grows as vectors do, since many languages have few rows.
-const TINY: usize = 64 << 10;
 
 /// The value that `sample` has in column `name`.
 pub(super) fn value<'a>(sample: &Sample<'a>, name: &str) -> Option<&'a str> {
@@ -103,9 +100,8 @@ impl Raw {
         let length =
             i32::try_from(text.len()).map_err(|_| ParquetError::General("a text has over 2 GiB".to_owned()))?;
         let needed = self.bytes.len() + 4 + text.len();
-        if needed > self.bytes.capacity() && needed > TINY {
-            // To double it again and again is to copy as much once more.
-            let mut memory = if needed > SMALL { pool.take() } else { Vec::with_capacity(SMALL) };
+        if needed > self.bytes.capacity() {
+            let mut memory = if needed > SMALL { pool.take() } else { Vec::with_capacity((4 * needed).min(SMALL)) };
             memory.reserve(needed);
             memory.extend_from_slice(&self.bytes);
             pool.give(std::mem::replace(&mut self.bytes, memory));

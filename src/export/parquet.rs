@@ -428,6 +428,7 @@ mod tests {
             let sample = Sample { id: &id, lang, new_contents: Some(&contents), ..Sample::default() };
             files.push(&sample, usize::from(n % 5 == 0)).expect("it can be written");
             assert!(files.waiting_bytes < waiting_bytes_max, "what waits has a bound");
+            assert_eq!(files.waiting_bytes, files.waiting.values().map(Waiting::memory).sum::<usize>());
         }
         let shards = files.finish().expect("they can be ended");
         assert_eq!(shards.iter().map(|shard| shard.rows).sum::<u64>(), 400);
@@ -449,5 +450,22 @@ mod tests {
         for threads in [2, 7] {
             assert_eq!(written(threads, 30_000), bounded);
         }
+    }
+
+    #[test]
+    fn pages_that_ended_count_for_a_part() {
+        let layout = Layout::new(&["id", "new_contents"]).expect("a schema");
+        let (mut rows, encoders) = (layout.waiting(), Encoders::new(1).expect("a compressor"));
+        let contents = "a line\n".repeat(PAGE_BYTES_MAX / 7 + 1);
+        for ended in 1..=3 {
+            rows.push(&Sample { new_contents: Some(&contents), ..Sample::default() }, &encoders).expect("it is short");
+            // Each is a page of its own, and what is in none is short.
+            let short = rows.size() - ended * contents.len();
+            assert_eq!(rows.memory(), short + ended * contents.len() / COMPRESSED);
+        }
+        let text = "and more";
+        let before = rows.memory();
+        rows.push(&Sample { new_contents: Some(text), ..Sample::default() }, &encoders).expect("it is short");
+        assert_eq!(rows.memory(), before + text.len() + ROW_BYTES, "of a page that goes on all counts");
     }
 }
