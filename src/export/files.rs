@@ -6,12 +6,11 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
-    thread::{self, JoinHandle},
+    thread,
 };
 
-use crossbeam_channel::{Sender, bounded};
-
 use super::{Error, Shard, io_error};
+use crate::store::ahead::{Ahead, Queue};
 
 /// Files that are brought to disk at once: a journal takes what comes together in one go.
 const SYNCING_AT_ONCE: usize = 8;
@@ -75,38 +74,11 @@ pub struct Place {
     pub split: usize,
 }
 
-/// A thread that brings files to disk while they grow, so that little is left to be brought there in the end.
-struct Ahead {
-    /// Files, and nothing behind the last one.
-    queue: Sender<Option<(PathBuf, File)>>,
-    thread: JoinHandle<Result<(), Error>>,
-}
-
-impl Ahead {
-    fn start() -> Self {
-        let (queue, files) = bounded::<Option<(PathBuf, File)>>(1);
-        let thread = thread::spawn(move || {
-            files
-                .into_iter()
-                .map_while(|file| file)
-                .try_for_each(|(path, file)| file.sync_data().map_err(io_error(&path)))
-        });
-        Ahead { queue, thread }
-    }
-
-    /// Waits for what it has begun. A file is told once that it could not be written, so it has to be heard here.
-    fn finish(self) -> Result<(), Error> {
-        // Where the thread has ended, it tells why.
-        let _is_heard = self.queue.send(None);
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
-}
-
 /// A file that grows.
 pub struct Part {
     path: PathBuf,
     hasher: blake3::Hasher,
-    ahead: Sender<Option<(PathBuf, File)>>,
+    ahead: Queue,
     /// Bytes that are not on their way to disk.
     behind: usize,
     /// Its size.
@@ -114,7 +86,7 @@ pub struct Part {
 }
 
 impl Part {
-    fn new(path: PathBuf, ahead: Sender<Option<(PathBuf, File)>>) -> Result<Self, Error> {
+    fn new(path: PathBuf, ahead: Queue) -> Result<Self, Error> {
         File::create(&path).map_err(io_error(&path))?;
         Ok(Part { path, hasher: blake3::Hasher::new(), ahead, behind: 0, bytes: 0 })
     }
@@ -130,7 +102,7 @@ impl Part {
         self.bytes += bytes.len() as u64;
         self.behind += bytes.len();
         // Where enough is on its way, this can wait.
-        if self.behind >= BEHIND_BYTES && self.ahead.try_send(Some((self.path.clone(), file))).is_ok() {
+        if self.behind >= BEHIND_BYTES && self.ahead.take(&self.path, file) {
             self.behind = 0;
         }
         Ok(())
@@ -161,7 +133,8 @@ pub struct Finished {
 pub struct Files {
     directory: PathBuf,
     parts: PathBuf,
-    ahead: Ahead,
+    /// Once there is a file.
+    ahead: Option<Ahead>,
     started: usize,
     finished: BTreeMap<Place, Vec<Finished>>,
 }
@@ -171,7 +144,7 @@ impl Files {
         Files {
             directory: directory.to_owned(),
             parts: directory.join("parts"),
-            ahead: Ahead::start(),
+            ahead: None,
             started: 0,
             finished: BTreeMap::new(),
         }
@@ -181,7 +154,11 @@ impl Files {
     pub fn start(&mut self) -> Result<Part, Error> {
         fs::create_dir_all(&self.parts).map_err(io_error(&self.parts))?;
         self.started += 1;
-        Part::new(self.parts.join(format!("{:06}", self.started)), self.ahead.queue.clone())
+        let ahead = match &mut self.ahead {
+            Some(ahead) => ahead,
+            none => none.insert(Ahead::start(&self.parts)?),
+        };
+        Part::new(self.parts.join(format!("{:06}", self.started)), ahead.queue().clone())
     }
 
     /// Takes the next file of `place`.
@@ -219,7 +196,7 @@ impl Files {
                 });
             }
         }
-        self.ahead.finish()?;
+        self.ahead.map_or(Ok(()), Ahead::finish)?;
         if self.started > 0 {
             fs::remove_dir(&self.parts).map_err(io_error(&self.parts))?;
         }

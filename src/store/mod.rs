@@ -13,6 +13,7 @@
 //! batches before it. A generation is a chain of batches; mining under other settings starts a new generation, and
 //! only the highest one with a checkpoint counts. Files are written beside their place and renamed into it.
 
+pub mod ahead;
 pub mod attached;
 mod checkpoint;
 pub mod decode;

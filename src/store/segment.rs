@@ -2,10 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Cursor, Read, Seek as _, SeekFrom, Write},
-    panic::resume_unwind,
+    io::{BufReader, BufWriter, Cursor, Read, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
-    thread::{self, JoinHandle},
 };
 
 use arrow_array::{RecordBatch, cast::AsArray as _};
@@ -16,7 +14,9 @@ use arrow_ipc::{
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, decode::Messages, files::open, io_error, ledger::LedgerManifest, rows, seal, write_json};
+use super::{
+    Error, ahead::Ahead, decode::Messages, files::open, io_error, ledger::LedgerManifest, rows, seal, write_json,
+};
 use crate::verdict::Counts;
 
 /// The record of a sealed segment.
@@ -47,7 +47,7 @@ pub struct SegmentManifest {
     pub ledger: Option<LedgerManifest>,
 }
 
-/// What a file has more is brought to disk while it grows, so that little is left to be waited for in the end.
+/// What a file has more is brought to disk while it grows.
 const BEHIND_BYTES: u64 = 4 << 20;
 
 /// An Arrow IPC stream being written, under a temporary name.
@@ -56,8 +56,9 @@ pub(super) struct StreamFile {
     file: BufWriter<File>,
     hasher: blake3::Hasher,
     bytes: u64,
-    /// Brings all but the last bytes to disk, and how many there were when it began.
-    syncing: Option<JoinHandle<io::Result<()>>>,
+    /// Once there is something for it to do.
+    ahead: Option<Ahead>,
+    /// Bytes that are on their way to disk.
     synced: u64,
 }
 
@@ -69,7 +70,7 @@ impl StreamFile {
         let temporary = path.with_added_extension("tmp");
         let file = BufWriter::new(File::create(&temporary).map_err(io_error(&temporary))?);
         let hasher = blake3::Hasher::new();
-        let mut stream = StreamFile { path, file, hasher, bytes: 0, syncing: None, synced: 0 };
+        let mut stream = StreamFile { path, file, hasher, bytes: 0, ahead: None, synced: 0 };
         let options = IpcWriteOptions::default();
         let mut tracker = DictionaryTracker::new(false);
         let schema =
@@ -85,20 +86,17 @@ impl StreamFile {
         self.file.write_all(bytes).map_err(io_error(&self.path))?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
-        // Where enough is on its way, this can wait.
-        if self.bytes - self.synced >= BEHIND_BYTES && self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
-            self.join()?;
+        if self.bytes - self.synced >= BEHIND_BYTES {
+            if self.ahead.is_none() {
+                self.ahead = Some(Ahead::start(&self.path)?);
+            }
             let file = self.file.get_ref().try_clone().map_err(io_error(&self.path))?;
-            (self.syncing, self.synced) = (Some(thread::spawn(move || file.sync_data())), self.bytes);
+            // Where enough is on its way, this can wait.
+            if self.ahead.as_ref().is_some_and(|ahead| ahead.queue().take(&self.path, file)) {
+                self.synced = self.bytes;
+            }
         }
         Ok(())
-    }
-
-    /// Waits for what is on its way. A file is told once that it could not be brought to disk, so it has to be heard here.
-    fn join(&mut self) -> Result<(), Error> {
-        let result =
-            self.syncing.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        result.map_err(io_error(&self.path))
     }
 
     /// Ends the stream and renames it into place; its file name, size in bytes and BLAKE3.
@@ -106,7 +104,7 @@ impl StreamFile {
         // The end-of-stream mark of the IPC format: a continuation and a length of zero.
         self.write(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
         let temporary = self.path.with_added_extension("tmp");
-        self.join()?;
+        self.ahead.take().map_or(Ok(()), Ahead::finish)?;
         let file = self.file.into_inner().map_err(|e| Error::Io { path: temporary.clone(), source: e.into_error() })?;
         file.sync_all().map_err(io_error(&temporary))?;
         seal(&temporary, &self.path).map_err(io_error(&self.path))?;
