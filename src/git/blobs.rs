@@ -21,8 +21,9 @@ use super::{
 };
 use crate::verdict::Skip;
 
-/// Recently decoded blobs kept per thread: a file's new contents are the old contents of its next version.
-const RECENT_BLOBS_MAX: usize = 16;
+/// Recently decoded blobs kept per thread: a file's new contents are the old contents of its next version. What is needed later
+/// is remembered by the decoder.
+const RECENT_BLOBS_MAX: usize = 4;
 
 /// Why an object could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +128,8 @@ impl Blobs {
     /// # Errors
     /// The reason why it can't be: missing, corrupt, too large, an LFS pointer, binary or undecodable.
     pub fn text(&mut self, id: ObjectId, place: Option<Place>) -> Result<Text, Skip> {
-        let known = self.recent.iter().find(|recent| recent.id == id);
+        // Mostly the last one.
+        let known = self.recent.iter().rfind(|recent| recent.id == id);
         let text = match known {
             Some(Recent { text, .. }) => text.clone(),
             None => {

@@ -115,7 +115,15 @@ impl<'a> Person<'a> {
 
 /// A decimal number with or without a sign; none where it is anything else, or too large.
 fn number(word: &[u8]) -> Option<i64> {
-    std::str::from_utf8(word).ok()?.parse().ok()
+    let (sign, digits) = match word {
+        [b'-', digits @ ..] => (-1, digits),
+        [b'+', digits @ ..] | digits => (1, digits),
+    };
+    let next = |number: i64, digit: &u8| match digit {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(sign * i64::from(digit - b'0')),
+        _ => None,
+    };
+    digits.iter().try_fold(0, next).filter(|_| !digits.is_empty())
 }
 
 /// Takes lines off the front.
@@ -152,6 +160,17 @@ mod tests {
         assert!(Said::parse(&alone) == commit.said && !alone.starts_with(b"tree "));
         let person = format!("{}|{}", text(author.name), text(author.email));
         Some((person, (author.time, author.zone), commit.parents.len(), text(message)))
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_standard_library() {
+        let edges = [i64::MIN, i64::MAX].map(|edge| edge.to_string());
+        let beyond = [format!("{}0", edges[0]), format!("{}8", &edges[1][..18]), format!("{}9", &edges[0][..19])];
+        let words = ["", "-", "+", "0", "-0", "+0130", "-0700", "007", "1 ", " 1", "1x", "--1", "+-1", "\u{661}"];
+        for word in words.into_iter().chain(edges.iter().chain(&beyond).map(String::as_str)) {
+            assert_eq!(number(word.as_bytes()), word.parse().ok(), "{word}");
+        }
+        assert_eq!(number(b"\xff"), None);
     }
 
     #[test]

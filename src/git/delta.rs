@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bstr::ByteSlice as _;
+
 /// What a delta says at its start.
 pub(super) struct Sizes {
     /// Bytes that it is to be applied to.
@@ -74,7 +76,7 @@ impl Pieces {
     /// Appends bytes that may begin and end within a letter; none where what comes out is no text.
     fn push_bytes(&mut self, bytes: &[u8]) -> Option<()> {
         if self.open.is_empty()
-            && let Ok(text) = std::str::from_utf8(bytes)
+            && let Ok(text) = bytes.to_str()
         {
             self.text.push_str(text);
             return Some(());
