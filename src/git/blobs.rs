@@ -21,8 +21,8 @@ use super::{
 };
 use crate::verdict::Skip;
 
-/// Recently decoded blobs kept per thread: a file's new contents are the old contents of its next version. What is needed later
-/// is remembered by the decoder.
+/// Recently decoded blobs kept per thread: a file's new contents are the old contents of its next version. What of a pack is
+/// needed later is remembered by the decoder, as far as its memory goes.
 const RECENT_BLOBS_MAX: usize = 4;
 
 /// Why an object could not be read.

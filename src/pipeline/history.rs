@@ -1,7 +1,7 @@
 //! What is known of a history before rows are made of it: what its tip says of its licence, and what is noted of its commits while
 //! they are walked.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, atomic::AtomicBool};
 
 use gix::ObjectId;
 
@@ -67,10 +67,17 @@ pub struct History {
 
 impl History {
     /// What the commits of the walk take back, and what they go back to.
-    pub fn conclude(self, repository: &Repository) -> (Vec<Reversal>, Option<Roots>) {
+    ///
+    /// # Errors
+    /// An interruption.
+    pub fn conclude(
+        self,
+        repository: &Repository,
+        interrupt: &AtomicBool,
+    ) -> Result<(Vec<Reversal>, Option<Roots>), git::Error> {
         let Noted { reversals, ancestry } = self.noted;
         let elsewhere = self.attached.as_ref().map(|attached| (&attached.commits, &attached.roots));
         let roots = roots::of_walk(&ancestry, repository, &self.before, elsewhere);
-        (reversals.resolve(repository, &ancestry), roots)
+        Ok((reversals.resolve(repository, &ancestry, interrupt)?, roots))
     }
 }

@@ -200,7 +200,7 @@ pub fn mine_repository(
         _ => None,
     };
     let (plan, concluded) = thread::scope(|scope| {
-        let concluded = scope.spawn(|| history.conclude(&repository));
+        let concluded = scope.spawn(|| history.conclude(&repository, interrupt));
         let plan = plan::plan(&repository, walked, job, threads, interrupt, &on_compare, &mut |dropped| {
             ledger.as_mut().map_or(Ok(()), |ledger| Ok::<_, Error>(ledger.add(dropped)?))
         });
@@ -209,7 +209,7 @@ pub fn mine_repository(
     let mut plan = plan?;
     // What could not be read for the other must not pass for its outcome.
     repository.check()?;
-    (batch.reversals, batch.roots) = concluded;
+    (batch.reversals, batch.roots) = concluded?;
     batch.ledger = ledger.map(LedgerWriter::seal).transpose()?.flatten();
     if plan.early.has_lost_objects() || plan.commits_skipped.has_lost_objects() {
         repository.check_files()?;

@@ -1,7 +1,10 @@
 //! Which commits take others back, or bring them back: noted while commits are walked, since rulesets drop such commits,
 //! and linked when a store is assembled, since the other one may be of another branch or repository.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use gix::{ObjectId, hash::Prefix};
 use serde::{Deserialize, Serialize};
@@ -9,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::ancestry::{Ancestry, Noted};
 use crate::{
     classify::message::{self, Said},
-    git::{commit::Commit, repository::Repository, text, walk::find_back},
+    git::{self, commit::Commit, repository::Repository, text, walk::find_back},
     store::{Checkpoint, Reversal},
 };
 
@@ -51,17 +54,25 @@ impl Reversals {
 
     /// Finds the commits that are meant. An id in full is taken as it is, also where this repository lacks it. `ancestry` is of
     /// the walk that they were noted in.
-    pub fn resolve(self, repository: &Repository, ancestry: &Ancestry) -> Vec<Reversal> {
-        let search = Search { repository, ancestry };
+    ///
+    /// # Errors
+    /// An interruption: a history may be full of commits that name others, and one may name very many.
+    pub fn resolve(
+        self,
+        repository: &Repository,
+        ancestry: &Ancestry,
+        interrupt: &AtomicBool,
+    ) -> Result<Vec<Reversal>, git::Error> {
+        let search = Search { repository, ancestry, interrupt };
         let mut reversals = Vec::new();
         for (id, (time, said)) in self.found {
-            let reverts = search.find(id, &said.reverts, said.reverts_subject.as_deref());
-            let relands = search.find(id, &said.relands, said.relands_subject.as_deref());
+            let reverts = search.find(id, &said.reverts, said.reverts_subject.as_deref())?;
+            let relands = search.find(id, &said.relands, said.relands_subject.as_deref())?;
             if !reverts.is_empty() || !relands.is_empty() {
                 reversals.push(Reversal { commit: id.to_string(), time, reverts, relands });
             }
         }
-        reversals
+        Ok(reversals)
     }
 }
 
@@ -69,21 +80,30 @@ impl Reversals {
 struct Search<'a> {
     repository: &'a Repository,
     ancestry: &'a Ancestry,
+    interrupt: &'a AtomicBool,
 }
 
 impl Search<'_> {
     /// The commits that `own` names by these ids or the first digits of them, or where there is none, by this subject.
-    fn find(&self, own: ObjectId, ids: &[String], subject: Option<&str>) -> Vec<String> {
+    fn find(&self, own: ObjectId, ids: &[String], subject: Option<&str>) -> Result<Vec<String>, git::Error> {
+        self.go_on()?;
         let is_whole = |name: &&String| name.len() >= ID_DIGITS_MIN;
         let mut found: Vec<String> = ids.iter().filter(is_whole).cloned().collect();
         let starts = ids.iter().filter(|name| !is_whole(name)).filter_map(|start| Prefix::from_hex(start).ok());
-        found.extend(starts.filter_map(|start| self.by_start(own, start)).map(|id| id.to_string()));
+        for start in starts {
+            self.go_on()?;
+            found.extend(self.by_start(own, start).map(|id| id.to_string()));
+        }
         if found.is_empty() {
             found.extend(subject.and_then(|subject| self.by_subject(own, subject)).map(|id| id.to_string()));
         }
         let own = own.to_string();
         found.retain(|other| *other != own);
-        found
+        Ok(found)
+    }
+
+    fn go_on(&self) -> Result<(), git::Error> {
+        if self.interrupt.load(Ordering::Relaxed) { Err(git::Error::Interrupted) } else { Ok(()) }
     }
 
     fn by_start(&self, own: ObjectId, start: Prefix) -> Option<ObjectId> {
@@ -160,4 +180,25 @@ pub fn links<'a>(checkpoints: impl Iterator<Item = &'a Checkpoint>) -> BTreeSet<
         }
     }
     links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interruption_ends_the_search() {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        gix::init_bare(directory.path()).expect("a repository");
+        let repository = Repository::open(directory.path()).expect("it can be opened");
+        let reverts = vec!["0123456789012345678901234567890123456789".to_owned()];
+        let id = ObjectId::null(gix::hash::Kind::Sha1);
+        let resolve = |interrupted| {
+            let found = BTreeMap::from([(id, (5, Said { reverts: reverts.clone(), ..Said::default() }))]);
+            Reversals { found }.resolve(&repository, &Ancestry::default(), &AtomicBool::new(interrupted))
+        };
+        let expected = Reversal { commit: id.to_string(), time: 5, reverts: reverts.clone(), relands: Vec::new() };
+        assert_eq!(resolve(false).expect("nobody interrupts"), [expected]);
+        assert!(matches!(resolve(true), Err(git::Error::Interrupted)));
+    }
 }

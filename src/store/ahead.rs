@@ -22,7 +22,13 @@ pub struct Ahead {
 pub struct Queue(Sender<Option<(PathBuf, File)>>);
 
 impl Queue {
-    /// Takes the file at `path`, unless another one waits already; whether it does. All that is in the file by then will be on disk.
+    /// Whether another file waits already.
+    pub fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+
+    /// Takes the file at `path`, unless another one waits already or the thread has ended; whether it does. All that is in the file
+    /// by then will be on disk.
     pub fn take(&self, path: &Path, file: File) -> bool {
         self.0.try_send(Some((path.to_owned(), file))).is_ok()
     }
@@ -50,32 +56,38 @@ impl Ahead {
         &self.queue
     }
 
+    /// Whether it has ended before its time: [`Ahead::finish`] tells why.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Waits for what was handed over.
     ///
     /// # Errors
     /// A file can't be brought to disk. The kernel tells that once, so it has to be heard here.
     pub fn finish(mut self) -> Result<(), Error> {
-        self.join()
+        self.join().map_or(Ok(()), |ended| ended.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
-    fn join(&mut self) -> Result<(), Error> {
+    fn join(&mut self) -> Option<thread::Result<Result<(), Error>>> {
+        let thread = self.thread.take()?;
         // Where the thread has ended, it tells why.
         let _is_heard = self.queue.0.send(None);
-        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        Some(thread.join())
     }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        if self.thread.is_some() {
-            // Nobody needs these files any more.
-            let _is_given_up = self.join();
-        }
+        // Nobody needs the files of one that was not finished.
+        let _is_given_up = self.join();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -90,6 +102,12 @@ mod tests {
         let ahead = Ahead::start(&path).expect("a thread");
         let (_reader, writer) = std::io::pipe().expect("a pipe");
         assert!(ahead.queue().take(&path, File::from(std::os::fd::OwnedFd::from(writer))));
+        let until = Instant::now() + Duration::from_secs(60);
+        while !ahead.has_ended() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let file = File::create(&path).expect("a file");
+        assert!(!ahead.queue().take(&path, file), "nobody would bring it to disk");
         let error = ahead.finish().expect_err("it can't be brought to disk");
         assert!(error.to_string().starts_with(&*path.to_string_lossy()), "{error}");
     }

@@ -87,16 +87,24 @@ impl StreamFile {
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
         if self.bytes - self.synced >= BEHIND_BYTES {
-            if self.ahead.is_none() {
-                self.ahead = Some(Ahead::start(&self.path)?);
+            let ahead = match &mut self.ahead {
+                Some(ahead) => ahead,
+                none => none.insert(Ahead::start(&self.path)?),
+            };
+            if ahead.has_ended() {
+                return self.finish_ahead();
             }
-            let file = self.file.get_ref().try_clone().map_err(io_error(&self.path))?;
             // Where enough is on its way, this can wait.
-            if self.ahead.as_ref().is_some_and(|ahead| ahead.queue().take(&self.path, file)) {
-                self.synced = self.bytes;
+            if !ahead.queue().is_full() {
+                let file = self.file.get_ref().try_clone().map_err(io_error(&self.path))?;
+                self.synced = if ahead.queue().take(&self.path, file) { self.bytes } else { self.synced };
             }
         }
         Ok(())
+    }
+
+    fn finish_ahead(&mut self) -> Result<(), Error> {
+        self.ahead.take().map_or(Ok(()), Ahead::finish)
     }
 
     /// Ends the stream and renames it into place; its file name, size in bytes and BLAKE3.
@@ -104,7 +112,7 @@ impl StreamFile {
         // The end-of-stream mark of the IPC format: a continuation and a length of zero.
         self.write(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0])?;
         let temporary = self.path.with_added_extension("tmp");
-        self.ahead.take().map_or(Ok(()), Ahead::finish)?;
+        self.finish_ahead()?;
         let file = self.file.into_inner().map_err(|e| Error::Io { path: temporary.clone(), source: e.into_error() })?;
         file.sync_all().map_err(io_error(&temporary))?;
         seal(&temporary, &self.path).map_err(io_error(&self.path))?;
