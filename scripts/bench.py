@@ -10,14 +10,20 @@ where it ended before the first look). The peer is `git log -p --no-merges --no-
 asked for:
 
 --decode-all  `cargo build --release --example decode_all`: each object of the packs decoded once, by gix, on one thread and
-              on two
---pydriller   PyDriller touching those columns of ours that it has, of every Nth commit (10) that is no merge, start
-              included, walking not; scripts/python.sh installs it in the project's Python environment
+              on two. Beside it `mine` with a rule that reads both sides of every change and takes none, so that there are
+              neither diffs nor labels
+--pydriller   PyDriller going through all commits that are no merges, as its users do, and touching those columns of ours that
+              it has, of files that are there before and after, in every Nth one (10); its walk and its start are measured by
+              themselves, and count for all commits. Once with `Commit.files`, for which it runs git again, and once without,
+              since a script can count the files that it has seen. Submodules, which it can't read, are passed over.
+              scripts/python.sh installs it in the project's Python environment; it sets `blame.markUnblamableLines` in the
+              configuration of what it reads
 --fetch       each of N commits (50) fetched by itself from a `git daemon` on loopback into an empty repository, with its
               parent, and its diff: how the commits of CommitPack were read. The server's CPU is counted as well
 
-Those two are compared by commit: their time for a commit, divided by the dry run's time for one. Contents are the bytes of
-both sides of all changes that `git log --numstat` takes for text. Needs Linux, git and Python 3.11.
+Those two are compared by commit: their time for a commit, with one worker, divided by the dry run's time for one, with all
+threads. Contents are the bytes of both sides of all changes that `git log --numstat` takes for text. Needs Linux, git and Python
+3.11.
 """
 
 import argparse
@@ -42,19 +48,43 @@ CHANGES = ["--no-merges", "--no-renames", "--diff-filter=M"]
 PEER = "`git log -p`"
 DRY = "`mine --dry-run --filter none`"
 STORE = "`mine --filter none`, with the store"
-# Takes a repository and a file of commits' ids. `Repository.traverse_commits` would walk all commits for some of them.
-PYDRILLER = """
-import pathlib, sys
-from pydriller import Git
-git = Git(sys.argv[1])
-for commit in map(git.get_commit, pathlib.Path(sys.argv[2]).read_text().split()):
-    commit.msg, commit.author.name, commit.author.email, commit.author_date
-    commit.committer.name, commit.committer.email, commit.committer_date
-    for file in commit.modified_files:
-        file.change_type, file.old_path, file.new_path, file.source_code, file.source_code_before, file.diff
-        file.added_lines, file.deleted_lines
-git.clear()
+ALONE = "`mine --dry-run`, contents alone"
+# Reads contents, and nothing that is made of them.
+ALONE_RULES = """
+id = "contents-alone"
+why = "Reads both sides of every change, and takes none."
+
+[[rule]]
+id = "nothing"
+why = "No text begins so."
+field = "new_contents"
+starts_with = ["\\u0000 no text"]
 """
+# Takes a repository, N of which every Nth commit is looked at (0: none), and whether `Commit.files` is one of the fields.
+PYDRILLER = """
+import sys
+from pydriller import Repository
+repository, every, files = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "files"
+for number, commit in enumerate(Repository(repository, only_no_merge=True).traverse_commits()):
+    if not every or number % every:
+        continue
+    commit.hash, commit.parents, commit.msg
+    commit.author.name, commit.author.email, commit.author_date, commit.author_timezone
+    commit.committer.name, commit.committer.email, commit.committer_date, commit.committer_timezone
+    if files:
+        commit.files
+    for file in commit.modified_files:
+        if file.change_type.name != "MODIFY":
+            continue
+        file.old_path, file.new_path, file.diff, file.added_lines, file.deleted_lines
+        try:
+            file.source_code, file.source_code_before
+        except ValueError as error:
+            # A submodule's commit is not in the repository, and is read as if it were a blob of it.
+            if "could not be resolved" not in str(error):
+                raise
+"""
+WALK = "PyDriller's walk"
 # Takes a directory, a URL and the ids of commits.
 FETCH = """
 set -e
@@ -117,10 +147,14 @@ def run(command: list[str]) -> Measured:
     return usage.ru_utime + usage.ru_stime, wall, peak / 1024
 
 
-def run_pydriller(repository: str, lab: str, commits: list[str]) -> Measured:
-    ids = pathlib.Path(lab, "commits")
-    ids.write_text("\n".join(commits))
-    return run([str(PYTHON), "-c", PYDRILLER, repository, str(ids)])
+def run_pydriller(repository: str, every: int, fields: str = "") -> Measured:
+    return run([str(PYTHON), "-c", PYDRILLER, repository, str(every), fields])
+
+
+def run_alone(mine: list[str], lab: str, threads: int) -> Measured:
+    rules = pathlib.Path(lab, "alone.toml")
+    rules.write_text(ALONE_RULES)
+    return run([*mine, "--dry-run", "--filter", str(rules), "--threads", str(threads)])
 
 
 def run_with_server(repository: str, lab: str, commits: list[str]) -> Measured:
@@ -208,7 +242,7 @@ def measure(args: argparse.Namespace, repository: str) -> tuple[str, float]:
     if rows == 0:
         sys.exit(f"{name} has no rows to measure")
     fetched = every(args.fetched, commits)
-    visited = commits[:: args.pydriller_every]
+    visited = len(commits[:: args.pydriller_every])
     # Settings of one store can't change, so each job has its own.
     jobs = {
         PEER: lambda lab: run(["git", "-C", repository, "log", "-p", *CHANGES, "--full-index", "HEAD"]),
@@ -220,12 +254,17 @@ def measure(args: argparse.Namespace, repository: str) -> tuple[str, float]:
         "`mine` again, nothing new": lambda lab: run([*mine, "--store", f"{lab}/none", "--filter", "none"]),
     }
     decoding = [f"every object decoded, {count}" for count in ("1 thread", "2 threads")] if args.decode_all else []
+    alone = [f"{ALONE}, {count}" for count in ("1 thread", "2 threads")] if args.decode_all else []
     for threads, job in enumerate(decoding, 1):
         jobs[job] = lambda lab, threads=threads: run([args.decode_all, repository, str(threads)])
+    for threads, job in enumerate(alone, 1):
+        jobs[job] = lambda lab, threads=threads: run_alone(mine, lab, threads)
     by_commit = {}
     if args.pydriller:
-        by_commit["PyDriller"] = len(visited)
-        jobs["PyDriller"] = lambda lab: run_pydriller(repository, lab, visited)
+        jobs[WALK] = lambda lab: run_pydriller(repository, 0)
+        for job, fields in [("PyDriller", "files"), ("PyDriller without `files`", "")]:
+            by_commit[job] = visited
+            jobs[job] = lambda lab, fields=fields: run_pydriller(repository, args.pydriller_every, fields)
     if args.fetch:
         by_commit["one fetch for each commit"] = len(fetched)
         jobs["one fetch for each commit"] = lambda lab: run_with_server(repository, lab, fetched)
@@ -238,7 +277,7 @@ def measure(args: argparse.Namespace, repository: str) -> tuple[str, float]:
 
     peer, ours = median(results[PEER]), median(results[DRY])
     lines = []
-    for job in (job for job in jobs if job not in by_commit):
+    for job in (job for job in jobs if job not in by_commit and job != WALK):
         cpu, wall = median(results[job])
         ratios = ["", ""] if job == PEER else [f"{peer[0] / cpu:.2f}", f"{peer[1] / wall:.2f}"]
         memory = max(peak for _, _, peak in results[job])
@@ -252,7 +291,10 @@ def measure(args: argparse.Namespace, repository: str) -> tuple[str, float]:
     if by_commit:
         lines = []
         for job, count in by_commit.items():
-            theirs = [1000 * seconds / count for seconds in median(results[job])]
+            walk = median(results[WALK]) if job.startswith("PyDriller") else (0, 0)
+            once = [1000 * seconds / len(commits) for seconds in walk]
+            touching = [1000 * (whole - walked) / count for whole, walked in zip(median(results[job]), walk)]
+            theirs = [sum(both) for both in zip(once, touching)]
             own = [1000 * seconds / len(commits) for seconds in ours]
             ratios = [f"{their / our:.0f}" for their, our in zip(theirs, own)]
             lines.append([job, f"{count:,}", *(f"{ms:.3f}" for ms in [*theirs, *own]), *ratios])
@@ -261,6 +303,8 @@ def measure(args: argparse.Namespace, repository: str) -> tuple[str, float]:
     if decoding:
         shares = [f"{ours[0] / median(results[job])[0]:.2f}" for job in decoding]
         text += f"\nCPU of the dry run ÷ every object decoded once: {shares[0]} (1 thread), {shares[1]} (2 threads).\n"
+        shares = [f"{median(results[by_alone])[0] / median(results[job])[0]:.2f}" for by_alone, job in zip(alone, decoding)]
+        text += f"With contents alone, both on as many threads: {shares[0]} (1 thread), {shares[1]} (2 threads).\n"
     return text, 1000 * ours[0] / megabytes
 
 
@@ -303,17 +347,24 @@ def main() -> None:
     args = parser.parse_args()
     if args.pydriller:
         subprocess.run([ROOT / "scripts/python.sh", PYDRILLER_PACKAGE], check=True)
-    measured = {repository: measure(args, repository) for repository in args.repositories}
-    text = f"{versions(args)}\n" + "\n".join(tables for tables, _ in measured.values())
-    if len(measured) > 1:
-        costs = [cost for _, cost in measured.values()]
-        text += (
-            f"\nCPU of the dry run for a MB of contents: {min(costs):.2f} to {max(costs):.2f} ms,"
-            f" {max(costs) / min(costs):.2f} times.\n"
-        )
+    text, costs = versions(args), []
     print(text, end="")
+    for repository in args.repositories:
+        tables, cost = measure(args, repository)
+        costs.append(cost)
+        # At once: a repository that fails takes nothing of the ones before it along.
+        text = tell(args, text, f"\n{tables}")
+    if len(costs) > 1:
+        range_of_costs = f"{min(costs):.2f} to {max(costs):.2f} ms, {max(costs) / min(costs):.2f} times"
+        tell(args, text, f"\nCPU of the dry run for a MB of contents: {range_of_costs}.\n")
+
+
+def tell(args: argparse.Namespace, before: str, text: str) -> str:
+    """Prints `text` and writes it behind what was said before it; all of that."""
+    print(text, end="", flush=True)
     if args.output:
-        args.output.write_text(f"# {datetime.date.today()}\n\n{text}")
+        args.output.write_text(f"# {datetime.date.today()}\n\n{before}{text}")
+    return before + text
 
 
 if __name__ == "__main__":
