@@ -21,9 +21,9 @@ use super::{
 };
 use crate::verdict::Skip;
 
-/// Recently decoded blobs kept per thread: a file's new contents are the old contents of its next version. What of a pack is
-/// needed later is remembered by the decoder, as far as its memory goes.
-const RECENT_BLOBS_MAX: usize = 4;
+/// Recently decoded blobs kept per thread, of packs and of elsewhere: a file's new contents are the old contents of its next version.
+/// What of a pack is needed later is remembered by the decoder, as far as its memory goes.
+const RECENT_BLOBS_MAX: [usize; 2] = [4, 16];
 
 /// Why an object could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub struct Blobs {
     decoder: Decoder,
     bytes_max: u64,
     buffer: Vec<u8>,
-    recent: VecDeque<Recent>,
+    recent: [VecDeque<Recent>; 2],
 }
 
 /// A blob that was asked for.
@@ -107,7 +107,7 @@ impl Blobs {
     pub fn new(repository: &Repository, bytes_max: u64, needs: Option<Arc<Needs>>) -> Self {
         let decoder = Decoder::new(repository, Kind::Blob, bytes_max).with_needs(needs);
         let objects = repository.objects();
-        Blobs { objects, decoder, bytes_max, buffer: Vec::new(), recent: VecDeque::new() }
+        Blobs { objects, decoder, bytes_max, buffer: Vec::new(), recent: Default::default() }
     }
 
     /// The objects that the blobs come from.
@@ -129,15 +129,17 @@ impl Blobs {
     /// The reason why it can't be: missing, corrupt, too large, an LFS pointer, binary or undecodable.
     pub fn text(&mut self, id: ObjectId, place: Option<Place>) -> Result<Text, Skip> {
         // Mostly the last one.
-        let known = self.recent.iter().rfind(|recent| recent.id == id);
+        let of = usize::from(place.is_none());
+        let known = self.recent[of].iter().rfind(|recent| recent.id == id);
         let text = match known {
             Some(Recent { text, .. }) => text.clone(),
             None => {
                 let text = self.decode(id, place);
-                if self.recent.len() == RECENT_BLOBS_MAX {
-                    self.recent.pop_front();
+                let recent = &mut self.recent[of];
+                if recent.len() == RECENT_BLOBS_MAX[of] {
+                    recent.pop_front();
                 }
-                self.recent.push_back(Recent { id, text: text.clone() });
+                recent.push_back(Recent { id, text: text.clone() });
                 text
             }
         };
