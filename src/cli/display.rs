@@ -144,7 +144,7 @@ impl Display {
 
     fn bar(&self, number: usize) -> ProgressBar {
         let bar = self.bars.add(ProgressBar::new(0));
-        let template = "{prefix:.bold} [{bar:30}] {human_pos}/{human_len} {per_sec} {msg}";
+        let template = "{prefix:.bold} [{bar:30}] {human_pos}/{human_len} {per_sec:0} {msg}";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is valid").progress_chars("=> "));
         bar.set_prefix(self.names[number].clone());
         bar.enable_steady_tick(Duration::from_millis(200));

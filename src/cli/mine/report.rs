@@ -31,11 +31,11 @@ pub(super) fn report(args: &Args, outcomes: &[Outcome], unfinished: usize, start
     }
     let has_holes = |outcome: &&Outcome| outcome.result.as_ref().is_ok_and(|report| report.has_holes);
     let holes: Vec<_> = outcomes.iter().filter(has_holes).map(|outcome| printable(&outcome.name)).collect();
-    if !holes.is_empty() && !args.quiet && !args.dry_run {
+    if !holes.is_empty() && !args.quiet {
         let more = if holes.len() > HOLES_NAMED_MAX { ", …" } else { "" };
+        let again = if args.dry_run { "" } else { ", and is not tried again without --replace" };
         tell!(
-            "{}: the history of {} has missing or corrupt objects; what they hold was skipped, and is not tried again \
-             without --replace: {}{more}",
+            "{}: the history of {} has missing or corrupt objects; what they hold was skipped{again}: {}{more}",
             style("warning"),
             repositories(holes.len()),
             holes[..holes.len().min(HOLES_NAMED_MAX)].join(", ")
