@@ -219,6 +219,10 @@ fn corrupt_packs_lose_only_what_they_hold() {
     let cut = lab.gitlode(&["mine", "r", "--store", "cut", "--json"]);
     let said = String::from_utf8_lossy(&cut.stderr).into_owned();
     assert!(cut.status.code() == Some(0) && said.contains("not tried again without --replace"), "{said}");
+    let tried = lab.gitlode(&["mine", "r", "--dry-run"]);
+    let said = String::from_utf8_lossy(&tried.stderr).into_owned();
+    assert!(tried.status.success() && said.contains("missing or corrupt objects"), "{said}");
+    assert!(!said.contains("--replace"), "a dry run leaves nothing behind: {said}");
     fs::write(&pack, &whole).expect("the pack can be written");
     let mended = lab.gitlode(&["mine", "r", "--store", "cut", "--replace"]);
     let said = String::from_utf8_lossy(&mended.stderr).into_owned();

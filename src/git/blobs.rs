@@ -93,6 +93,7 @@ pub struct Blobs {
     decoder: Decoder,
     bytes_max: u64,
     buffer: Vec<u8>,
+    /// Those of packs, and those of elsewhere.
     recent: [VecDeque<Recent>; 2],
 }
 
@@ -128,8 +129,8 @@ impl Blobs {
     /// # Errors
     /// The reason why it can't be: missing, corrupt, too large, an LFS pointer, binary or undecodable.
     pub fn text(&mut self, id: ObjectId, place: Option<Place>) -> Result<Text, Skip> {
-        // Mostly the last one.
         let of = usize::from(place.is_none());
+        // Mostly the last one.
         let known = self.recent[of].iter().rfind(|recent| recent.id == id);
         let text = match known {
             Some(Recent { text, .. }) => text.clone(),

@@ -97,7 +97,9 @@ impl StreamFile {
             // Where enough is on its way, this can wait.
             if !ahead.queue().is_full() {
                 let file = self.file.get_ref().try_clone().map_err(io_error(&self.path))?;
-                self.synced = if ahead.queue().take(&self.path, file) { self.bytes } else { self.synced };
+                if ahead.queue().take(&self.path, file) {
+                    self.synced = self.bytes;
+                }
             }
         }
         Ok(())
